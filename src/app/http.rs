@@ -1,0 +1,1 @@
+//! The app over HTTP, through reqwest: the only file that names it.

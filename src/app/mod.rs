@@ -1,0 +1,45 @@
+//! The port to the deployed app over HTTP. `http.rs` is the only file that names reqwest.
+
+pub mod http;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// One question to the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub url: String,
+    /// Sent as `Host` where given: Django answers 400 to a name that is not in `ALLOWED_HOSTS`.
+    pub host: Option<String>,
+    pub headers: Vec<(String, String)>,
+    /// For the whole exchange.
+    pub timeout: Duration,
+}
+
+/// What the app answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    /// At most the first 64 KiB.
+    pub body: String,
+    pub elapsed: Duration,
+}
+
+/// The app did not answer: which URL, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("asking {url}: {message}")]
+pub struct AppError {
+    pub url: String,
+    pub message: String,
+}
+
+/// The deployed app, seen from outside.
+#[async_trait]
+pub trait App: Send + Sync {
+    /// Sends a GET. Any status is an answer; redirects are not followed.
+    ///
+    /// # Errors
+    /// Where no complete answer came within the time-out.
+    async fn get(&self, request: &Request) -> Result<Response, AppError>;
+}

@@ -1,0 +1,189 @@
+//! The port to the container engine, in this project's own words. Steps plan against [`Inspect`], which cannot
+//! change anything, and act through [`Engine`]. What Docker's API looks like is known to `engine/docker` alone;
+//! the rules of a deploy are known to `steps`.
+
+pub mod build_context;
+pub mod docker;
+mod error;
+pub mod labels;
+mod model;
+
+use async_trait::async_trait;
+use tokio::io::AsyncRead;
+
+pub use error::{EngineError, EngineErrorKind};
+pub use model::{
+    BuildEvent, BuildRequest, Container, ContainerFilter, ContainerId, ContainerNetwork,
+    ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity, ExecSpec, Exit, Health, HealthProbe,
+    Image, ImageId, MountedVolume, NetworkEndpoint, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec,
+    OutputStream, VolumeOnEngine, VolumeSpec,
+};
+
+/// Every call of the port returns this.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// Receives what a process in a container writes, in order, as it comes.
+#[async_trait]
+pub trait OutputSink: Send {
+    /// Takes one piece of output. An error here ends the call that feeds it with
+    /// [`EngineErrorKind::Sink`]; the process in the container is stopped by the caller's clean-up, not here.
+    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> std::io::Result<()>;
+}
+
+/// Receives the progress of a build or a pull.
+pub trait BuildSink: Send + Sync {
+    /// Takes one event; must not block.
+    fn event(&self, event: BuildEvent);
+}
+
+/// What can be asked of the engine without changing anything on it. Safe during `--dry-run` by type.
+#[async_trait]
+pub trait Inspect: Send + Sync {
+    /// Version and address. Fails with [`EngineErrorKind::Unreachable`], naming the address and the context.
+    async fn identity(&self) -> Result<EngineIdentity>;
+
+    /// Containers in every state that match, oldest first.
+    async fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>>;
+
+    /// One container, or `None` where there is none of that id or name.
+    async fn container(&self, id_or_name: &str) -> Result<Option<Container>>;
+
+    /// The local image of that reference or id, or `None`.
+    async fn image(&self, reference: &str) -> Result<Option<Image>>;
+
+    /// Whether a registry has the reference: `Ok(false)` where it says no, an error where it cannot be asked.
+    async fn image_in_registry(&self, reference: &str) -> Result<bool>;
+
+    /// All networks of exactly that name. Names are not unique on older engines, so there may be several.
+    async fn networks(&self, name: &str) -> Result<Vec<NetworkOnEngine>>;
+
+    /// Networks that carry a label.
+    async fn networks_labelled(&self, label: &str, value: &str) -> Result<Vec<NetworkOnEngine>>;
+
+    /// The volume of that name, or `None`.
+    async fn volume(&self, name: &str) -> Result<Option<VolumeOnEngine>>;
+
+    /// Volumes that carry a label.
+    async fn volumes_labelled(&self, label: &str, value: &str) -> Result<Vec<VolumeOnEngine>>;
+
+    /// The last `tail` lines that the container wrote, oldest first.
+    async fn logs(&self, id: &ContainerId, tail: u32) -> Result<Vec<String>>;
+
+    /// The regular files below `folder` in a container (running or not), as (path relative to the folder, content);
+    /// `None` where the folder does not exist. For small files: they are held in memory.
+    async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>>;
+}
+
+/// Everything: what can be asked, and what changes the engine.
+#[async_trait]
+pub trait Engine: Inspect {
+    /// Builds an image with BuildKit and gives it every tag of the request. Equal inputs give the same id.
+    /// A build that fails is [`EngineErrorKind::BuildFailed`] with the builder's own words.
+    async fn build(&self, request: &BuildRequest, progress: &dyn BuildSink) -> Result<ImageId>;
+
+    /// Pulls a reference from its registry, with the credentials of the Docker configuration.
+    async fn pull(&self, reference: &str, progress: &dyn BuildSink) -> Result<ImageId>;
+
+    /// Gives an image a further reference. Moves the reference if another image has it.
+    async fn tag(&self, image: &ImageId, reference: &str) -> Result<()>;
+
+    /// Creates a container, not started. A taken name is [`EngineErrorKind::NameTaken`]: exactly one of any number
+    /// of racers succeeds. Endpoints beyond the first are connected here too (the engine takes only one at create);
+    /// if that fails the container is removed again.
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId>;
+
+    /// Creates a never-started container of an empty image, which keeps a name, labels and, where given, a volume
+    /// (mounted on `/data`) whose files can be read and written. Makes the image on demand.
+    async fn create_marker(
+        &self,
+        name: &str,
+        labels: &std::collections::BTreeMap<String, String>,
+        volume: Option<&str>,
+    ) -> Result<ContainerId>;
+
+    /// Starts it; already running is a success. A command that is missing in the image is
+    /// [`EngineErrorKind::StartFailed`].
+    async fn start(&self, id: &ContainerId) -> Result<()>;
+
+    /// Sends the stop signal, waits up to `grace` (the container's own where `None`), then kills. Already stopped
+    /// is a success.
+    async fn stop(&self, id: &ContainerId, grace: Option<std::time::Duration>) -> Result<()>;
+
+    /// Removes it with its anonymous volumes, running or not. Absent is a success.
+    async fn remove_container(&self, id: &ContainerId) -> Result<()>;
+
+    /// Gives it another name.
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<()>;
+
+    /// Waits until the container's process has ended and returns its exit code.
+    async fn wait(&self, id: &ContainerId) -> Result<Exit>;
+
+    /// Creates a network. The caller holds the deploy lock: names are not unique on older engines.
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkId>;
+
+    /// Removes it. Absent is a success.
+    async fn remove_network(&self, id: &NetworkId) -> Result<()>;
+
+    /// Creates a volume; an existing one of that name is a success and left as it is.
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<()>;
+
+    /// Removes it. Absent is a success.
+    async fn remove_volume(&self, name: &str) -> Result<()>;
+
+    /// Runs a container to its end: create, attach, start, read to the end, wait, remove. The exit code is the
+    /// process's own; output arrives complete and in order. The container is removed in every case in which this
+    /// call returns; when it is cancelled, the labels of the spec find what is left.
+    async fn run_one_off(&self, spec: &OneOffSpec, output: &mut dyn OutputSink) -> Result<Exit>;
+
+    /// Runs a command in a running container. `input` is written to its standard input, which is then closed.
+    /// A command that does not exist gives exit code 126 or 127, as a shell would.
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        spec: &ExecSpec,
+        input: Option<&mut (dyn AsyncRead + Send + Unpin)>,
+        output: &mut dyn OutputSink,
+    ) -> Result<Exit>;
+
+    /// Writes one file below an existing folder of a container (running or not); folders in `path` are created.
+    /// Whole or not at all for readers of this port.
+    async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()>;
+
+    /// Streams a folder of a container (running or not) as a tar archive.
+    async fn archive(&self, id: &ContainerId, folder: &str, output: &mut dyn OutputSink) -> Result<()>;
+
+    /// Removes an image reference, and the image with its last one. Absent or in use is a success.
+    async fn remove_image(&self, reference: &str) -> Result<()>;
+}
+
+/// Keeps what a process wrote, for short outputs that are parsed or shown.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Captured {
+    /// Standard output as text; bytes that are not UTF-8 are replaced.
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard error as text; bytes that are not UTF-8 are replaced.
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+#[async_trait]
+impl OutputSink for Captured {
+    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> std::io::Result<()> {
+        match stream {
+            OutputStream::Stdout => self.stdout.extend_from_slice(bytes),
+            OutputStream::Stderr => self.stderr.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+}

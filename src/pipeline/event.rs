@@ -1,0 +1,243 @@
+//! What happens during a command, as values. Steps emit them; reporters (terminal, plain lines, JSON) show them.
+//! Nothing here can print, and a reporter cannot stop a run: it returns nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::exit_code::ExitCode;
+
+/// The steps of a run. Closed: stored in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepId {
+    Check,
+    Backup,
+    Build,
+    Migrate,
+    Collectstatic,
+    Deploy,
+    Health,
+}
+
+impl StepId {
+    /// As the command line names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Backup => "backup",
+            Self::Build => "build",
+            Self::Migrate => "migrate",
+            Self::Collectstatic => "collectstatic",
+            Self::Deploy => "deploy",
+            Self::Health => "health",
+        }
+    }
+}
+
+/// Names one task within a step, e.g. `backend` within `deploy`. Stable within a run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct TaskId(pub String);
+
+/// How a step or a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    Succeeded,
+    Failed,
+    /// Nothing had to be done.
+    Unchanged,
+    /// Not reached, because a step before it failed.
+    NotRun,
+    /// Stopped by the operator.
+    Interrupted,
+}
+
+/// How the whole command ended; decides the exit code together with the error's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    /// Failed; production is as it was.
+    Failed,
+    /// The new release failed and the previous one was put back.
+    RolledBack,
+    /// Failed, and so did the way back: a person is needed.
+    Stuck,
+    /// Stopped by the operator; production is as it was.
+    Interrupted,
+}
+
+/// What one planned change does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    Create,
+    /// Beside the old one: no gap.
+    Replace,
+    /// After the old one: a short gap.
+    ReplaceWithGap,
+    Reload,
+    Remove,
+    Run,
+    Write,
+    /// Looked at, and left as it is.
+    Keep,
+}
+
+/// One planned change, for people and for machines.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    pub kind: ChangeKind,
+    /// What is changed: `backend`, `image viatique-backend:v2`.
+    pub target: String,
+    /// Why and how, in one line.
+    pub detail: String,
+}
+
+/// How one step went, for the closing summary.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct StepSummary {
+    pub step: StepId,
+    pub result: StepResult,
+    /// Zero where it was not run.
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub duration: Duration,
+}
+
+fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// An error as a reporter shows it: the chain from what was being done to why it failed, what to run next, and
+/// evidence (log lines, health output).
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct ErrorReport {
+    /// What was being done, then each cause. Never empty.
+    pub chain: Vec<String>,
+    /// What to run, or to look at.
+    pub hints: Vec<String>,
+    /// Titled blocks of lines, as in ("last log lines of viatique-backend-2", …).
+    pub evidence: Vec<Evidence>,
+}
+
+/// Lines that show why something failed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Evidence {
+    pub title: String,
+    pub lines: Vec<String>,
+}
+
+/// Everything that can happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// First event of every command that drives steps.
+    RunStarted {
+        run: String,
+        command: String,
+        project: String,
+        release: Option<String>,
+        steps: Vec<StepId>,
+        dry_run: bool,
+    },
+    StepStarted {
+        step: StepId,
+    },
+    /// A part of a step began: a service being replaced, a file being dumped, an image being built.
+    TaskStarted {
+        step: StepId,
+        task: TaskId,
+        title: String,
+    },
+    /// Where it stands now: "waiting until healthy (3 s)".
+    TaskProgress {
+        step: StepId,
+        task: TaskId,
+        message: String,
+    },
+    /// How far it is: bytes or build steps. `total` where it is known.
+    TaskAmount {
+        step: StepId,
+        task: TaskId,
+        done: u64,
+        total: Option<u64>,
+        unit: Unit,
+    },
+    /// A line that a process wrote on the task's behalf.
+    TaskOutput {
+        step: StepId,
+        task: TaskId,
+        line: String,
+    },
+    TaskFinished {
+        step: StepId,
+        task: TaskId,
+        result: StepResult,
+        message: String,
+        duration: Duration,
+    },
+    StepFinished {
+        step: StepId,
+        result: StepResult,
+        message: String,
+        duration: Duration,
+    },
+    /// The previous release is being put back, because of this step.
+    UnwindStarted {
+        step: StepId,
+        reason: String,
+    },
+    UnwindFinished {
+        step: StepId,
+        message: String,
+    },
+    /// `--dry-run`: what a step would do.
+    Planned {
+        step: StepId,
+        changes: Vec<Change>,
+    },
+    Warning {
+        message: String,
+        hint: Option<String>,
+    },
+    /// Last event of every command that drives steps.
+    Finished {
+        outcome: Outcome,
+        exit_code: ExitCode,
+        /// The release that serves now.
+        release: Option<String>,
+        duration: Duration,
+        steps: Vec<StepSummary>,
+        error: Option<ErrorReport>,
+    },
+}
+
+/// What an amount counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Bytes,
+    Steps,
+}
+
+/// Shows events. Called from one task at a time; must not block for long and cannot fail.
+pub trait Reporter: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event);
+}
+
+/// Where steps put their events. Cheap to clone.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Reporter>);
+
+impl Events {
+    /// Sends everything to this reporter.
+    pub fn new(reporter: Arc<dyn Reporter>) -> Self {
+        Self(reporter)
+    }
+
+    /// Sends one event.
+    pub fn emit(&self, event: Event) {
+        self.0.event(&event);
+    }
+}

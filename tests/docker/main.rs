@@ -1,0 +1,1 @@
+//! The same contracts, and whole stories, on a real Docker Engine.

@@ -1,0 +1,1 @@
+//! Everything that needs no Docker Engine.
