@@ -2,7 +2,9 @@
 
 pub mod app;
 pub mod compose;
+pub mod config;
 pub mod engine;
 pub mod exit_code;
 pub mod pipeline;
 pub mod secret;
+pub mod yaml;

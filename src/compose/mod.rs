@@ -1,6 +1,16 @@
 //! Compose files -> [`Project`]: load, merge, interpolate, `env_file`, short forms. Pure: it reads files and knows
 //! no engine. What it does not implement it refuses by path and name.
+//!
+//! In order: [`read_sources`] and [`read_variables`] from disk (a rollback hands over recorded texts instead), then
+//! [`load`]: each file is parsed, interpolated, its `extends` worked out; the files are merged; the services are
+//! resolved into the [`model`](Project); the whole is checked.
 
+mod error;
+mod load;
 mod model;
+mod quantity;
 
+pub use error::{ComposeError, ComposeErrors};
+pub use load::{LoadRequest, ReadFile, Source, is_project_name, load, read_sources, read_variables};
 pub use model::*;
+pub use quantity::{QuantityError, parse_bytes, parse_duration};

@@ -1,0 +1,73 @@
+//! `backup`: what is saved before a deploy, and where.
+
+use std::path::PathBuf;
+
+use crate::compose::{EnvironmentValue, Service, ServiceName};
+
+/// The `backup` section.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backup {
+    /// As written; see [`Config::backup_directory`](super::Config::backup_directory).
+    pub directory: PathBuf,
+    pub database: Option<DatabaseBackup>,
+    pub media: Option<MediaBackup>,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("backups"),
+            database: None,
+            media: None,
+        }
+    }
+}
+
+/// The PostgreSQL database that is dumped.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseBackup {
+    /// The service that runs PostgreSQL.
+    pub service: ServiceName,
+    /// The role that dumps; see [`DatabaseBackup::user_in`].
+    pub user: Option<String>,
+    /// The database; see [`DatabaseBackup::name_in`].
+    pub name: Option<String>,
+}
+
+impl DatabaseBackup {
+    /// The role: as written, else the service's `POSTGRES_USER`, else PostgreSQL's own `postgres`.
+    pub fn user_in(&self, service: &Service) -> String {
+        self.user
+            .clone()
+            .or_else(|| environment(service, "POSTGRES_USER"))
+            .unwrap_or_else(|| "postgres".to_owned())
+    }
+
+    /// The database: as written, else the service's `POSTGRES_DB`, else the one named as the role is.
+    pub fn name_in(&self, service: &Service) -> String {
+        self.name
+            .clone()
+            .or_else(|| environment(service, "POSTGRES_DB"))
+            .unwrap_or_else(|| self.user_in(service))
+    }
+}
+
+/// The official image takes an empty variable for an absent one.
+fn environment(service: &Service, key: &str) -> Option<String> {
+    service
+        .environment
+        .get(key)
+        .and_then(EnvironmentValue::reveal)
+        .filter(|value| !value.is_empty())
+        .map(str::to_owned)
+}
+
+/// The volume of uploaded files.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediaBackup {
+    /// The volume's key in the Compose files.
+    pub volume: String,
+}

@@ -1,0 +1,113 @@
+//! `deploy.yml` -> [`Config`]: one file per section, unknown keys refused with a "did you mean". What it says is
+//! checked against the Compose project by [`validate`]; it reads nothing but its own file.
+
+mod backup;
+mod django;
+mod error;
+mod file;
+mod health;
+mod name;
+mod one_or_many;
+mod quantity;
+mod release;
+mod service;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use backup::{Backup, DatabaseBackup, MediaBackup};
+pub use django::Django;
+pub use error::{ConfigError, ConfigErrors};
+pub use file::{FILE_NAME, find, load, parse};
+pub use health::Health;
+pub use name::ProjectName;
+pub use quantity::{ByteSize, HumanDuration};
+pub use release::{Release, TagSource};
+pub use service::{ServiceSettings, Strategy};
+pub use validate::validate;
+
+use crate::compose::{Service, ServiceName};
+use crate::yaml;
+
+/// The whole of `deploy.yml`.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The Compose project's name.
+    pub project: ProjectName,
+    /// The Compose files in merge order, as written; see [`Config::compose_files`].
+    #[serde(deserialize_with = "one_or_many::at_least_one_path")]
+    pub compose: Vec<PathBuf>,
+    /// Files of variables for `${…}`, as written; see [`Config::env_files`].
+    #[serde(default, deserialize_with = "one_or_many::paths")]
+    pub env_file: Vec<PathBuf>,
+    #[serde(default)]
+    pub release: Release,
+    pub django: Option<Django>,
+    /// How single services are replaced; a service that is not here is replaced sensibly.
+    #[serde(default)]
+    pub services: BTreeMap<ServiceName, ServiceSettings>,
+    #[serde(default)]
+    pub backup: Backup,
+    pub health: Option<Health>,
+    /// Where this was read from.
+    #[serde(skip)]
+    origin: Origin,
+}
+
+/// The file behind a [`Config`], for positions in later errors.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Origin {
+    path: PathBuf,
+    document: Option<yaml::Node>,
+}
+
+impl Config {
+    /// The path of `deploy.yml` itself.
+    pub fn path(&self) -> &Path {
+        &self.origin.path
+    }
+
+    /// The folder of `deploy.yml`: relative paths in it are meant from here, and it is the Compose project's folder.
+    pub fn directory(&self) -> &Path {
+        match self.origin.path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => Path::new("."),
+        }
+    }
+
+    /// The Compose files, from the folder of `deploy.yml`.
+    pub fn compose_files(&self) -> Vec<PathBuf> {
+        self.compose
+            .iter()
+            .map(|path| self.directory().join(path))
+            .collect()
+    }
+
+    /// The files of variables, from the folder of `deploy.yml`.
+    pub fn env_files(&self) -> Vec<PathBuf> {
+        self.env_file
+            .iter()
+            .map(|path| self.directory().join(path))
+            .collect()
+    }
+
+    /// Where backups are written, from the folder of `deploy.yml`.
+    pub fn backup_directory(&self) -> PathBuf {
+        self.directory().join(&self.backup.directory)
+    }
+
+    /// The settings for a service: those written, else every default.
+    pub fn service(&self, name: &ServiceName) -> ServiceSettings {
+        self.services.get(name).cloned().unwrap_or_default()
+    }
+
+    /// How a service tests its configuration (if it can) and how it reads it again: the commands written, else
+    /// nginx's own where its name or image says nginx. `None` if it cannot be reloaded.
+    pub fn reload_commands(&self, service: &Service) -> Option<(Option<Vec<String>>, Vec<String>)> {
+        let settings = self.service(&service.name);
+        service::reload_commands(&settings, service)
+    }
+}
