@@ -69,6 +69,10 @@ pub trait Inspect: Send + Sync {
     /// The last `tail` lines that the container wrote, oldest first.
     async fn logs(&self, id: &ContainerId, tail: u32) -> Result<Vec<String>>;
 
+    /// The processes of a running container, as (process id on the engine's host, title); empty where it is not
+    /// running. Needs nothing inside the container.
+    async fn processes(&self, id: &ContainerId) -> Result<Vec<(u32, String)>>;
+
     /// The regular files below `folder` in a container (running or not), as (path relative to the folder, content);
     /// `None` where the folder does not exist. For small files: they are held in memory.
     async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>>;

@@ -1,8 +1,14 @@
-//! Steps, plans, events; the runner that sequences them, and the way back.
+//! Steps, plans, events; the runner that sequences them, and the way back. What a step does is in `steps`.
 
 mod event;
+mod interrupt;
+mod run;
+mod step;
 
 pub use event::{
     Change, ChangeKind, ErrorReport, Event, Events, Evidence, Outcome, Reporter, StepId, StepResult,
     StepSummary, TaskId, Unit,
 };
+pub use interrupt::Interrupt;
+pub use run::{RunReport, apply, plan};
+pub use step::{Context, Fact, Receipt, RunState, Settings, Step, Task, Undone, View};

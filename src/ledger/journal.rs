@@ -1,0 +1,256 @@
+//! The journal of one run, written ahead: `Started` is durable before a step's effect. Every entry passes one
+//! transition table; an entry that does not fit is a bug and is refused, not written.
+
+use std::collections::BTreeMap;
+
+use super::{Ledger, LedgerError, decode, run_folder};
+use crate::pipeline::{Outcome, StepId};
+use crate::release::{RunId, Tag};
+
+/// The on-disk format of [`RunHeader`] and [`Entry`].
+pub const JOURNAL_FORMAT: u32 = 1;
+
+/// What a run set out to do.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RunHeader {
+    /// See [`JOURNAL_FORMAT`].
+    pub format: u32,
+    /// The tool's version.
+    pub written_by: String,
+    pub run: RunId,
+    /// The subcommand.
+    pub command: String,
+    pub release: Option<Tag>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// `user@host`.
+    pub started_by: String,
+    pub steps: Vec<StepId>,
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Entry {
+    /// See [`JOURNAL_FORMAT`].
+    pub format: u32,
+    /// From 1, without gaps.
+    pub number: u32,
+    /// RFC 3339, UTC.
+    pub at: String,
+    #[serde(flatten)]
+    pub kind: EntryKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum EntryKind {
+    Started {
+        step: StepId,
+    },
+    Succeeded {
+        step: StepId,
+        message: String,
+    },
+    Failed {
+        step: StepId,
+        error: String,
+    },
+    UndoStarted {
+        step: StepId,
+    },
+    Undone {
+        step: StepId,
+        message: String,
+    },
+    UndoFailed {
+        step: StepId,
+        error: String,
+    },
+    /// The run is over; nothing may follow.
+    Finished {
+        outcome: Outcome,
+    },
+}
+
+/// Where one step stands, by its entries so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepState {
+    NotStarted,
+    Started,
+    Succeeded,
+    Failed,
+    UndoStarted,
+    Undone,
+    UndoFailed,
+}
+
+/// An entry that cannot follow those before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("journal: `{entry}` cannot follow `{state:?}`")]
+pub struct IllegalTransition {
+    pub state: StepState,
+    pub entry: &'static str,
+}
+
+impl StepState {
+    /// The one transition table of the journal. Undoing begins with the failed step itself, because a call can fail
+    /// here and succeed on the engine; so `Started` and `Failed` may be undone as well as `Succeeded`.
+    ///
+    /// # Errors
+    /// Where the entry cannot follow.
+    pub fn next(self, entry: &EntryKind) -> Result<Self, IllegalTransition> {
+        let refuse = |entry| Err(IllegalTransition { state: self, entry });
+        match entry {
+            EntryKind::Started { .. } => match self {
+                Self::NotStarted => Ok(Self::Started),
+                Self::Started
+                | Self::Succeeded
+                | Self::Failed
+                | Self::UndoStarted
+                | Self::Undone
+                | Self::UndoFailed => refuse("started"),
+            },
+            EntryKind::Succeeded { .. } => match self {
+                Self::Started => Ok(Self::Succeeded),
+                Self::NotStarted
+                | Self::Succeeded
+                | Self::Failed
+                | Self::UndoStarted
+                | Self::Undone
+                | Self::UndoFailed => refuse("succeeded"),
+            },
+            EntryKind::Failed { .. } => match self {
+                Self::Started => Ok(Self::Failed),
+                Self::NotStarted
+                | Self::Succeeded
+                | Self::Failed
+                | Self::UndoStarted
+                | Self::Undone
+                | Self::UndoFailed => refuse("failed"),
+            },
+            EntryKind::UndoStarted { .. } => match self {
+                Self::Started | Self::Succeeded | Self::Failed => Ok(Self::UndoStarted),
+                Self::NotStarted | Self::UndoStarted | Self::Undone | Self::UndoFailed => {
+                    refuse("undo_started")
+                }
+            },
+            EntryKind::Undone { .. } => match self {
+                Self::UndoStarted => Ok(Self::Undone),
+                Self::NotStarted
+                | Self::Started
+                | Self::Succeeded
+                | Self::Failed
+                | Self::Undone
+                | Self::UndoFailed => refuse("undone"),
+            },
+            EntryKind::UndoFailed { .. } => match self {
+                Self::UndoStarted => Ok(Self::UndoFailed),
+                Self::NotStarted
+                | Self::Started
+                | Self::Succeeded
+                | Self::Failed
+                | Self::Undone
+                | Self::UndoFailed => refuse("undo_failed"),
+            },
+            EntryKind::Finished { .. } => Ok(self),
+        }
+    }
+}
+
+impl EntryKind {
+    /// The step it is about; `Finished` is about the run.
+    pub const fn step(&self) -> Option<StepId> {
+        match self {
+            Self::Started { step }
+            | Self::Succeeded { step, .. }
+            | Self::Failed { step, .. }
+            | Self::UndoStarted { step }
+            | Self::Undone { step, .. }
+            | Self::UndoFailed { step, .. } => Some(*step),
+            Self::Finished { .. } => None,
+        }
+    }
+}
+
+/// The journal of the run under way.
+pub struct Journal<'a> {
+    ledger: &'a Ledger<'a>,
+    run: RunId,
+    written: u32,
+    states: BTreeMap<StepId, StepState>,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) const fn new(ledger: &'a Ledger<'a>, run: RunId) -> Self {
+        Self {
+            ledger,
+            run,
+            written: 0,
+            states: BTreeMap::new(),
+        }
+    }
+
+    /// Writes one entry. Durable when this returns; if it fails, what it announces must not be done.
+    ///
+    /// # Errors
+    /// An entry that cannot follow those before it, and the engine's errors.
+    pub async fn write(&mut self, at: String, kind: EntryKind) -> Result<(), anyhow::Error> {
+        if let Some(step) = kind.step() {
+            let state = self.states.get(&step).copied().unwrap_or(StepState::NotStarted);
+            self.states.insert(step, state.next(&kind)?);
+        }
+        self.written += 1;
+        let entry = Entry {
+            format: JOURNAL_FORMAT,
+            number: self.written,
+            at,
+            kind,
+        };
+        let file = format!("{}/{:04}.json", run_folder(&self.run), entry.number);
+        self.ledger.write(&file, &entry).await?;
+        Ok(())
+    }
+}
+
+pub(super) fn header_file(run: &RunId) -> String {
+    format!("{}/0000.json", run_folder(run))
+}
+
+/// A run that began and never said how it ended: its process was killed, or its machine died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedRun {
+    pub header: RunHeader,
+    /// The step under way when it stopped, and how far it was.
+    pub last: Option<(StepId, StepState)>,
+}
+
+impl UnfinishedRun {
+    /// Reads a run's files; `None` where it is finished, or never got as far as its header.
+    pub(super) fn from_files(run: &str, files: Vec<(String, Vec<u8>)>) -> Result<Option<Self>, LedgerError> {
+        let mut header = None;
+        let mut last = None;
+        let mut states: BTreeMap<StepId, StepState> = BTreeMap::new();
+        for (file, content) in files {
+            let path = format!("runs/{run}/{file}");
+            if file == "0000.json" {
+                header = Some(decode::<RunHeader>(&path, &content, JOURNAL_FORMAT)?);
+                continue;
+            }
+            let entry = decode::<Entry>(&path, &content, JOURNAL_FORMAT)?;
+            match entry.kind.step() {
+                None => return Ok(None),
+                Some(step) => {
+                    let state = states.get(&step).copied().unwrap_or(StepState::NotStarted);
+                    let next = state.next(&entry.kind).map_err(|error| LedgerError::Damaged {
+                        file: path,
+                        message: error.to_string(),
+                    })?;
+                    states.insert(step, next);
+                    last = Some((step, next));
+                }
+            }
+        }
+        Ok(header.map(|header| Self { header, last }))
+    }
+}

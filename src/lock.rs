@@ -1,0 +1,173 @@
+//! One deploy at a time per project, on the engine itself: a container's name is taken by exactly one of any number
+//! of racers. The container is never started. Released and stolen by id, never by name, so that nobody can release
+//! somebody else's.
+//!
+//! After a crash the container stands. A holder on this same machine whose process is gone is recognised as dead and
+//! the lock is taken over; any other holder is believed to live.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{Container, ContainerId, Engine, EngineError, EngineErrorKind, Inspect, labels};
+
+const SINCE: &str = "viatique-deploy.lock.since";
+const OWNER: &str = "viatique-deploy.lock.owner";
+const HOST: &str = "viatique-deploy.lock.host";
+const PROCESS: &str = "viatique-deploy.lock.process";
+const COMMAND: &str = "viatique-deploy.lock.command";
+
+/// The name whose taking is the lock.
+pub fn object_name(project: &str) -> String {
+    format!("viatique-deploy-lock-{project}")
+}
+
+/// Who holds a lock, as the holder said when taking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The user's name.
+    pub owner: String,
+    /// Machine id and boot id: equal only on the same machine since its last start.
+    pub host: String,
+    /// As people call the machine.
+    pub host_name: String,
+    pub process: u32,
+    /// The subcommand.
+    pub command: String,
+    pub run: String,
+    /// RFC 3339, UTC.
+    pub since: String,
+}
+
+impl Holder {
+    fn labels(&self, project: &str) -> BTreeMap<String, String> {
+        [
+            (labels::PROJECT, project.to_owned()),
+            (labels::ROLE, labels::Role::Lock.as_str().to_owned()),
+            (labels::RUN, self.run.clone()),
+            (OWNER, format!("{}@{}", self.owner, self.host_name)),
+            (HOST, self.host.clone()),
+            (PROCESS, self.process.to_string()),
+            (COMMAND, self.command.clone()),
+            (SINCE, self.since.clone()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    fn read(container: &Container) -> Self {
+        let label = |name: &str| container.label(name).unwrap_or("unknown").to_owned();
+        let owner = label(OWNER);
+        let (owner, host_name) = owner.split_once('@').unwrap_or((&owner, "unknown"));
+        Self {
+            owner: owner.to_owned(),
+            host_name: host_name.to_owned(),
+            host: label(HOST),
+            // 0 is no process: read as "alive", which refuses.
+            process: label(PROCESS).parse().unwrap_or(0),
+            command: label(COMMAND),
+            run: label(labels::RUN),
+            since: label(SINCE),
+        }
+    }
+
+    /// Whether the holder's process is certainly gone: it ran on this machine since its last start, and no process of
+    /// that number exists.
+    fn is_certainly_dead(&self, here: &Self) -> bool {
+        self.host == here.host
+            && self.host != "unknown"
+            && self.process != 0
+            && self.process != here.process
+            && !std::path::Path::new(&format!("/proc/{}", self.process)).exists()
+            && std::path::Path::new("/proc/self").exists()
+    }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody has it.
+    #[error("project {project} is locked by {}@{} ({}, process {}) since {}", .holder.owner, .holder.host_name, .holder.command, .holder.process, .holder.since)]
+    Held {
+        project: String,
+        holder: Box<Holder>,
+        /// The container whose removal would release it.
+        container: String,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The lock, held. Not released in `Drop`: what fails there can only be logged.
+#[derive(Debug)]
+#[must_use = "a lock that is not released stays"]
+pub struct Lock {
+    container: ContainerId,
+    /// A dead holder whose lock was taken over.
+    pub taken_over_from: Option<Holder>,
+}
+
+impl Lock {
+    /// Takes the project's lock.
+    ///
+    /// # Errors
+    /// [`LockError::Held`], naming the holder, and the engine's errors.
+    pub async fn acquire(engine: &dyn Engine, project: &str, holder: &Holder) -> Result<Self, LockError> {
+        let name = object_name(project);
+        let mut taken_over_from = None;
+        // Bounded: each turn needs another process to take or release the lock between two calls of ours.
+        for _ in 0..16 {
+            match engine.create_marker(&name, &holder.labels(project), None).await {
+                Ok(container) => {
+                    return Ok(Self {
+                        container,
+                        taken_over_from,
+                    });
+                }
+                Err(error) if error.kind == EngineErrorKind::NameTaken => {}
+                Err(error) => return Err(error.into()),
+            }
+            let Some(standing) = engine.container(&name).await? else {
+                continue;
+            };
+            let other = Holder::read(&standing);
+            if !other.is_certainly_dead(holder) {
+                return Err(LockError::Held {
+                    project: project.to_owned(),
+                    holder: Box::new(other),
+                    container: name,
+                });
+            }
+            // By id: if somebody else has taken it over since, theirs has another id and stays.
+            engine.remove_container(&standing.id).await?;
+            taken_over_from = Some(other);
+        }
+        Err(EngineError::new(
+            "taking the lock",
+            name,
+            EngineErrorKind::Conflict,
+            "it keeps changing hands",
+        )
+        .into())
+    }
+
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// The engine's; the lock may then still stand.
+    pub async fn release(self, engine: &dyn Engine) -> Result<(), EngineError> {
+        engine.remove_container(&self.container).await
+    }
+}
+
+/// Who holds the lock now, if anybody.
+///
+/// # Errors
+/// The engine's.
+pub async fn holder(inspect: &dyn Inspect, project: &str) -> Result<Option<Holder>, EngineError> {
+    Ok(inspect
+        .container(&object_name(project))
+        .await?
+        .as_ref()
+        .map(Holder::read))
+}

@@ -1,0 +1,263 @@
+//! What a step is: it plans against a read-only view, applies through the full port, and undoes what it did, found
+//! by label rather than by memory. Nothing else is reachable from a step than what its view or context holds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::event::{Change, Event, Events, StepId, StepResult, TaskId, Unit};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::compose::{Project, ServiceName};
+use crate::config::Config;
+use crate::engine::{Engine, Inspect};
+use crate::error::Failure;
+use crate::release::{MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
+
+/// Everything that was decided before the first step.
+#[derive(Debug)]
+pub struct Settings {
+    pub config: Config,
+    pub project: Project,
+    /// The Compose files the project was read from, for the release's record.
+    pub sources: Vec<RecordedFile>,
+    pub tag: Tag,
+    /// Where backups are written: absolute.
+    pub backup_directory: PathBuf,
+    /// Images that are given and must not be looked up by reference: those of a recorded release. Empty otherwise.
+    pub images: BTreeMap<ServiceName, ReleasedImage>,
+    /// The release that serves now.
+    pub current: Option<Release>,
+}
+
+/// What the steps so far found out; later steps read it.
+#[derive(Debug, Clone, Default)]
+pub struct RunState {
+    /// By service: what `build` made or found.
+    pub images: BTreeMap<ServiceName, ReleasedImage>,
+    /// A build is planned before this step, so that image ids are not known yet.
+    pub build_planned: bool,
+    pub backup: Option<String>,
+    pub migrations: Option<MigrationRecord>,
+}
+
+impl RunState {
+    fn take(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Nothing => {}
+            Fact::Backup(id) => self.backup = Some(id.clone()),
+            Fact::Images(images) => self.images.clone_from(images),
+            Fact::Migrations(record) => self.migrations = Some(record.clone()),
+        }
+    }
+
+    /// Adds what a finished step found out.
+    pub(super) fn fold(&mut self, receipt: &Receipt) {
+        self.take(&receipt.fact);
+    }
+}
+
+/// What planning may use. Nothing here can change the engine.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub inspect: &'a dyn Inspect,
+    pub settings: &'a Settings,
+    pub state: &'a RunState,
+}
+
+/// What applying may use.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub engine: &'a dyn Engine,
+    pub app: &'a dyn App,
+    pub clock: &'a dyn Clock,
+    pub settings: &'a Settings,
+    pub state: &'a RunState,
+    pub events: &'a Events,
+    pub run: &'a RunId,
+}
+
+impl<'a> Context<'a> {
+    /// The read-only part.
+    pub fn view(&self) -> View<'a> {
+        View {
+            inspect: self.engine,
+            settings: self.settings,
+            state: self.state,
+        }
+    }
+
+    /// Announces a part of a step; the returned task reports how it goes.
+    pub fn task(&self, step: StepId, name: impl Into<String>, title: impl Into<String>) -> Task {
+        let task = TaskId(name.into());
+        self.events.emit(Event::TaskStarted {
+            step,
+            task: task.clone(),
+            title: title.into(),
+        });
+        Task {
+            events: self.events.clone(),
+            step,
+            task,
+            started: Instant::now(),
+        }
+    }
+
+    /// Something the operator should know, though it stops nothing.
+    pub fn warn(&self, message: impl Into<String>, hint: Option<String>) {
+        self.events.emit(Event::Warning {
+            message: message.into(),
+            hint,
+        });
+    }
+}
+
+/// A part of a step, under way. Its end is said by one of the consuming calls.
+pub struct Task {
+    events: Events,
+    step: StepId,
+    task: TaskId,
+    started: Instant,
+}
+
+impl Task {
+    /// Where it stands.
+    pub fn progress(&self, message: impl Into<String>) {
+        self.events.emit(Event::TaskProgress {
+            step: self.step,
+            task: self.task.clone(),
+            message: message.into(),
+        });
+    }
+
+    /// How far it is.
+    pub fn amount(&self, done: u64, total: Option<u64>, unit: Unit) {
+        self.events.emit(Event::TaskAmount {
+            step: self.step,
+            task: self.task.clone(),
+            done,
+            total,
+            unit,
+        });
+    }
+
+    /// A line that a process wrote.
+    pub fn output(&self, line: impl Into<String>) {
+        self.events.emit(Event::TaskOutput {
+            step: self.step,
+            task: self.task.clone(),
+            line: line.into(),
+        });
+    }
+
+    /// How long it has been going.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// It is over.
+    pub fn finish(self, result: StepResult, message: impl Into<String>) {
+        self.events.emit(Event::TaskFinished {
+            step: self.step,
+            task: self.task,
+            result,
+            message: message.into(),
+            duration: self.started.elapsed(),
+        });
+    }
+
+    /// Says how it ended, by the result it gave, and hands that on.
+    pub fn conclude<T>(
+        self,
+        result: Result<T, Failure>,
+        message: impl FnOnce(&T) -> (StepResult, String),
+    ) -> Result<T, Failure> {
+        match &result {
+            Ok(value) => {
+                let (result, message) = message(value);
+                self.finish(result, message);
+            }
+            Err(failure) => self.finish(StepResult::Failed, failure.error.to_string()),
+        }
+        result
+    }
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// One line for people.
+    pub message: String,
+    /// Whether anything was changed.
+    pub changed: bool,
+    /// What later steps and the release's record need.
+    pub fact: Fact,
+}
+
+impl Receipt {
+    /// Something was done.
+    pub fn changed(message: impl Into<String>, fact: Fact) -> Self {
+        Self {
+            message: message.into(),
+            changed: true,
+            fact,
+        }
+    }
+
+    /// Nothing had to be done.
+    pub fn unchanged(message: impl Into<String>, fact: Fact) -> Self {
+        Self {
+            message: message.into(),
+            changed: false,
+            fact,
+        }
+    }
+}
+
+/// What a step found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    Nothing,
+    Backup(String),
+    Images(BTreeMap<ServiceName, ReleasedImage>),
+    Migrations(MigrationRecord),
+}
+
+/// How an undo ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// What was changed is as it was.
+    Reverted {
+        message: String,
+        /// Something had stood before, and stands again.
+        restored_previous: bool,
+    },
+    /// Nothing had been changed.
+    NothingToDo,
+    /// Left on purpose.
+    LeftInPlace { why: String },
+}
+
+/// One step of a run.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// Which one.
+    fn id(&self) -> StepId;
+
+    /// What it would do. Changes nothing, by type.
+    async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure>;
+
+    /// Does it. May be dropped at any await when the operator interrupts; `undo` then cleans up.
+    async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure>;
+
+    /// Takes back what it did or began, found by label: it may have failed, or been dropped, at any point.
+    async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure>;
+
+    /// Clears away what was kept only for the way back, once every step has succeeded.
+    async fn settle(&self, _context: Context<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+}

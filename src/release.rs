@@ -1,0 +1,189 @@
+//! What was deployed: the tag, the images, the configuration and what was done to the database. Values only; where
+//! they are kept is the ledger's business.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use crate::compose::ServiceName;
+use crate::engine::ImageId;
+
+/// A release's name: a Docker tag, `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tag(String);
+
+/// A text that cannot be a release's tag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` cannot be a release tag: letters, digits, `_`, `.` and `-`, at most 128, not beginning with `.` or `-`"
+)]
+pub struct InvalidTag(String);
+
+impl Tag {
+    /// Accepts what an image reference can carry after its colon.
+    ///
+    /// # Errors
+    /// The offending text, in words.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidTag> {
+        let text = text.into();
+        let mut bytes = text.bytes();
+        let first = bytes
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        if first && rest && text.len() <= 128 {
+            Ok(Self(text))
+        } else {
+            Err(InvalidTag(text))
+        }
+    }
+
+    /// The tag as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = InvalidTag;
+    fn try_from(text: String) -> Result<Self, InvalidTag> {
+        Self::new(text)
+    }
+}
+
+impl From<Tag> for String {
+    fn from(tag: Tag) -> Self {
+        tag.0
+    }
+}
+
+/// Names one run of the tool: sorts by time, unique by its random end. `20261123T220848Z-3f9a1c`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub String);
+
+impl RunId {
+    /// Puts an id together from the time and some random bits.
+    pub fn new(now: OffsetDateTime, random: u32) -> Self {
+        let now = now.to_offset(time::UtcOffset::UTC);
+        Self(format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{:06x}",
+            now.year(),
+            u8::from(now.month()),
+            now.day(),
+            now.hour(),
+            now.minute(),
+            now.second(),
+            random & 0x00ff_ffff
+        ))
+    }
+
+    /// The random end, for names of short-lived objects.
+    pub fn suffix(&self) -> &str {
+        self.0.rsplit('-').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Position of a release in the project's history, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Sequence(pub u64);
+
+/// The on-disk format of [`Release`]. A newer one is refused, naming the tool's version that wrote it.
+pub const RELEASE_FORMAT: u32 = 1;
+
+/// One deployment of a release, as it is recorded.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Release {
+    /// See [`RELEASE_FORMAT`].
+    pub format: u32,
+    /// The tool's version that wrote it.
+    pub written_by: String,
+    pub sequence: Sequence,
+    pub tag: Tag,
+    pub run: RunId,
+    /// The subcommand: `run`, `deploy` or `rollback`.
+    pub command: String,
+    /// RFC 3339, UTC: when it was complete.
+    pub deployed_at: String,
+    /// `user@host`.
+    pub deployed_by: String,
+    /// What `rollback` without an argument returns to. After a rollback this is what stood before the release
+    /// returned to, so that a second one goes further back and never forward into what was just taken back.
+    pub previous: Option<Sequence>,
+    pub images: BTreeMap<ServiceName, ReleasedImage>,
+    /// The Compose files as they were, before interpolation: they hold no value of a variable.
+    pub compose: Vec<RecordedFile>,
+    /// The resolved project for people and comparisons; secret values are replaced by fingerprints.
+    pub project: serde_json::Value,
+    /// `None` where the run had no migration step.
+    pub migrations: Option<MigrationRecord>,
+    /// The backup taken before it.
+    pub backup: Option<String>,
+}
+
+/// The image a service runs in a release.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReleasedImage {
+    pub id: ImageId,
+    /// A reference that was given to it, to find it again.
+    pub reference: String,
+}
+
+/// A file of the project, recorded whole.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RecordedFile {
+    /// Relative to the project's folder.
+    pub path: std::path::PathBuf,
+    pub text: String,
+}
+
+/// One Django migration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Migration {
+    pub app: String,
+    pub name: String,
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.app, self.name)
+    }
+}
+
+/// Which migrations stood applied before a release and after it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct MigrationRecord {
+    pub before: Vec<Migration>,
+    pub after: Vec<Migration>,
+}
+
+impl MigrationRecord {
+    /// What the release added, in the order recorded.
+    pub fn added(&self) -> Vec<&Migration> {
+        self.after
+            .iter()
+            .filter(|migration| !self.before.contains(migration))
+            .collect()
+    }
+}

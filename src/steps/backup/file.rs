@@ -1,0 +1,169 @@
+//! Files of a backup: written under another name, hashed on the way, synced, hashed again when read back, renamed.
+//! Readable by their owner alone, since they hold everything the database holds.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use tokio::fs::{DirBuilder, File, OpenOptions};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, BufWriter, ReadBuf};
+
+use crate::engine::{OutputSink, OutputStream};
+use crate::pipeline::{Task, Unit};
+use crate::steps::deploy::target::hex;
+
+/// Writes in pieces of this size reach the disk at about its own speed.
+const BUFFER: usize = 1 << 18;
+/// Progress is told at most once for this many bytes.
+const TOLD_EVERY: u64 = 1 << 20;
+
+/// A file being written from a process's standard output.
+pub(super) struct HashedFile<'a> {
+    writer: BufWriter<File>,
+    partial: PathBuf,
+    digest: Sha256,
+    bytes: u64,
+    told: u64,
+    complaints: Vec<u8>,
+    task: Option<&'a Task>,
+}
+
+/// A file that is written and synced, not yet read back.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub partial: PathBuf,
+    pub bytes: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl<'a> HashedFile<'a> {
+    /// Begins `<path>.partial`; refuses to overwrite one.
+    pub(super) async fn create(path: &Path, task: Option<&'a Task>) -> io::Result<Self> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&partial)
+            .await?;
+        Ok(Self {
+            writer: BufWriter::with_capacity(BUFFER, file),
+            partial,
+            digest: Sha256::new(),
+            bytes: 0,
+            told: 0,
+            complaints: Vec::new(),
+            task,
+        })
+    }
+
+    /// What the process wrote on standard error.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.complaints)
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
+    /// Everything is on the disk when this returns.
+    pub(super) async fn finish(mut self) -> io::Result<Written> {
+        self.writer.flush().await?;
+        self.writer.get_ref().sync_all().await?;
+        Ok(Written {
+            partial: self.partial,
+            bytes: self.bytes,
+            sha256: hex(&self.digest.finalize()),
+        })
+    }
+}
+
+#[async_trait]
+impl OutputSink for HashedFile<'_> {
+    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
+        match stream {
+            OutputStream::Stdout => {
+                self.digest.update(bytes);
+                self.bytes += bytes.len() as u64;
+                self.writer.write_all(bytes).await?;
+                if let Some(task) = self.task
+                    && self.bytes - self.told >= TOLD_EVERY
+                {
+                    self.told = self.bytes;
+                    task.amount(self.bytes, None, Unit::Bytes);
+                }
+            }
+            // Bounded: it is shown, never parsed.
+            OutputStream::Stderr if self.complaints.len() < 1 << 16 => {
+                self.complaints.extend_from_slice(bytes)
+            }
+            OutputStream::Stderr => {}
+        }
+        Ok(())
+    }
+}
+
+/// A file being read back, hashed on the way.
+pub(super) struct HashedReader {
+    reader: BufReader<File>,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl HashedReader {
+    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+        let reader = BufReader::with_capacity(BUFFER, File::open(path).await?);
+        Ok(Self {
+            reader,
+            digest: Sha256::new(),
+            bytes: 0,
+        })
+    }
+
+    /// Bytes read, and their SHA-256 in lower-case hexadecimal.
+    pub(super) fn digest(self) -> (u64, String) {
+        (self.bytes, hex(&self.digest.finalize()))
+    }
+}
+
+impl AsyncRead for HashedReader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut this.reader).poll_read(cx, buffer);
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        this.digest.update(read);
+        this.bytes += read.len() as u64;
+        poll
+    }
+}
+
+/// Creates a folder that only its owner can enter, and the folders above it.
+pub(super) async fn create_private_folder(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .await?;
+    }
+    DirBuilder::new().mode(0o700).create(folder).await
+}
+
+/// Renames, and syncs the folder, so that the name too survives a power cut.
+pub(super) async fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    tokio::fs::rename(from, to).await?;
+    if let Some(folder) = to.parent() {
+        File::open(folder).await?.sync_all().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! `check`: everything that can be known to be wrong before anything is touched: the engine, images, networks and
+//! volumes that must exist, host ports, the backup folder. The configuration and the Compose files were checked when
+//! they were read. Changes nothing.
+
+use async_trait::async_trait;
+
+use super::deploy::infrastructure;
+use super::images;
+use crate::compose::HostPort;
+use crate::engine::{ContainerFilter, ContainerState, EngineErrorKind, labels};
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
+
+/// The step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Check {
+    /// Images that are built later in the same run need not exist yet.
+    pub build_follows: bool,
+}
+
+#[async_trait]
+impl Step for Check {
+    fn id(&self) -> StepId {
+        StepId::Check
+    }
+
+    async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
+        let mut changes = Vec::new();
+        for check in Kind::ALL {
+            let answer = check.run(self.build_follows, view).await?;
+            changes.push(Change {
+                kind: ChangeKind::Keep,
+                target: check.name().to_owned(),
+                detail: answer,
+            });
+        }
+        Ok(changes)
+    }
+
+    async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
+        for check in Kind::ALL {
+            let task = context.task(StepId::Check, check.name(), check.name());
+            let answer = check.run(self.build_follows, context.view()).await;
+            task.conclude(answer, |answer| (StepResult::Succeeded, answer.clone()))?;
+        }
+        Ok(Receipt::unchanged(
+            format!("{} checks passed", Kind::ALL.len()),
+            Fact::Nothing,
+        ))
+    }
+
+    async fn undo(&self, _context: Context<'_>) -> Result<Undone, Failure> {
+        Ok(Undone::NothingToDo)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Engine,
+    Images,
+    Networks,
+    Volumes,
+    Ports,
+    Sources,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Engine,
+        Self::Sources,
+        Self::Images,
+        Self::Networks,
+        Self::Volumes,
+        Self::Ports,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Images => "images",
+            Self::Networks => "networks",
+            Self::Volumes => "volumes",
+            Self::Ports => "ports",
+            Self::Sources => "build contexts",
+        }
+    }
+
+    async fn run(self, build_follows: bool, view: View<'_>) -> Result<String, Failure> {
+        match self {
+            Self::Engine => {
+                let identity = view.inspect.identity().await?;
+                Ok(format!(
+                    "Docker Engine {} at {}",
+                    identity.version, identity.address
+                ))
+            }
+            Self::Images => check_images(build_follows, view).await,
+            Self::Networks => {
+                let found = infrastructure::find_networks(view.inspect, &view.settings.project).await?;
+                Ok(format!(
+                    "{} of {} exist",
+                    found.len(),
+                    view.settings.project.networks.len()
+                ))
+            }
+            Self::Volumes => {
+                infrastructure::check_external_volumes(view.inspect, &view.settings.project).await?;
+                Ok("every external one exists".to_owned())
+            }
+            Self::Ports => check_ports(view).await,
+            Self::Sources => check_sources(view).await,
+        }
+    }
+}
+
+/// Where the Compose files build from must exist.
+async fn check_sources(view: View<'_>) -> Result<String, Failure> {
+    let mut count = 0;
+    for (name, service) in &view.settings.project.services {
+        let Some(build) = &service.build else { continue };
+        let dockerfile = build.dockerfile.iter().map(|path| ("Dockerfile", path));
+        for (what, path) in std::iter::once(("build context", &build.context)).chain(dockerfile) {
+            if !tokio::fs::try_exists(path).await.unwrap_or(false) {
+                return Err(Failure::message(
+                    FailureKind::Configuration,
+                    format!(
+                        "services.{name}.build: the {what} {} does not exist",
+                        path.display()
+                    ),
+                ));
+            }
+        }
+        count += 1;
+    }
+    Ok(format!("{count} services are built, their sources exist"))
+}
+
+/// An image that is not built must be here, or in its registry.
+async fn check_images(build_follows: bool, view: View<'_>) -> Result<String, Failure> {
+    let project = &view.settings.project;
+    let built = images::built_references(project, &view.settings.tag);
+    let found = images::find(view).await?;
+    let mut pulled = 0;
+    for (service, reference) in &found.missing {
+        if built.contains(reference) {
+            if build_follows {
+                continue;
+            }
+            return Err(
+                no_such_image(service.as_str(), reference, "it has not been built")
+                    .hint(format!("viatique-deploy build --tag {}", view.settings.tag)),
+            );
+        }
+        match view.inspect.image_in_registry(reference).await {
+            Ok(true) => pulled += 1,
+            Ok(false) => {
+                return Err(no_such_image(
+                    service.as_str(),
+                    reference,
+                    "neither on the engine nor in its registry",
+                ));
+            }
+            Err(error) if error.kind == EngineErrorKind::Unauthorized => {
+                return Err(no_such_image(
+                    service.as_str(),
+                    reference,
+                    "its registry refuses the credentials at hand",
+                )
+                .hint("docker login, as the user that runs this tool"));
+            }
+            Err(error) => {
+                return Err(no_such_image(
+                    service.as_str(),
+                    reference,
+                    &format!(
+                        "not on the engine, and its registry cannot be asked: {}",
+                        error.message
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(format!(
+        "{} on the engine, {} to build, {pulled} to pull",
+        found.images.len(),
+        built.len()
+    ))
+}
+
+fn no_such_image(service: &str, reference: &str, why: &str) -> Failure {
+    Failure::message(
+        FailureKind::Configuration,
+        format!("services.{service}: no such image {reference}: {why}"),
+    )
+}
+
+/// A host port that another project's container has would fail only after the old container had gone.
+async fn check_ports(view: View<'_>) -> Result<String, Failure> {
+    let project = &view.settings.project;
+    let mut wanted = Vec::new();
+    for (name, service) in &project.services {
+        for port in &service.ports {
+            if let HostPort::Fixed(number) = port.published {
+                wanted.push((name, number, port.host_ip.clone()));
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok("none published".to_owned());
+    }
+    for container in view.inspect.containers(&ContainerFilter::default()).await? {
+        let ours = container.label(labels::COMPOSE_PROJECT) == Some(project.name.as_str());
+        if ours || container.state != ContainerState::Running {
+            continue;
+        }
+        for (service, number, address) in &wanted {
+            let clash = container.host_ports.iter().find(|(theirs, port)| {
+                port == number
+                    && (is_any(theirs)
+                        || address
+                            .as_deref()
+                            .is_none_or(|ours| is_any(ours) || ours == theirs))
+            });
+            if clash.is_some() {
+                return Err(Failure::message(
+                    FailureKind::Configuration,
+                    format!(
+                        "services.{service}.ports: host port {number} is taken by container {}",
+                        container.name
+                    ),
+                )
+                .hint(format!(
+                    "publish another port, or stop it: docker stop {}",
+                    container.name
+                )));
+            }
+        }
+    }
+    Ok(format!(
+        "{} published, none taken by another container",
+        wanted.len()
+    ))
+}
+
+fn is_any(address: &str) -> bool {
+    matches!(address, "" | "0.0.0.0" | "::")
+}

@@ -1,0 +1,408 @@
+//! `deploy`: brings every service to the release, one after another in dependency order. A new container stands
+//! beside the old one until it is ready; the old one is kept, stopped, until the whole run has succeeded. Rollback
+//! uses the same code with a recorded release.
+
+pub(crate) mod infrastructure;
+mod ready;
+mod reload;
+mod replace;
+mod standing;
+mod strategy;
+pub(crate) mod target;
+mod undo;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+
+use self::infrastructure::NetworkIds;
+use self::reload::Proxy;
+use self::replace::Replacement;
+use self::standing::{Places, Standing, places};
+use self::strategy::{Strategy, strategy};
+use crate::compose::{Service, ServiceName};
+use crate::engine::ContainerState;
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
+use crate::release::ReleasedImage;
+
+pub(crate) use self::ready::is_serving;
+pub(crate) use self::standing::standing;
+pub(crate) use self::undo::undo as put_previous_back;
+
+use super::images;
+
+/// The step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deploy;
+
+#[async_trait]
+impl Step for Deploy {
+    fn id(&self) -> StepId {
+        StepId::Deploy
+    }
+
+    async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
+        let project = &view.settings.project;
+        let found = images::find(view).await?;
+        if !view.state.build_planned {
+            images::require(view).await?;
+        }
+        let standing = standing(view.inspect, &project.name).await?;
+        let mut changes = plan_infrastructure(view).await?;
+        for service in project.services_in_dependency_order() {
+            let containers = standing
+                .get(service.name.as_str())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            changes.push(plan_service(
+                view,
+                service,
+                found.images.get(&service.name),
+                containers,
+            ));
+        }
+        for orphan in standing::orphans(project, &standing) {
+            changes.push(Change {
+                kind: ChangeKind::Keep,
+                target: orphan,
+                detail: "runs, but the Compose files do not name it any more; left alone".to_owned(),
+            });
+        }
+        Ok(changes)
+    }
+
+    async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
+        let settings = context.settings;
+        let images = images::require(context.view()).await?;
+        let networks = infrastructure::ensure(context.engine, &settings.project, context.run).await?;
+        let before = standing(context.engine, &settings.project.name).await?;
+        // A configuration that does not pass stops here, before anything is switched.
+        test_proxies(context, &reload::proxies(settings, &before)).await?;
+        let mut replaced = Vec::new();
+        for service in settings.project.services_in_dependency_order() {
+            let result = bring_to_target(context, StepId::Deploy, service, &images, &networks).await?;
+            if result == StepResult::Succeeded {
+                replaced.push(service.name.to_string());
+            }
+        }
+        reload_at_the_end(context).await?;
+        for orphan in standing::orphans(&settings.project, &before) {
+            context.warn(
+                format!("{orphan} runs, but the Compose files do not name it any more; left alone"),
+                Some(format!("docker rm -f {}-{orphan}-1", settings.project.name)),
+            );
+        }
+        let fact = Fact::Images(images);
+        Ok(if replaced.is_empty() {
+            Receipt::unchanged("every service is as it should be", fact)
+        } else {
+            Receipt::changed(replaced.join(", "), fact)
+        })
+    }
+
+    async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
+        super::one_off::sweep(context.engine, &context.settings.project.name, context.run, false).await?;
+        put_previous_back(context).await
+    }
+
+    async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
+        undo::remove_retired(context).await.map(|_| ())
+    }
+}
+
+/// Brings one service to its target.
+///
+/// # Errors
+/// See [`Replacement::apply`].
+async fn bring_to_target(
+    context: Context<'_>,
+    step: StepId,
+    service: &Service,
+    images: &BTreeMap<ServiceName, ReleasedImage>,
+    networks: &NetworkIds,
+) -> Result<StepResult, Failure> {
+    let project = &context.settings.project;
+    let image = images.get(&service.name).ok_or_else(|| {
+        Failure::message(
+            FailureKind::Failed,
+            format!("no image is known for {}", service.name),
+        )
+    })?;
+    let standing = standing(context.engine, &project.name).await?;
+    let proxies = reload::proxies(context.settings, &standing);
+    let strategy = strategy(&context.settings.config, project, service);
+    let containers = standing
+        .get(service.name.as_str())
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let fingerprint = target::fingerprint(project, service, &image.id);
+    let places = places(service, strategy, Some(&fingerprint), containers);
+    let task = context.task(
+        step,
+        service.name.as_str(),
+        format!("{} ({})", service.name, image.id),
+    );
+    warn_where_held(context, service, strategy, &fingerprint, &places);
+    let replacement = Replacement {
+        context,
+        service,
+        strategy,
+        image: &image.id,
+        networks,
+        proxies: reload::in_front_of(project, &proxies, &service.name),
+        task: &task,
+    };
+    let result = replacement
+        .apply(&places)
+        .await
+        .map_err(|failure| failure.context(format!("deploying {}", service.name)));
+    task.conclude(result, Clone::clone).map(|(result, _)| result)
+}
+
+/// Starts what a service depends on where it does not run at all, and leaves alone what runs: a migration needs a
+/// database, not a new one.
+///
+/// # Errors
+/// See [`Replacement::apply`].
+pub(crate) async fn start_dependencies(
+    context: Context<'_>,
+    step: StepId,
+    service: &ServiceName,
+    images: &BTreeMap<ServiceName, ReleasedImage>,
+    networks: &NetworkIds,
+) -> Result<(), Failure> {
+    let project = &context.settings.project;
+    let needed = dependencies(project, service);
+    let standing = standing(context.engine, &project.name).await?;
+    for service in project.services_in_dependency_order() {
+        if needed.contains(&service.name) && !runs(&standing, &service.name) {
+            bring_to_target(context, step, service, images, networks).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The services that `start_dependencies` would start.
+pub(crate) async fn missing_dependencies(
+    view: View<'_>,
+    service: &ServiceName,
+) -> Result<Vec<ServiceName>, Failure> {
+    let project = &view.settings.project;
+    let standing = standing(view.inspect, &project.name).await?;
+    let needed = dependencies(project, service);
+    Ok(needed.into_iter().filter(|name| !runs(&standing, name)).collect())
+}
+
+fn runs(standing: &Standing, name: &ServiceName) -> bool {
+    let containers = standing.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+    containers.iter().any(|container| match &container.state {
+        ContainerState::Running => true,
+        // A one-shot that this release or an earlier one ran.
+        ContainerState::Exited(exit) => {
+            exit.success() && container.label(crate::engine::labels::SPEC).is_some()
+        }
+        ContainerState::Created
+        | ContainerState::Paused
+        | ContainerState::Restarting { .. }
+        | ContainerState::Removing
+        | ContainerState::Dead => false,
+    })
+}
+
+/// Everything a service depends on, directly or not.
+fn dependencies(project: &crate::compose::Project, service: &ServiceName) -> BTreeSet<ServiceName> {
+    let mut needed = BTreeSet::new();
+    let mut next = vec![service.clone()];
+    while let Some(name) = next.pop() {
+        for dependency in project
+            .services
+            .get(&name)
+            .into_iter()
+            .flat_map(|service| service.depends_on.keys())
+        {
+            if needed.insert(dependency.clone()) {
+                next.push(dependency.clone());
+            }
+        }
+    }
+    needed
+}
+
+async fn test_proxies(context: Context<'_>, proxies: &[Proxy]) -> Result<(), Failure> {
+    for proxy in proxies {
+        let task = context.task(
+            StepId::Deploy,
+            format!("{} test", proxy.service),
+            format!("testing {}", proxy.service),
+        );
+        let tested = proxy.test(context.engine).await;
+        task.conclude(tested, |()| {
+            (StepResult::Succeeded, "configuration accepted".to_owned())
+        })?;
+    }
+    Ok(())
+}
+
+/// The configuration may have changed on disk though no container did.
+async fn reload_at_the_end(context: Context<'_>) -> Result<(), Failure> {
+    let standing = standing(context.engine, &context.settings.project.name).await?;
+    for proxy in reload::proxies(context.settings, &standing) {
+        let task = context.task(
+            StepId::Deploy,
+            format!("{} reload", proxy.service),
+            format!("reloading {}", proxy.service),
+        );
+        let reloaded = match proxy.test(context.engine).await {
+            Ok(()) => proxy.reload(context.engine).await,
+            Err(failure) => Err(failure),
+        };
+        task.conclude(reloaded, |()| {
+            (StepResult::Succeeded, "configuration read again".to_owned())
+        })?;
+    }
+    Ok(())
+}
+
+fn warn_where_held(
+    context: Context<'_>,
+    service: &Service,
+    strategy: Strategy,
+    target: &target::Fingerprint,
+    places: &Places,
+) {
+    let Strategy::Untouched(reason) = strategy else {
+        return;
+    };
+    let differs = places
+        .slots
+        .iter()
+        .filter_map(|slot| slot.kept.as_ref())
+        .any(|kept| {
+            kept.label(crate::engine::labels::SPEC)
+                .is_some_and(|spec| spec != target.0)
+        });
+    if differs {
+        context.warn(
+            format!(
+                "{} differs from what runs, and is left alone: {}",
+                service.name,
+                reason.explain()
+            ),
+            Some(format!(
+                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
+                service.name
+            )),
+        );
+    }
+}
+
+async fn plan_infrastructure(view: View<'_>) -> Result<Vec<Change>, Failure> {
+    let project = &view.settings.project;
+    let mut changes = Vec::new();
+    let networks = infrastructure::find_networks(view.inspect, project).await?;
+    for (key, network) in &project.networks {
+        if !networks.contains_key(key) {
+            let target = format!("network {}", network.name);
+            changes.push(Change {
+                kind: ChangeKind::Create,
+                target,
+                detail: "does not exist yet".to_owned(),
+            });
+        }
+    }
+    infrastructure::check_external_volumes(view.inspect, project).await?;
+    for volume in project.volumes.values() {
+        if !volume.external && view.inspect.volume(&volume.name).await?.is_none() {
+            let target = format!("volume {}", volume.name);
+            changes.push(Change {
+                kind: ChangeKind::Create,
+                target,
+                detail: "does not exist yet".to_owned(),
+            });
+        }
+    }
+    Ok(changes)
+}
+
+fn plan_service(
+    view: View<'_>,
+    service: &Service,
+    image: Option<&ReleasedImage>,
+    containers: &[crate::engine::Container],
+) -> Change {
+    let project = &view.settings.project;
+    let strategy = strategy(&view.settings.config, project, service);
+    let fingerprint = image.map(|image| target::fingerprint(project, service, &image.id));
+    let places = places(service, strategy, fingerprint.as_ref(), containers);
+    let target = service.name.to_string();
+    let image = image.map_or_else(
+        || "an image that is built first".to_owned(),
+        |image| format!("image {}", image.id),
+    );
+    let running = containers
+        .iter()
+        .any(|container| container.state == ContainerState::Running);
+    let unknown = fingerprint.is_none();
+    let change = |kind, detail: String| Change {
+        kind,
+        target: target.clone(),
+        detail,
+    };
+    if containers.is_empty() {
+        return match strategy {
+            Strategy::OneShot => change(ChangeKind::Run, format!("runs to its end, from {image}")),
+            Strategy::Rolling
+            | Strategy::Recreate(_)
+            | Strategy::Singleton
+            | Strategy::Reload
+            | Strategy::Untouched(_) => change(ChangeKind::Create, format!("does not run yet; from {image}")),
+        };
+    }
+    if places.are_settled() && !unknown {
+        return match strategy {
+            Strategy::Reload => change(
+                ChangeKind::Reload,
+                "unchanged; reads its configuration again".to_owned(),
+            ),
+            Strategy::Untouched(reason) => {
+                change(ChangeKind::Keep, format!("left alone: {}", reason.explain()))
+            }
+            Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::OneShot => {
+                let sure = if view.state.build_planned && service.build.is_some() {
+                    "unchanged, if the build gives the same image"
+                } else {
+                    "unchanged"
+                };
+                change(ChangeKind::Keep, sure.to_owned())
+            }
+        };
+    }
+    match strategy {
+        Strategy::Untouched(reason) if running => {
+            change(ChangeKind::Keep, format!("left alone: {}", reason.explain()))
+        }
+        Strategy::Untouched(_) => change(ChangeKind::Create, format!("does not run; from {image}")),
+        Strategy::Rolling => change(
+            ChangeKind::Replace,
+            format!("the new one beside the old until it is healthy; from {image}"),
+        ),
+        Strategy::Recreate(reason) => change(
+            ChangeKind::ReplaceWithGap,
+            format!("stops first, a short gap: {}; from {image}", reason.explain()),
+        ),
+        Strategy::Singleton => change(
+            ChangeKind::ReplaceWithGap,
+            format!("stops first, a short gap: two of it must never run; from {image}"),
+        ),
+        Strategy::Reload if unknown => change(
+            ChangeKind::Reload,
+            format!("reads its configuration again; replaced with a gap if {image} differs"),
+        ),
+        Strategy::Reload => change(
+            ChangeKind::ReplaceWithGap,
+            format!("its image or mounts changed: stops first, a short gap; from {image}"),
+        ),
+        Strategy::OneShot => change(ChangeKind::Run, format!("runs to its end, from {image}")),
+    }
+}

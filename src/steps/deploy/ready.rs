@@ -1,0 +1,193 @@
+//! Waiting until a container is ready, and saying why it is not: its exit code, whether memory ran out, the output of
+//! its health test and its last log lines.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::{Container, ContainerId, ContainerState, Health, HealthProbe, Inspect};
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::Task;
+
+/// Between two looks. Under the ten calls a second per container that are the project's own limit.
+const POLL: Duration = Duration::from_millis(150);
+/// A container without a health test counts as ready once it has run this long without ending.
+const STEADY: Duration = Duration::from_secs(3);
+/// A container that the engine has started again this often is crash-looping: an app that waits for another one by
+/// ending once is given that, and no more.
+const RESTARTS_TOLERATED: u32 = 1;
+/// How much of a failed container's log is shown.
+const LOG_LINES: u32 = 30;
+
+/// Waits until the container is healthy, or has run steadily where it has no health test.
+///
+/// # Errors
+/// Where it ended, keeps ending, is unhealthy, vanished, or was not ready within `limit`; with the evidence.
+pub(crate) async fn wait_until_ready(
+    inspect: &dyn Inspect,
+    id: &ContainerId,
+    limit: Duration,
+    task: &Task,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut steady_since: Option<Instant> = None;
+    loop {
+        let Some(container) = inspect.container(&id.0).await? else {
+            return Err(Failure::message(
+                FailureKind::Failed,
+                format!(
+                    "container {} was removed by somebody else while it started",
+                    id.short()
+                ),
+            ));
+        };
+        let seconds = began.elapsed().as_secs();
+        match verdict(&container) {
+            Verdict::Ready => return Ok(()),
+            Verdict::Steady => {
+                let since = *steady_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= STEADY {
+                    return Ok(());
+                }
+                task.progress(format!("running, no health test ({seconds} s)"));
+            }
+            Verdict::Waiting => {
+                steady_since = None;
+                task.progress(format!("waiting until healthy ({seconds} s)"));
+            }
+            Verdict::Broken(why) => return Err(broken(inspect, &container, why).await),
+        }
+        if began.elapsed() >= limit {
+            let why = format!("is not healthy after {} s", limit.as_secs());
+            return Err(broken(inspect, &container, why)
+                .await
+                .hint("if it only needs longer: services.<name>.health_timeout in deploy.yml"));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until the container's process has ended well.
+///
+/// # Errors
+/// Where it ended with another code than 0, or not within `limit`; with the evidence.
+pub(crate) async fn wait_until_completed(
+    inspect: &dyn Inspect,
+    id: &ContainerId,
+    limit: Duration,
+    task: &Task,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        let Some(container) = inspect.container(&id.0).await? else {
+            return Err(Failure::message(
+                FailureKind::Failed,
+                format!(
+                    "container {} was removed by somebody else while it ran",
+                    id.short()
+                ),
+            ));
+        };
+        match &container.state {
+            ContainerState::Exited(exit) if exit.success() => return Ok(()),
+            ContainerState::Exited(_) | ContainerState::Restarting { .. } | ContainerState::Dead => {
+                let why = ended(&container.state);
+                return Err(broken(inspect, &container, why).await);
+            }
+            ContainerState::Created
+            | ContainerState::Running
+            | ContainerState::Paused
+            | ContainerState::Removing => {
+                task.progress(format!("running to its end ({} s)", began.elapsed().as_secs()))
+            }
+        }
+        if began.elapsed() >= limit {
+            let why = format!("has not ended after {} s", limit.as_secs());
+            return Err(broken(inspect, &container, why).await);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Whether a container serves as it should, seen once.
+pub(crate) fn is_serving(container: &Container) -> bool {
+    match verdict(container) {
+        Verdict::Ready | Verdict::Steady => true,
+        Verdict::Waiting | Verdict::Broken(_) => false,
+    }
+}
+
+enum Verdict {
+    /// Its health test says so.
+    Ready,
+    /// It runs and has no health test.
+    Steady,
+    Waiting,
+    Broken(String),
+}
+
+fn verdict(container: &Container) -> Verdict {
+    match &container.state {
+        ContainerState::Created => Verdict::Waiting,
+        ContainerState::Running if container.restart_count > RESTARTS_TOLERATED => Verdict::Broken(format!(
+            "keeps ending: the engine has started it again {} times",
+            container.restart_count
+        )),
+        ContainerState::Running => match &container.health {
+            None => Verdict::Steady,
+            Some(Health::Healthy) => Verdict::Ready,
+            Some(Health::Starting { .. }) => Verdict::Waiting,
+            Some(Health::Unhealthy { .. }) => Verdict::Broken("is unhealthy".to_owned()),
+        },
+        ContainerState::Restarting { .. } if container.restart_count <= RESTARTS_TOLERATED => {
+            Verdict::Waiting
+        }
+        ContainerState::Paused => Verdict::Broken("was paused by somebody else".to_owned()),
+        ContainerState::Restarting { .. }
+        | ContainerState::Exited(_)
+        | ContainerState::Removing
+        | ContainerState::Dead => Verdict::Broken(ended(&container.state)),
+    }
+}
+
+fn ended(state: &ContainerState) -> String {
+    match state {
+        ContainerState::Exited(exit) if exit.out_of_memory => {
+            format!(
+                "ended with exit code {}: the kernel killed it for want of memory",
+                exit.code
+            )
+        }
+        ContainerState::Exited(exit) => format!("ended with exit code {}", exit.code),
+        ContainerState::Restarting { exit_code } => format!("keeps ending, last with exit code {exit_code}"),
+        ContainerState::Dead | ContainerState::Removing => "is dead".to_owned(),
+        ContainerState::Created | ContainerState::Running | ContainerState::Paused => {
+            "has not ended".to_owned()
+        }
+    }
+}
+
+async fn broken(inspect: &dyn Inspect, container: &Container, why: String) -> Failure {
+    let mut failure = Failure::message(
+        FailureKind::Failed,
+        format!("the new container {} {why}", container.name),
+    );
+    if let Some(Health::Starting { probes } | Health::Unhealthy { probes }) = &container.health {
+        failure = failure.evidence(format!("health test of {}", container.name), health_lines(probes));
+    }
+    let log = match inspect.logs(&container.id, LOG_LINES).await {
+        Ok(lines) if lines.is_empty() => vec!["(it wrote nothing)".to_owned()],
+        Ok(lines) => lines,
+        Err(error) => vec![format!("(its log could not be read: {error})")],
+    };
+    failure.evidence(format!("last log lines of {}", container.name), log)
+}
+
+fn health_lines(probes: &[HealthProbe]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for probe in probes.iter().rev().take(2).rev() {
+        lines.push(format!("exit code {}", probe.exit_code));
+        lines.extend(probe.output.lines().take(10).map(|line| format!("  {line}")));
+    }
+    lines
+}

@@ -1,0 +1,146 @@
+//! Services that are told to read their configuration again instead of being replaced: nginx before all. Tests the
+//! configuration first; a reload counts as done once the new workers serve, not once the signal is sent.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::standing::{Standing, share_a_network};
+use super::strategy::{Strategy, strategy};
+use crate::compose::{Project, ServiceName};
+use crate::engine::{Captured, Container, ContainerState, Engine, ExecSpec, Inspect};
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::Settings;
+use crate::stack::nginx::Workers;
+
+/// How long new workers may take to appear. nginx itself reloads in tens of milliseconds.
+const RELOAD_LIMIT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A running container that holds other services' addresses.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy {
+    pub service: ServiceName,
+    pub container: Container,
+    test: Option<Vec<String>>,
+    reload: Vec<String>,
+}
+
+/// The commands of a service with [`Strategy::Reload`]: (test, reload). nginx's own where `deploy.yml` gives none.
+pub(crate) fn commands(
+    settings: &Settings,
+    service: &ServiceName,
+) -> Option<(Option<Vec<String>>, Vec<String>)> {
+    settings
+        .project
+        .services
+        .get(service)
+        .and_then(|service| settings.config.reload_commands(service))
+}
+
+/// The running containers of all services that are reloaded.
+pub(crate) fn proxies(settings: &Settings, standing: &Standing) -> Vec<Proxy> {
+    let project = &settings.project;
+    let mut found = Vec::new();
+    for (name, service) in &project.services {
+        if strategy(&settings.config, project, service) != Strategy::Reload {
+            continue;
+        }
+        let Some((test, reload)) = commands(settings, name) else {
+            continue;
+        };
+        for container in standing.get(name.as_str()).into_iter().flatten() {
+            if container.state == ContainerState::Running {
+                let (test, reload) = (test.clone(), reload.clone());
+                found.push(Proxy {
+                    service: name.clone(),
+                    container: container.clone(),
+                    test,
+                    reload,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Those among them that may hold the address of this service.
+pub(crate) fn in_front_of<'a>(
+    project: &Project,
+    proxies: &'a [Proxy],
+    service: &ServiceName,
+) -> Vec<&'a Proxy> {
+    proxies
+        .iter()
+        .filter(|proxy| proxy.service != *service && share_a_network(project, &proxy.service, service))
+        .collect()
+}
+
+impl Proxy {
+    /// Has it test its configuration.
+    ///
+    /// # Errors
+    /// Where the configuration does not pass, with what the test wrote.
+    pub(crate) async fn test(&self, engine: &dyn Engine) -> Result<(), Failure> {
+        match &self.test {
+            Some(test) => self.exec(engine, test, "does not accept its configuration").await,
+            None => Ok(()),
+        }
+    }
+
+    /// Has it read its configuration again, and waits until its new workers serve.
+    ///
+    /// # Errors
+    /// Where the command fails or no new workers appear.
+    pub(crate) async fn reload(&self, engine: &dyn Engine) -> Result<(), Failure> {
+        let id = &self.container.id;
+        let before = Workers::among(&engine.processes(id).await?);
+        self.exec(engine, &self.reload, "could not be reloaded").await?;
+        self.wait_for_new_workers(engine, &before).await
+    }
+
+    async fn wait_for_new_workers(&self, inspect: &dyn Inspect, before: &Workers) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            if Workers::among(&inspect.processes(&self.container.id).await?).have_replaced(before) {
+                return Ok(());
+            }
+            if began.elapsed() >= RELOAD_LIMIT {
+                let log = inspect.logs(&self.container.id, 20).await.unwrap_or_default();
+                return Err(Failure::message(
+                    FailureKind::Failed,
+                    format!(
+                        "{} still runs its old workers {} s after a reload",
+                        self.service,
+                        RELOAD_LIMIT.as_secs()
+                    ),
+                )
+                .evidence(format!("last log lines of {}", self.container.name), log));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn exec(&self, engine: &dyn Engine, command: &[String], what: &str) -> Result<(), Failure> {
+        let spec = ExecSpec {
+            command: command.to_vec(),
+            ..ExecSpec::default()
+        };
+        let mut output = Captured::default();
+        let exit = engine.exec(&self.container.id, &spec, None, &mut output).await?;
+        if exit.success() {
+            return Ok(());
+        }
+        let lines = output
+            .stdout_text()
+            .lines()
+            .chain(output.stderr_text().lines())
+            .map(ToOwned::to_owned)
+            .collect();
+        Err(Failure::message(
+            FailureKind::Failed,
+            format!("{} {what} (exit code {})", self.service, exit.code),
+        )
+        .evidence(format!("{} in {}", command.join(" "), self.container.name), lines))
+    }
+}

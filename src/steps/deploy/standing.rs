@@ -1,0 +1,134 @@
+//! What stands on the engine, held against what should stand: which containers are kept, which are replaced, which
+//! are surplus. Reads only; used by the plan and by the deploy itself, so that they cannot disagree.
+
+use std::collections::BTreeMap;
+
+use super::ready::is_serving;
+use super::strategy::Strategy;
+use super::target::Fingerprint;
+use crate::compose::{Project, Service, ServiceName};
+use crate::engine::{Container, ContainerFilter, ContainerState, Inspect, labels};
+use crate::error::Failure;
+
+/// The containers of a project's services, one-offs left out, by service; oldest first.
+pub(crate) type Standing = BTreeMap<String, Vec<Container>>;
+
+/// Finds them by Compose's labels, so that a stack that Compose itself started is taken over as it is.
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn standing(inspect: &dyn Inspect, project: &str) -> Result<Standing, Failure> {
+    let filter =
+        ContainerFilter::labelled(labels::COMPOSE_PROJECT, project).and(labels::COMPOSE_ONEOFF, "False");
+    let mut by_service = Standing::new();
+    for container in inspect.containers(&filter).await? {
+        if let Some(service) = container.label(labels::COMPOSE_SERVICE) {
+            by_service.entry(service.to_owned()).or_default().push(container);
+        }
+    }
+    Ok(by_service)
+}
+
+/// Services that run and that the Compose files do not name any more.
+pub(crate) fn orphans(project: &Project, standing: &Standing) -> Vec<String> {
+    standing
+        .keys()
+        .filter(|name| {
+            !project
+                .services
+                .keys()
+                .any(|service| service.as_str() == name.as_str())
+        })
+        .cloned()
+        .collect()
+}
+
+/// One replica's place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Slot {
+    /// From 1.
+    pub number: u32,
+    /// Serves, and was made from just this.
+    pub kept: Option<Container>,
+    /// Gives way to a new one (or to the kept one).
+    pub replaced: Vec<Container>,
+}
+
+/// All places of a service, and the containers that have none.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Places {
+    pub slots: Vec<Slot>,
+    pub surplus: Vec<Container>,
+}
+
+impl Places {
+    /// Whether everything stands as it should.
+    pub(crate) fn are_settled(&self) -> bool {
+        self.surplus.is_empty()
+            && self
+                .slots
+                .iter()
+                .all(|slot| slot.kept.is_some() && slot.replaced.is_empty())
+    }
+}
+
+/// Sorts a service's containers into places. Without a fingerprint (the image is not known yet) whatever serves is
+/// taken for the right one.
+pub(crate) fn places(
+    service: &Service,
+    strategy: Strategy,
+    target: Option<&Fingerprint>,
+    containers: &[Container],
+) -> Places {
+    let matches = |container: &Container| {
+        target.is_none_or(|Fingerprint(wanted)| container.label(labels::SPEC) == Some(wanted))
+    };
+    let keeps = |container: &Container| match strategy {
+        Strategy::Untouched(_) => container.state == ContainerState::Running,
+        Strategy::OneShot => {
+            matches(container)
+                && match &container.state {
+                    ContainerState::Exited(exit) => exit.success(),
+                    ContainerState::Created
+                    | ContainerState::Running
+                    | ContainerState::Paused
+                    | ContainerState::Restarting { .. }
+                    | ContainerState::Removing
+                    | ContainerState::Dead => false,
+                }
+        }
+        Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::Reload => {
+            matches(container) && is_serving(container)
+        }
+    };
+    let number = |container: &Container| -> Option<u32> {
+        container
+            .label(labels::COMPOSE_CONTAINER_NUMBER)
+            .and_then(|number| number.parse().ok())
+    };
+    let mut slots: Vec<Slot> = (1..=service.replicas)
+        .map(|number| Slot {
+            number,
+            kept: None,
+            replaced: Vec::new(),
+        })
+        .collect();
+    let mut surplus = Vec::new();
+    for container in containers {
+        let slot = number(container).and_then(|number| slots.iter_mut().find(|slot| slot.number == number));
+        match slot {
+            None => surplus.push(container.clone()),
+            Some(slot) if slot.kept.is_none() && keeps(container) => slot.kept = Some(container.clone()),
+            Some(slot) => slot.replaced.push(container.clone()),
+        }
+    }
+    Places { slots, surplus }
+}
+
+/// Whether two services share a network, so that one may hold the other's address.
+pub(crate) fn share_a_network(project: &Project, one: &ServiceName, other: &ServiceName) -> bool {
+    let (Some(one), Some(other)) = (project.services.get(one), project.services.get(other)) else {
+        return false;
+    };
+    one.networks.keys().any(|key| other.networks.contains_key(key))
+}

@@ -1,0 +1,156 @@
+//! How each service is replaced, decided by what it is, overridable in `deploy.yml`. Pure: reads the project only.
+
+use crate::compose::{DependencyCondition, HostPort, MountKind, NetworkMode, Project, Service};
+use crate::config::{self, Config};
+
+/// How a service's containers are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// The new beside the old, which retires once the new is ready: no gap.
+    Rolling,
+    /// The old stops first, because both cannot stand at once: a short gap.
+    Recreate(GapReason),
+    /// As [`Strategy::Recreate`], for a service of which two must never run.
+    Singleton,
+    /// Kept, tested and told to read its configuration again; recreated only where its image or mounts changed.
+    Reload,
+    /// Created where it is missing, otherwise left as it is: it holds data.
+    Untouched(HoldReason),
+    /// Runs to its end, and what depends on it waits for that.
+    OneShot,
+}
+
+/// Why two cannot stand at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GapReason {
+    HostPort(u16),
+    ContainerName,
+    SharedNamespace,
+    FixedAddress,
+    Asked,
+}
+
+/// Why it is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldReason {
+    /// A named volume that no other service mounts: two processes would write the same files.
+    OwnVolume,
+    Asked,
+}
+
+impl GapReason {
+    pub(crate) fn explain(self) -> String {
+        match self {
+            Self::HostPort(port) => {
+                format!("it publishes host port {port}, which two containers cannot share")
+            }
+            Self::ContainerName => {
+                "container_name gives it a name that two containers cannot share".to_owned()
+            }
+            Self::SharedNamespace => "its network_mode lets only one stand".to_owned(),
+            Self::FixedAddress => "its fixed network address cannot be shared".to_owned(),
+            Self::Asked => "deploy.yml asks for it".to_owned(),
+        }
+    }
+}
+
+impl HoldReason {
+    pub(crate) const fn explain(self) -> &'static str {
+        match self {
+            Self::OwnVolume => "it keeps data in a volume of its own",
+            Self::Asked => "deploy.yml asks for it",
+        }
+    }
+}
+
+/// Chooses the strategy of a service.
+pub(crate) fn strategy(config: &Config, project: &Project, service: &Service) -> Strategy {
+    match config.service(&service.name).strategy {
+        Some(config::Strategy::Rolling) => match gap(service) {
+            None => Strategy::Rolling,
+            Some(reason) => Strategy::Recreate(reason),
+        },
+        Some(config::Strategy::Recreate) => Strategy::Recreate(gap(service).unwrap_or(GapReason::Asked)),
+        Some(config::Strategy::Singleton) => Strategy::Singleton,
+        Some(config::Strategy::Reload) => Strategy::Reload,
+        Some(config::Strategy::Untouched) => Strategy::Untouched(HoldReason::Asked),
+        None => by_nature(config, project, service),
+    }
+}
+
+fn by_nature(config: &Config, project: &Project, service: &Service) -> Strategy {
+    let completes = project.services.values().any(|other| {
+        other
+            .depends_on
+            .get(&service.name)
+            .is_some_and(|dependency| dependency.condition == DependencyCondition::CompletedSuccessfully)
+    });
+    if completes {
+        return Strategy::OneShot;
+    }
+    if holds_data(project, service) {
+        return Strategy::Untouched(HoldReason::OwnVolume);
+    }
+    if is_celery_beat(service) {
+        return Strategy::Singleton;
+    }
+    match gap(service) {
+        None => Strategy::Rolling,
+        Some(_) if config.reload_commands(service).is_some() => Strategy::Reload,
+        Some(reason) => Strategy::Recreate(reason),
+    }
+}
+
+/// Writes to a named volume that no other service of the project mounts.
+fn holds_data(project: &Project, service: &Service) -> bool {
+    service.mounts.iter().any(|mount| match &mount.kind {
+        MountKind::Volume { key, .. } => {
+            !mount.read_only
+                && !project.services.values().any(|other| {
+                    other.name != service.name
+                        && other.mounts.iter().any(|mount| match &mount.kind {
+                            MountKind::Volume { key: theirs, .. } => theirs == key,
+                            MountKind::AnonymousVolume | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => {
+                                false
+                            }
+                        })
+                })
+        }
+        MountKind::AnonymousVolume | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => false,
+    })
+}
+
+/// Two schedulers would send every task twice.
+fn is_celery_beat(service: &Service) -> bool {
+    let words = service
+        .entrypoint
+        .iter()
+        .flatten()
+        .chain(service.command.iter().flatten());
+    let words: Vec<&str> = words.flat_map(|word| word.split_whitespace()).collect();
+    words.iter().any(|word| word.rsplit('/').next() == Some("celery")) && words.contains(&"beat")
+}
+
+fn gap(service: &Service) -> Option<GapReason> {
+    if service.container_name.is_some() {
+        return Some(GapReason::ContainerName);
+    }
+    let fixed = service.ports.iter().find_map(|port| match port.published {
+        HostPort::Fixed(number) => Some(number),
+        HostPort::Ephemeral | HostPort::Range(..) => None,
+    });
+    if let Some(port) = fixed {
+        return Some(GapReason::HostPort(port));
+    }
+    if service.networks.values().any(|network| {
+        network.ipv4_address.is_some() || network.ipv6_address.is_some() || network.mac_address.is_some()
+    }) {
+        return Some(GapReason::FixedAddress);
+    }
+    match &service.network_mode {
+        Some(NetworkMode::Host | NetworkMode::Service(_) | NetworkMode::Container(_)) => {
+            Some(GapReason::SharedNamespace)
+        }
+        Some(NetworkMode::None | NetworkMode::Bridge) | None => None,
+    }
+}

@@ -1,0 +1,216 @@
+//! `health`: whether what runs is well: every service's containers, and the app's own answer at its public address.
+//! Looks only. A release that fails this right after its deploy is taken back by the run.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::deploy::{is_serving, standing};
+use crate::app::{App, Request, Response};
+use crate::config;
+use crate::engine::{Container, ContainerState, Inspect};
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
+};
+
+/// Between two questions to the app.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How much of a failed answer and of a failed container's log is shown.
+const LINES: u32 = 20;
+
+/// The step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Health;
+
+#[async_trait]
+impl Step for Health {
+    fn id(&self) -> StepId {
+        StepId::Health
+    }
+
+    async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
+        let mut changes = vec![Change {
+            kind: ChangeKind::Run,
+            target: "services".to_owned(),
+            detail: "every container runs and is healthy".to_owned(),
+        }];
+        if let Some(health) = &view.settings.config.health {
+            changes.push(Change {
+                kind: ChangeKind::Run,
+                target: health.url.clone(),
+                detail: format!("answers well {} times in a row", health.successes),
+            });
+        }
+        Ok(changes)
+    }
+
+    async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
+        let services = check_services(context).await?;
+        let mut message = format!("{services} services are well");
+        if let Some(health) = &context.settings.config.health {
+            let task = context.task(StepId::Health, "endpoint", format!("asking {}", health.url));
+            let asked = ask(context.app, health, &task).await;
+            let asked = match asked {
+                Ok(answer) => Ok(answer),
+                Err(failure) => Err(with_logs(context, failure).await),
+            };
+            task.conclude(asked, |message| (StepResult::Succeeded, message.clone()))?;
+            message.push_str(", the health endpoint answers");
+        }
+        Ok(Receipt::unchanged(message, Fact::Nothing))
+    }
+
+    async fn undo(&self, _context: Context<'_>) -> Result<Undone, Failure> {
+        Ok(Undone::NothingToDo)
+    }
+}
+
+async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
+    let project = &context.settings.project;
+    let standing = standing(context.engine, &project.name).await?;
+    let mut failure: Option<Failure> = None;
+    for (name, service) in &project.services {
+        let task = context.task(StepId::Health, name.as_str(), name.to_string());
+        let containers = standing.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let completed = |container: &&Container| match &container.state {
+            ContainerState::Exited(exit) => {
+                exit.success() && service.restart == crate::compose::RestartPolicy::No
+            }
+            ContainerState::Created
+            | ContainerState::Running
+            | ContainerState::Paused
+            | ContainerState::Restarting { .. }
+            | ContainerState::Removing
+            | ContainerState::Dead => false,
+        };
+        let well = containers
+            .iter()
+            .filter(|container| is_serving(container) || completed(container))
+            .count();
+        if well >= service.replicas as usize {
+            let restarts: u32 = containers.iter().map(|container| container.restart_count).sum();
+            let note = if restarts > 0 {
+                format!("well, {restarts} restarts")
+            } else {
+                "well".to_owned()
+            };
+            task.finish(StepResult::Succeeded, note);
+            continue;
+        }
+        let message = format!("{name}: {well} of {} replicas are well", service.replicas);
+        task.finish(StepResult::Failed, message.clone());
+        let mut this = Failure::message(FailureKind::Gate, message);
+        for container in containers.iter().filter(|container| !is_serving(container)) {
+            this = evidence(context.engine, container, this).await;
+        }
+        failure = Some(match failure {
+            None => this,
+            Some(mut first) => {
+                first.evidence.extend(this.evidence);
+                first.context(format!("{:#}", this.error))
+            }
+        });
+    }
+    match failure {
+        Some(failure) => Err(failure.hint("viatique-deploy status")),
+        None => Ok(project.services.len()),
+    }
+}
+
+async fn evidence(inspect: &dyn Inspect, container: &Container, failure: Failure) -> Failure {
+    let log = inspect
+        .logs(&container.id, LINES)
+        .await
+        .unwrap_or_else(|error| vec![error.to_string()]);
+    failure.evidence(format!("last log lines of {}", container.name), log)
+}
+
+/// The endpoint failed though every container is well: what the app and what stands before it wrote says why.
+async fn with_logs(context: Context<'_>, mut failure: Failure) -> Failure {
+    let Some(django) = &context.settings.config.django else {
+        return failure;
+    };
+    let Ok(standing) = standing(context.engine, &context.settings.project.name).await else {
+        return failure;
+    };
+    for container in standing.get(django.service.as_str()).into_iter().flatten() {
+        failure = evidence(context.engine, container, failure).await;
+    }
+    failure
+}
+
+/// Asks until the app has answered well as often in a row as configured, or the time is over.
+async fn ask(app: &dyn App, health: &config::Health, task: &Task) -> Result<String, Failure> {
+    let request = Request {
+        url: health.url.clone(),
+        host: health.host.clone(),
+        headers: health
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        timeout: health.request_timeout.0,
+    };
+    let began = Instant::now();
+    let mut in_a_row = 0;
+    loop {
+        let problem = match app.get(&request).await {
+            Ok(response) => match judge(&response, health) {
+                Ok(()) => {
+                    in_a_row += 1;
+                    task.progress(format!("{in_a_row} of {} good answers", health.successes));
+                    if in_a_row >= health.successes {
+                        return Ok(format!(
+                            "{}, {} ms",
+                            response.status,
+                            response.elapsed.as_millis()
+                        ));
+                    }
+                    None
+                }
+                Err(why) => Some((why, response.body)),
+            },
+            Err(error) => Some((error.message, String::new())),
+        };
+        if let Some((why, body)) = problem {
+            in_a_row = 0;
+            task.progress(why.clone());
+            if began.elapsed() >= health.timeout.0 {
+                let lines = body.lines().take(LINES as usize).map(ToOwned::to_owned).collect();
+                return Err(Failure::message(
+                    FailureKind::Gate,
+                    format!("{} {why}, for {} s", health.url, health.timeout.0.as_secs()),
+                )
+                .evidence("what it answered", lines));
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A good answer is a 2xx whose JSON has the fields that `deploy.yml` expects.
+fn judge(response: &Response, health: &config::Health) -> Result<(), String> {
+    if !(200..300).contains(&response.status) {
+        let hint = if response.status == 400 {
+            " (is health.host among django's ALLOWED_HOSTS?)"
+        } else {
+            ""
+        };
+        return Err(format!("answers {}{hint}", response.status));
+    }
+    if health.expect.is_empty() {
+        return Ok(());
+    }
+    let body: serde_json::Value =
+        serde_json::from_str(&response.body).map_err(|_| "answers something that is not JSON".to_owned())?;
+    for (field, wanted) in &health.expect {
+        let found = body.get(field);
+        if found != Some(wanted) {
+            let found = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            return Err(format!("says {field}: {found} instead of {wanted}"));
+        }
+    }
+    Ok(())
+}

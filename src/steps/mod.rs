@@ -1,0 +1,14 @@
+//! The steps of a deploy, one file or folder each, named by its subcommand. They know the rules; they talk to the
+//! engine and the app through the ports, and to people through events.
+
+pub mod backup;
+pub mod build;
+pub mod check;
+pub mod collectstatic;
+pub mod deploy;
+pub mod health;
+mod images;
+pub mod migrate;
+pub(crate) mod one_off;
+
+pub use images::release_reference;
