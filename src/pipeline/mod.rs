@@ -4,5 +4,5 @@ mod event;
 
 pub use event::{
     Change, ChangeKind, ErrorReport, Event, Events, Evidence, Outcome, Reporter, StepId, StepResult,
-    StepSummary, TaskId, Unit,
+    StepSummary, TaskId, Unit, UnwindResult,
 };
