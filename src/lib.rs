@@ -1,7 +1,9 @@
 //! Takes a Compose stack in production from one release to the next, and back, without losing a request or a row.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod compose;
 pub mod config;
 pub mod engine;
@@ -14,4 +16,5 @@ pub mod release;
 pub mod secret;
 pub mod stack;
 pub mod steps;
+pub mod ui;
 pub mod yaml;

@@ -53,6 +53,18 @@ pub enum StepResult {
     Interrupted,
 }
 
+/// How putting a step back ended. A reporter must not tick off an undo that did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnwindResult {
+    Reverted,
+    NothingToDo,
+    /// On purpose; the message says what stands and why (an applied migration).
+    LeftInPlace,
+    /// A person is needed.
+    Failed,
+}
+
 /// How the whole command ended; decides the exit code together with the error's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -189,6 +201,7 @@ pub enum Event {
     },
     UnwindFinished {
         step: StepId,
+        result: UnwindResult,
         message: String,
     },
     /// `--dry-run`: what a step would do.

@@ -7,8 +7,8 @@ mod step;
 
 pub use event::{
     Change, ChangeKind, ErrorReport, Event, Events, Evidence, Outcome, Reporter, StepId, StepResult,
-    StepSummary, TaskId, Unit,
+    StepSummary, TaskId, Unit, UnwindResult,
 };
 pub use interrupt::Interrupt;
-pub use run::{RunReport, apply, plan};
+pub use run::{RunReport, apply, plan, settle};
 pub use step::{Context, Fact, Receipt, RunState, Settings, Step, Task, Undone, View};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::event::{Event, Outcome, StepId, StepResult, StepSummary};
+use super::event::{Event, Outcome, StepId, StepResult, StepSummary, UnwindResult};
 use super::interrupt::Interrupt;
 use super::step::{Context, RunState, Step, Undone, View};
 use crate::clock::timestamp;
@@ -107,24 +107,13 @@ pub async fn apply(
         ..context
     };
     let (outcome, failure) = match failure {
-        None => {
-            settle(steps, context).await;
-            (Outcome::Succeeded, None)
-        }
+        None => (Outcome::Succeeded, None),
         Some((index, cause)) => {
             let reached = steps.get(..=index).unwrap_or(steps);
-            let (outcome, failure) = unwind(reached, context, journal.as_deref_mut(), interrupt, cause).await;
+            let (outcome, failure) = unwind(reached, context, journal, interrupt, cause).await;
             (outcome, Some(failure))
         }
     };
-    if let Some(journal) = journal
-        && outcome != Outcome::Stuck
-        && let Err(error) = journal
-            .write(timestamp(context.clock.now()), EntryKind::Finished { outcome })
-            .await
-    {
-        context.warn(format!("the journal could not be closed: {error:#}"), None);
-    }
     RunReport {
         outcome,
         failure,
@@ -192,7 +181,9 @@ async fn interruptible(
     }
 }
 
-async fn settle(steps: &[Box<dyn Step>], context: Context<'_>) {
+/// Clears away what was kept for the way back. Called once the release is recorded: from here on, going back is a
+/// rollback.
+pub async fn settle(steps: &[Box<dyn Step>], context: Context<'_>) {
     for step in steps {
         // The release serves; what could not be cleared away is said, and swept by the next run.
         if let Err(failure) = step.settle(context).await {
@@ -230,41 +221,27 @@ async fn unwind(
             () = interrupt.asked(2) => Err(Failure::message(FailureKind::Interrupted, "interrupted again while unwinding")),
             undone = step.undo(context) => undone,
         };
-        let (entry, message) = match &undone {
+        let (result, message) = match &undone {
             Ok(Undone::Reverted {
                 message,
                 restored_previous,
             }) => {
                 taken_back |= *restored_previous;
-                (
-                    EntryKind::Undone {
-                        step: id,
-                        message: message.clone(),
-                    },
-                    message.clone(),
-                )
+                (UnwindResult::Reverted, message.clone())
             }
-            Ok(Undone::NothingToDo) => (
-                EntryKind::Undone {
-                    step: id,
-                    message: "nothing to do".to_owned(),
-                },
-                String::new(),
-            ),
-            Ok(Undone::LeftInPlace { why }) => (
-                EntryKind::Undone {
-                    step: id,
-                    message: why.clone(),
-                },
-                format!("left in place: {why}"),
-            ),
-            Err(error) => (
-                EntryKind::UndoFailed {
-                    step: id,
-                    error: format!("{:#}", error.error),
-                },
-                String::new(),
-            ),
+            Ok(Undone::NothingToDo) => (UnwindResult::NothingToDo, String::new()),
+            Ok(Undone::LeftInPlace { why }) => (UnwindResult::LeftInPlace, why.clone()),
+            Err(error) => (UnwindResult::Failed, format!("{:#}", error.error)),
+        };
+        let entry = match &undone {
+            Ok(_) => EntryKind::Undone {
+                step: id,
+                message: message.clone(),
+            },
+            Err(_) => EntryKind::UndoFailed {
+                step: id,
+                error: message.clone(),
+            },
         };
         if let Some(journal) = journal.as_deref_mut()
             && let Err(error) = journal.write(now(), entry).await
@@ -273,10 +250,14 @@ async fn unwind(
                 "the journal could not be written while unwinding: {error:#}"
             ));
         }
+        context.events.emit(Event::UnwindFinished {
+            step: id,
+            result,
+            message,
+        });
         if let Err(second) = undone {
             return (Outcome::Stuck, stuck(cause, id, second));
         }
-        context.events.emit(Event::UnwindFinished { step: id, message });
     }
     let outcome = if cause.kind == FailureKind::Interrupted {
         Outcome::Interrupted

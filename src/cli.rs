@@ -1,0 +1,380 @@
+//! What can be typed: clap types and their help, no logic. Commands turn these into their own settings; nothing below
+//! `commands` knows that there is a command line.
+//!
+//! The help is written for an operator at 3 am: what a command does in order, what it leaves alone, how it ends.
+
+use std::path::PathBuf;
+
+use clap::builder::ValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::ui::{ColorChoice, OutputFormat};
+
+/// Grouped by what one wants. A test holds the list to the subcommands.
+const TOP_LEVEL: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Deploy:
+  run            Do all of it, in order: check to health
+  check          Find what would make a deploy fail, before it starts
+  backup         Save the database and the media, and read the copy back
+  build          Build the release's images
+  migrate        Migrate the database with the new release's code
+  collectstatic  Put the new release's static files in place
+  deploy         Replace the running containers, one service at a time
+
+Look:
+  health         Ask the deployed app whether it is well
+  status         Show what is running, from which release
+  releases       List the releases that can be gone back to
+
+Take back:
+  rollback       Put an earlier release back
+
+Options:
+{options}
+
+{after-help}";
+
+/// A test holds the list to `ExitCode`.
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done, or nothing had to be done
+    1  failed; production is untouched, or as it was before
+    2  the command line could not be understood
+    3  deploy.yml, a Compose file or the environment is invalid, or the engine
+       cannot be reached; nothing was touched
+    4  another run holds the lock, or an unfinished run stands
+    5  a gate said no: check, health
+    6  deployed, then rolled back by itself
+    7  stuck, a person is needed; the message says what stands where
+   70  a bug in this program
+  130  interrupted, and put back
+
+Examples:
+  viatique-deploy run --dry-run         see what a deploy would do
+  viatique-deploy run --tag v42         deploy v42
+  viatique-deploy rollback              go back to the release before
+  viatique-deploy help rollback         read more about one command";
+
+/// Take a Django stack on Docker Compose from one release to the next, and back.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "viatique-deploy",
+    version,
+    help_template = TOP_LEVEL,
+    after_help = EXIT_CODES,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command, before or after its name.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalOptions {
+    /// Read this file [default: deploy.yml here, else in the directories above, up to the git root]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Name the release, as its images are tagged [default: as deploy.yml says]
+    #[arg(long, value_name = "TAG", global = true, value_parser = ValueParser::new(docker_tag))]
+    pub tag: Option<String>,
+
+    /// Show what would be done, and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+
+    /// Ask nothing; needed where there is no terminal to ask on
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+
+    /// Write for people (human, on stderr) or for programs (json, one object per line on stdout)
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    #[arg(
+        help = "Write for people (human, on stderr) or for programs (json, one object per line on stdout)"
+    )]
+    pub output: OutputFormat,
+
+    /// Show every line that processes write; twice: this program's diagnostics too
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Show only errors and how it ended
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Colour the output: auto, always or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub color: ColorChoice,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Find what would make a deploy fail, before it starts
+    ///
+    /// In order:
+    ///   1. reads deploy.yml, the Compose files and the environment, and says what is invalid, by file and path
+    ///   2. reaches the engine, and looks for what would break a deploy on this host
+    ///   3. runs the tests and scanners that deploy.yml names
+    ///
+    /// A check that could not run is never counted as passed.
+    ///
+    /// Leaves alone: the running containers, the database, the files, the recorded releases.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 all passed; 3 configuration invalid; 5 a check said no.
+
+Examples:
+  viatique-deploy check
+  viatique-deploy check --output json > check.ndjson"
+    )]
+    Check,
+
+    /// Save the database and the media, and read the copy back
+    ///
+    /// In order:
+    ///   1. dumps the database, while it serves
+    ///   2. saves the media volume
+    ///   3. reads both copies back, and only then counts them as backups
+    ///   4. removes backups that deploy.yml no longer wants kept
+    ///
+    /// Leaves alone: the running containers, and the data itself.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 saved; 1 failed, older backups are still there; 3 configuration
+invalid; 4 locked.
+
+Examples:
+  viatique-deploy backup"
+    )]
+    Backup,
+
+    /// Build the release's images
+    ///
+    /// Builds the services that have a build section in the Compose files, and tags the images with the release.
+    ///
+    /// Leaves alone: the running containers, the database, the files. A half-built release is not deployed by anything.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 built; 1 failed; 3 configuration invalid; 4 locked.
+
+Examples:
+  viatique-deploy build --tag v42
+  viatique-deploy build -v              with everything the build writes"
+    )]
+    Build,
+
+    /// Migrate the database with the new release's code
+    ///
+    /// In order:
+    ///   1. lists the migrations that are not applied, and which of them the running release may not survive
+    ///   2. applies them, in a container of the new release
+    ///
+    /// Leaves alone: the running containers; the release that serves now goes on, on the new schema.
+    /// Migrations are not taken back by a rollback: make them fit the release before, too.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 migrated, or nothing to apply; 1 failed; 3 configuration invalid;
+4 locked; 7 stopped half-way, and a person must look.
+
+Examples:
+  viatique-deploy migrate --dry-run     list what would be applied
+  viatique-deploy migrate --tag v42"
+    )]
+    Migrate,
+
+    /// Put the new release's static files in place
+    ///
+    /// Runs Django's collectstatic in a container of the new release.
+    ///
+    /// Leaves alone: the running containers, and the files that the release serving now still refers to.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 done; 1 failed; 3 configuration invalid; 4 locked.
+
+Examples:
+  viatique-deploy collectstatic --tag v42"
+    )]
+    Collectstatic,
+
+    /// Replace the running containers, one service at a time
+    ///
+    /// For each service, in the order in which they depend on each other:
+    ///   1. starts the new container beside the old one, where the service allows it
+    ///   2. waits until it is healthy
+    ///   3. lets requests and tasks go to the new one, and lets the old one finish what it has
+    ///   4. removes the old one
+    ///
+    /// Where a new container fails, its last lines are shown and everything replaced so far is put back.
+    ///
+    /// Leaves alone: services that have not changed, volumes, the database schema. Builds nothing, migrates nothing:
+    /// `run` does.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 deployed; 1 failed before anything was replaced; 3 configuration
+invalid; 4 locked; 6 failed, and the release before serves again; 7 stuck.
+
+Examples:
+  viatique-deploy deploy --dry-run      see what would be replaced, and how
+  viatique-deploy deploy --tag v42"
+    )]
+    Deploy,
+
+    /// Ask the deployed app whether it is well
+    ///
+    /// Asks the way a visitor would: through the proxy, at the address in deploy.yml.
+    ///
+    /// Leaves alone: everything; it only asks.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 well; 3 configuration invalid; 5 not well, or no answer.
+
+Examples:
+  viatique-deploy health
+  viatique-deploy health -q || page-someone"
+    )]
+    Health,
+
+    /// Put an earlier release back
+    ///
+    /// A rollback is a deploy of a recorded release, with the images, the settings and the checks that any deploy has.
+    /// Without --to, it goes back to the release that served before this one.
+    ///
+    /// In order:
+    ///   1. finds the release and makes sure that its images are still there
+    ///   2. says which migrations were applied since; the schema is NOT taken back
+    ///   3. replaces all services: web, workers, static files
+    ///   4. asks the app whether it is well
+    ///
+    /// Leaves alone: the database, the media, backups. To get data back, restore a backup by hand.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
+3 no such release, or configuration invalid; 4 locked; 6 the earlier release
+failed too, and the one before the rollback serves again; 7 stuck.
+
+Examples:
+  viatique-deploy releases              see where one can go back to
+  viatique-deploy rollback --dry-run
+  viatique-deploy rollback --to v41"
+    )]
+    Rollback(RollbackArgs),
+
+    /// Do all of it, in order: check to health
+    ///
+    /// In order:
+    ///   1. check          finds what would make the rest fail
+    ///   2. backup         saves the database and the media
+    ///   3. build          builds the images
+    ///   4. migrate        migrates the database, with the new code
+    ///   5. collectstatic  puts the static files in place
+    ///   6. deploy         replaces the containers, one service at a time
+    ///   7. health         asks the app whether it is well
+    ///
+    /// Stops at the first step that fails, and puts back what the steps before it changed.
+    ///
+    /// Leaves alone: services that have not changed. Applied migrations stay, and so do backups.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
+invalid; 4 locked; 5 a check said no; 6 deployed, then rolled back by itself;
+7 stuck, a person is needed; 130 interrupted, and put back.
+
+Examples:
+  viatique-deploy run --dry-run         see what would be done
+  viatique-deploy run --tag v42
+  viatique-deploy run --yes --output json > deploy.ndjson   in a CI job"
+    )]
+    Run,
+
+    /// Show what is running, from which release
+    ///
+    /// Shows each service with its release and health, and whether a run is under way or was left unfinished.
+    ///
+    /// Leaves alone: everything; it only looks.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 shown; 3 configuration invalid, or the engine cannot be reached.
+
+Examples:
+  viatique-deploy status
+  viatique-deploy status --output json | jq ."
+    )]
+    Status,
+
+    /// List the releases that can be gone back to
+    ///
+    /// Lists recorded releases, newest first: when they were deployed, whether they serve now, and whether their images
+    /// are still there.
+    ///
+    /// Leaves alone: everything; it only looks.
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
+Exit codes: 0 listed; 3 configuration invalid, or the engine cannot be reached.
+
+Examples:
+  viatique-deploy releases"
+    )]
+    Releases,
+}
+
+/// What `rollback` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RollbackArgs {
+    /// Go back to this release [default: the one that served before]
+    #[arg(long, value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+    pub to: Option<String>,
+}
+
+/// Accepts what Docker accepts as a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+fn docker_tag(text: &str) -> Result<String, &'static str> {
+    const LONGEST: usize = 128;
+    let starts_well = text.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
+    if !starts_well {
+        return Err("a tag begins with a letter, a digit or an underscore");
+    }
+    if !text
+        .chars()
+        .all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
+    {
+        return Err("a tag has only letters, digits, underscores, dots and dashes");
+    }
+    if text.len() > LONGEST {
+        return Err("a tag has at most 128 characters");
+    }
+    Ok(text.to_owned())
+}

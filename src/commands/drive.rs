@@ -1,0 +1,354 @@
+//! Drives a pipeline from its first event to its last: lock, journal, steps, record, lock back. The lock covers all
+//! of it. What is in the pipeline is its caller's business.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::identity;
+use super::session::ledger_error;
+use super::{exit_code, signals};
+use crate::app::App;
+use crate::clock::{Clock, timestamp};
+use crate::engine::{Engine, EngineErrorKind};
+use crate::error::{Failure, FailureKind};
+use crate::exit_code::ExitCode;
+use crate::ledger::{self, EntryKind, JOURNAL_FORMAT, Journal, Ledger, RunHeader};
+use crate::lock::{Lock, LockError};
+use crate::pipeline::{
+    self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Step, StepId,
+};
+use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence};
+use crate::steps::one_off;
+
+/// What a pipeline works on.
+pub(super) struct Drive<'a> {
+    /// The subcommand.
+    pub command: &'static str,
+    pub engine: &'a dyn Engine,
+    pub app: &'a dyn App,
+    pub clock: &'a dyn Clock,
+    pub settings: &'a mut Settings,
+    pub steps: Vec<Box<dyn Step>>,
+    pub effect: Effect,
+    pub dry_run: bool,
+}
+
+/// What a pipeline does to the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Looks only: needs no lock and writes no journal.
+    Looks,
+    /// Changes something, but not what serves.
+    Prepares,
+    /// Makes a release serve, which is recorded. `returns_to` is what a rollback goes back to.
+    Deploys { returns_to: Option<Sequence> },
+}
+
+impl Drive<'_> {
+    /// Runs it, from `RunStarted` to `Finished`.
+    pub(super) async fn run(mut self, reporter: Arc<dyn Reporter>) -> ExitCode {
+        let began = Instant::now();
+        let events = Events::new(reporter);
+        let run = RunId::new(self.clock.now(), identity::random());
+        let interrupt = signals::listen();
+        events.emit(Event::RunStarted {
+            run: run.to_string(),
+            command: self.command.to_owned(),
+            project: self.settings.project.name.clone(),
+            release: Some(self.settings.tag.to_string()),
+            steps: self.step_ids(),
+            dry_run: self.dry_run,
+        });
+        let report = if self.dry_run {
+            self.plan(&run, &events).await
+        } else if self.effect == Effect::Looks {
+            let state = RunState::default();
+            pipeline::apply(&self.steps, self.context(&run, &events, &state), None, &interrupt).await
+        } else {
+            self.under_lock(&run, &events, &interrupt).await
+        };
+        let code = exit_code(
+            report.outcome,
+            report.failure.as_ref().map(|failure| failure.kind),
+        );
+        let serves = match (report.outcome, self.effect, self.dry_run) {
+            (Outcome::Succeeded, Effect::Deploys { .. }, false) => Some(self.settings.tag.to_string()),
+            (
+                Outcome::Succeeded
+                | Outcome::Failed
+                | Outcome::RolledBack
+                | Outcome::Stuck
+                | Outcome::Interrupted,
+                Effect::Looks | Effect::Prepares | Effect::Deploys { .. },
+                _,
+            ) => self
+                .settings
+                .current
+                .as_ref()
+                .map(|release| release.tag.to_string()),
+        };
+        events.emit(Event::Finished {
+            outcome: report.outcome,
+            exit_code: code,
+            release: serves,
+            duration: began.elapsed(),
+            steps: report.steps,
+            error: report.failure.map(|failure| failure.report()),
+        });
+        code
+    }
+
+    fn step_ids(&self) -> Vec<StepId> {
+        self.steps.iter().map(|step| step.id()).collect()
+    }
+
+    fn context<'b>(&'b self, run: &'b RunId, events: &'b Events, state: &'b RunState) -> Context<'b> {
+        Context {
+            engine: self.engine,
+            app: self.app,
+            clock: self.clock,
+            settings: self.settings,
+            state,
+            events,
+            run,
+        }
+    }
+
+    async fn plan(&self, run: &RunId, events: &Events) -> RunReport {
+        let state = RunState::default();
+        match pipeline::plan(&self.steps, self.context(run, events, &state)).await {
+            Ok(()) => ended(Outcome::Succeeded, None),
+            Err(failure) => ended(Outcome::Failed, Some(failure)),
+        }
+    }
+
+    async fn under_lock(&mut self, run: &RunId, events: &Events, interrupt: &Interrupt) -> RunReport {
+        let project = self.settings.project.name.clone();
+        let holder = identity::holder(self.command, run, timestamp(self.clock.now()));
+        let lock = match Lock::acquire(self.engine, &project, &holder).await {
+            Ok(lock) => lock,
+            Err(error) => return ended(Outcome::Failed, Some(not_locked(error))),
+        };
+        if let Some(dead) = &lock.taken_over_from {
+            events.emit(Event::Warning {
+                message: format!(
+                    "took the lock over from {} (process {}), which is gone",
+                    dead.command, dead.process
+                ),
+                hint: None,
+            });
+        }
+        let mut report = match self.journalled(run, events, interrupt).await {
+            Ok(report) => report,
+            Err(failure) => ended(Outcome::Failed, Some(failure)),
+        };
+        if let Err(error) = lock.release(self.engine).await {
+            let message = format!("the lock could not be given back: {error}");
+            let hint = format!("docker rm {}", crate::lock::object_name(&project));
+            // Beside the run's own result, never instead of it.
+            match &mut report.failure {
+                Some(failure) => failure.hints.push(format!("{message}; {hint}")),
+                None => events.emit(Event::Warning {
+                    message,
+                    hint: Some(hint),
+                }),
+            }
+        }
+        report
+    }
+
+    /// Everything between taking the lock and giving it back.
+    async fn journalled(
+        &mut self,
+        run: &RunId,
+        events: &Events,
+        interrupt: &Interrupt,
+    ) -> Result<RunReport, Failure> {
+        let project = self.settings.project.name.clone();
+        let state = RunState::default();
+        // What was read before the lock was taken may have been changed by who held it.
+        let releases = ledger::read_releases(self.engine, &project)
+            .await
+            .map_err(ledger_error)?;
+        self.settings.current = releases.current().cloned();
+        if let Some(unfinished) = ledger::unfinished_run(self.engine, &project)
+            .await
+            .map_err(ledger_error)?
+        {
+            let step = unfinished.last.map_or("its start", |(step, _)| step.as_str());
+            events.emit(Event::Warning {
+                message: format!(
+                    "run {} ({}) by {} stopped at {step} and never finished; what it left is brought to {}",
+                    unfinished.header.run,
+                    unfinished.header.command,
+                    unfinished.header.started_by,
+                    self.settings.tag
+                ),
+                hint: None,
+            });
+        }
+        one_off::sweep(self.engine, &project, run, true).await?;
+        let ledger = Ledger::open(self.engine, &project).await.map_err(ledger_error)?;
+        let mut journal = ledger.begin(self.header(run)).await.map_err(ledger_error)?;
+        let context = self.context(run, events, &state);
+        let mut report = pipeline::apply(&self.steps, context, Some(&mut journal), interrupt).await;
+        if report.outcome == Outcome::Succeeded {
+            if let Effect::Deploys { returns_to } = self.effect
+                && let Err(failure) = self.record(&ledger, run, &report.state, returns_to).await
+            {
+                report.outcome = Outcome::Failed;
+                report.failure = Some(
+                    failure
+                        .context(format!(
+                            "release {} serves, but it could not be recorded",
+                            self.settings.tag
+                        ))
+                        .hint("run the same command again: it changes nothing that stands, and records it"),
+                );
+            }
+            pipeline::settle(
+                &self.steps,
+                Context {
+                    state: &report.state,
+                    ..context
+                },
+            )
+            .await;
+        }
+        self.close(&mut journal, events, report.outcome).await;
+        Ok(report)
+    }
+
+    /// A run that is stuck stays unfinished in the journal, for the next command to find.
+    async fn close(&self, journal: &mut Journal<'_>, events: &Events, outcome: Outcome) {
+        if outcome == Outcome::Stuck {
+            return;
+        }
+        if let Err(error) = journal
+            .write(timestamp(self.clock.now()), EntryKind::Finished { outcome })
+            .await
+        {
+            events.emit(Event::Warning {
+                message: format!("the journal could not be closed: {error:#}"),
+                hint: None,
+            });
+        }
+    }
+
+    fn header(&self, run: &RunId) -> RunHeader {
+        RunHeader {
+            format: JOURNAL_FORMAT,
+            written_by: env!("CARGO_PKG_VERSION").to_owned(),
+            run: run.clone(),
+            command: self.command.to_owned(),
+            release: Some(self.settings.tag.clone()),
+            started_at: timestamp(self.clock.now()),
+            started_by: identity::deployed_by(),
+            steps: self.step_ids(),
+        }
+    }
+
+    async fn record(
+        &self,
+        ledger: &Ledger<'_>,
+        run: &RunId,
+        state: &RunState,
+        returns_to: Option<Sequence>,
+    ) -> Result<(), Failure> {
+        let releases = ledger.releases().await.map_err(ledger_error)?;
+        let settings = &*self.settings;
+        let release = Release {
+            format: RELEASE_FORMAT,
+            written_by: env!("CARGO_PKG_VERSION").to_owned(),
+            sequence: releases.next_sequence(),
+            tag: settings.tag.clone(),
+            run: run.clone(),
+            command: self.command.to_owned(),
+            deployed_at: timestamp(self.clock.now()),
+            deployed_by: identity::deployed_by(),
+            previous: returns_to,
+            images: kept_references(settings, state),
+            compose: settings.sources.clone(),
+            project: settings
+                .project
+                .without_secrets(&fingerprint(&settings.project.name)),
+            migrations: state.migrations.clone(),
+            backup: state.backup.clone(),
+        };
+        if releases
+            .current()
+            .is_some_and(|current| is_same(current, &release))
+        {
+            return Ok(());
+        }
+        ledger.record(&release).await.map_err(ledger_error)
+    }
+}
+
+/// The same thing deployed again is no new release.
+fn is_same(current: &Release, new: &Release) -> bool {
+    let added_nothing = new
+        .migrations
+        .as_ref()
+        .is_none_or(|record| record.added().is_empty());
+    current.tag == new.tag
+        && current.images == new.images
+        && current.compose == new.compose
+        && current.project == new.project
+        && added_nothing
+}
+
+/// By the reference that stays with the release.
+fn kept_references(
+    settings: &Settings,
+    state: &RunState,
+) -> std::collections::BTreeMap<crate::compose::ServiceName, ReleasedImage> {
+    let mut images = state.images.clone();
+    for (name, image) in &mut images {
+        if let Some(service) = settings
+            .project
+            .services
+            .get(name)
+            .filter(|service| service.build.is_some())
+        {
+            image.reference = crate::steps::release_reference(&settings.project, service, &settings.tag);
+        }
+    }
+    images
+}
+
+/// Replaces a secret value in the record, so that a change can be seen and the value cannot.
+fn fingerprint(project: &str) -> impl Fn(&str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let key = format!("viatique-deploy {project}");
+    move |value| {
+        let digest = Sha256::new()
+            .chain_update(&key)
+            .chain_update([0])
+            .chain_update(value)
+            .finalize();
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn ended(outcome: Outcome, failure: Option<Failure>) -> RunReport {
+    RunReport {
+        outcome,
+        failure,
+        steps: Vec::new(),
+        state: RunState::default(),
+        changed: false,
+    }
+}
+
+fn not_locked(error: LockError) -> Failure {
+    match error {
+        LockError::Engine(error) if error.kind == EngineErrorKind::Unreachable => Failure::from(error),
+        LockError::Engine(error) => Failure::from(error).context("taking the project's lock"),
+        LockError::Held { ref container, .. } => {
+            let hint = format!("wait for it; if it is certainly dead: docker rm {container}");
+            Failure::new(FailureKind::Locked, error).hint(hint)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One subcommand each: wires the rooms together, chooses the steps, and turns how it ended into an exit code. Rules
+//! of a deploy are in `steps`; what is shown is in `ui`.
+
+mod drive;
+mod identity;
+mod releases;
+mod rollback;
+mod session;
+mod signals;
+mod status;
+mod steps;
+
+use crate::cli::{Cli, Command, GlobalOptions};
+use crate::error::{Failure, FailureKind};
+use crate::exit_code::ExitCode;
+use crate::pipeline::Outcome;
+use crate::ui::{self, OutputOptions, Verbosity};
+
+/// Runs what was typed.
+pub async fn run(cli: Cli) -> ExitCode {
+    let output = output_options(&cli.global);
+    install_diagnostics(&output);
+    let done = match cli.command {
+        Command::Status => status::status(&cli.global, &output).await,
+        Command::Releases => releases::releases(&cli.global, &output).await,
+        Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
+        Command::Check
+        | Command::Backup
+        | Command::Build
+        | Command::Migrate
+        | Command::Collectstatic
+        | Command::Deploy
+        | Command::Health
+        | Command::Run => steps::steps(&cli.global, &cli.command, &output).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            let code = exit_code(Outcome::Failed, Some(failure.kind));
+            ui::render_error(&output, code, &failure.report());
+            code
+        }
+    }
+}
+
+/// The one place where outcomes become exit codes.
+fn exit_code(outcome: Outcome, kind: Option<FailureKind>) -> ExitCode {
+    match outcome {
+        Outcome::Succeeded => ExitCode::Done,
+        Outcome::RolledBack => ExitCode::RolledBack,
+        Outcome::Stuck => ExitCode::Stuck,
+        Outcome::Interrupted => ExitCode::Interrupted,
+        Outcome::Failed => match kind {
+            Some(FailureKind::Usage) => ExitCode::Usage,
+            Some(FailureKind::Configuration) => ExitCode::Configuration,
+            Some(FailureKind::Locked) => ExitCode::Locked,
+            Some(FailureKind::Gate) => ExitCode::Gate,
+            Some(FailureKind::Interrupted) => ExitCode::Interrupted,
+            Some(FailureKind::Stuck) => ExitCode::Stuck,
+            Some(FailureKind::Failed) | None => ExitCode::Failed,
+        },
+    }
+}
+
+fn output_options(global: &GlobalOptions) -> OutputOptions {
+    let verbosity = match (global.quiet, global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, 1) => Verbosity::Verbose,
+        (false, _) => Verbosity::Debug,
+    };
+    OutputOptions::detect(global.output, global.color, verbosity)
+}
+
+/// Diagnostics of this program go to stderr: with `-vv`, or as `RUST_LOG` says.
+fn install_diagnostics(output: &OutputOptions) {
+    let default = if output.verbosity == Verbosity::Debug {
+        "viatique_deploy=debug"
+    } else {
+        "off"
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(output.color)
+        .with_writer(std::io::stderr);
+    // Already set in tests that run several commands in one process.
+    let _ = subscriber.try_init();
+}
+
+/// A failure of the person's input, before anything is touched.
+fn configuration(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(FailureKind::Configuration, error)
+}

@@ -1,0 +1,77 @@
+//! `releases`: what was deployed, and can be gone back to.
+
+use super::session::Session;
+use crate::cli::GlobalOptions;
+use crate::error::Failure;
+use crate::exit_code::ExitCode;
+use crate::release::Release;
+use crate::ui::{self, OutputOptions};
+
+/// Lists the releases, the newest first.
+///
+/// # Errors
+/// Whatever is wrong with the configuration, the engine or the ledger.
+pub(super) async fn releases(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let releases = session.releases().await?;
+    let current = releases.current().map(|release| release.sequence);
+    let previous = releases.previous().map(|release| release.sequence);
+    let newest_first: Vec<&Release> = releases.all().iter().rev().collect();
+    let json = serde_json::json!({
+        "schema": 1,
+        "project": session.project(),
+        "releases": newest_first.iter().map(|release| serde_json::json!({
+            "sequence": release.sequence,
+            "tag": release.tag,
+            "current": Some(release.sequence) == current,
+            "rollback_target": Some(release.sequence) == previous,
+            "command": release.command,
+            "run": release.run,
+            "deployed_at": release.deployed_at,
+            "deployed_by": release.deployed_by,
+            "images": release.images,
+            "migrations": release.migrations.as_ref().map(|record| record.added()),
+            "backup": release.backup,
+        })).collect::<Vec<_>>(),
+    });
+    let rows: Vec<Vec<String>> = newest_first
+        .iter()
+        .map(|release| {
+            let standing = if Some(release.sequence) == current {
+                "current"
+            } else if Some(release.sequence) == previous {
+                "previous"
+            } else {
+                ""
+            };
+            let migrations = release
+                .migrations
+                .as_ref()
+                .map_or(0, |record| record.added().len());
+            vec![
+                release.tag.to_string(),
+                standing.to_owned(),
+                release.deployed_at.clone(),
+                release.deployed_by.clone(),
+                release.command.clone(),
+                if migrations == 0 {
+                    String::new()
+                } else {
+                    migrations.to_string()
+                },
+                release.backup.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let human = if rows.is_empty() {
+        format!("no release of {} is recorded yet", session.project())
+    } else {
+        ui::table(
+            &["TAG", "", "DEPLOYED", "BY", "COMMAND", "MIGRATIONS", "BACKUP"],
+            &rows,
+            output.columns,
+        )
+    };
+    ui::data(output, &human, &json);
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,125 @@
+//! `rollback`: a deploy of a recorded release, with its images and its Compose files, through the same code. Builds
+//! and migrates nothing.
+
+use std::io::IsTerminal as _;
+
+use super::drive::{Drive, Effect};
+use super::session::Session;
+use crate::app::http::HttpApp;
+use crate::cli::{GlobalOptions, RollbackArgs};
+use crate::clock::SystemClock;
+use crate::error::{Failure, FailureKind};
+use crate::exit_code::ExitCode;
+use crate::ledger::Releases;
+use crate::pipeline::{Event, Settings};
+use crate::release::{Release, Tag};
+use crate::steps::deploy::Deploy;
+use crate::steps::health::Health;
+use crate::ui::{self, OutputOptions};
+
+/// Goes back to a release.
+///
+/// # Errors
+/// Whatever is wrong before the first step: no such release, images that are gone.
+pub(super) async fn rollback(
+    global: &GlobalOptions,
+    arguments: &RollbackArgs,
+    output: &OutputOptions,
+) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let releases = session.releases().await?;
+    let target = target(&releases, arguments.to.as_deref())?;
+    let current = releases.current();
+    let mut settings = session.recorded_settings(target, current.cloned())?;
+    let reporter = ui::reporter(output);
+    if !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        let from = current.map_or("what runs", |release| release.tag.as_str());
+        if !ui::confirm(&format!(
+            "Roll {} back from {from} to {}?",
+            session.project(),
+            target.tag
+        )) {
+            return Err(Failure::message(
+                FailureKind::Failed,
+                "not confirmed; nothing was changed",
+            ));
+        }
+    }
+    for warning in warnings(&releases, target, &settings) {
+        reporter.event(&warning);
+    }
+    let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+    let drive = Drive {
+        command: "rollback",
+        engine: &session.engine,
+        app: &app,
+        clock: &SystemClock,
+        settings: &mut settings,
+        steps: vec![Box::new(Deploy), Box::new(Health)],
+        effect: Effect::Deploys {
+            returns_to: target.previous,
+        },
+        dry_run: global.dry_run,
+    };
+    Ok(drive.run(reporter).await)
+}
+
+/// The release that was asked for, or the one before the current.
+fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Release, Failure> {
+    let known = || {
+        let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
+        if tags.is_empty() {
+            "no release is recorded yet".to_owned()
+        } else {
+            format!("known: {}", tags.join(", "))
+        }
+    };
+    let refuse = |message: String| {
+        Failure::message(FailureKind::Configuration, message).hint("viatique-deploy releases")
+    };
+    match asked {
+        Some(text) => {
+            let tag = Tag::new(text).map_err(super::configuration)?;
+            releases
+                .tagged(&tag)
+                .ok_or_else(|| refuse(format!("there is no release {tag} to go back to; {}", known())))
+        }
+        None => match (releases.current(), releases.previous()) {
+            (_, Some(previous)) => Ok(previous),
+            (None, None) => Err(refuse(format!("there is nothing to go back to: {}", known()))),
+            (Some(current), None) => Err(refuse(format!(
+                "there is no release before {} to go back to; {}",
+                current.tag,
+                known()
+            ))),
+        },
+    }
+}
+
+/// What an operator must know before the code goes back and the schema does not.
+fn warnings(releases: &Releases, target: &Release, settings: &Settings) -> Vec<Event> {
+    let since: Vec<String> = releases
+        .all()
+        .iter()
+        .filter(|release| release.sequence > target.sequence)
+        .filter_map(|release| release.migrations.as_ref())
+        .flat_map(|record| {
+            record
+                .added()
+                .into_iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    if since.is_empty() {
+        return Vec::new();
+    }
+    vec![Event::Warning {
+        message: format!(
+            "migrations applied since {} stay applied, and its code will run on their schema: {}",
+            settings.tag,
+            since.join(", ")
+        ),
+        hint: None,
+    }]
+}

@@ -1,0 +1,270 @@
+//! What every command begins with: find and read the configuration and the Compose files, reach the engine, read the
+//! releases. Everything wrong with them is said here, before anything is touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::configuration;
+use crate::cli::GlobalOptions;
+use crate::compose::{self, LoadRequest, Project, Source};
+use crate::config::{self, Config, TagSource};
+use crate::engine::Inspect;
+use crate::engine::docker::{DockerEngine, EngineEnvironment};
+use crate::error::{Failure, FailureKind};
+use crate::ledger::{self, LedgerError, Releases};
+use crate::pipeline::Settings;
+use crate::release::{RecordedFile, Release, Tag};
+use crate::secret::Secret;
+
+/// The variable that Compose files use for the release's tag.
+pub(super) const TAG_VARIABLE: &str = "RELEASE_TAG";
+
+/// The configuration and the engine.
+pub(super) struct Session {
+    pub config: Config,
+    pub engine: DockerEngine,
+}
+
+impl Session {
+    /// Reads `deploy.yml` and connects; the engine is not asked anything yet.
+    ///
+    /// # Errors
+    /// Whatever is wrong with `deploy.yml` or the engine's address.
+    pub(super) fn open(global: &GlobalOptions) -> Result<Self, Failure> {
+        let here = std::env::current_dir().context("finding the current directory")?;
+        let path = config::find(global.config.as_deref(), &here).map_err(config_error)?;
+        let config = config::load(&path).map_err(config_error)?;
+        let engine = DockerEngine::connect(&EngineEnvironment::of_process())?;
+        Ok(Self { config, engine })
+    }
+
+    /// The project's name.
+    pub(super) fn project(&self) -> &str {
+        self.config.project.as_str()
+    }
+
+    /// The releases so far.
+    ///
+    /// # Errors
+    /// An engine that cannot be reached, and a ledger that cannot be read.
+    pub(super) async fn releases(&self) -> Result<Releases, Failure> {
+        read_releases(&self.engine, self.project()).await
+    }
+
+    /// The tag of a release to make: as typed, else as `deploy.yml` says.
+    ///
+    /// # Errors
+    /// Where git is asked and cannot say.
+    pub(super) async fn new_tag(&self, global: &GlobalOptions) -> Result<Tag, Failure> {
+        if let Some(tag) = &global.tag {
+            return Tag::new(tag.clone()).map_err(configuration);
+        }
+        match &self.config.release.tag {
+            TagSource::Literal(tag) => Tag::new(tag.clone()).map_err(configuration),
+            TagSource::Git => git_tag(self.config.directory()).await,
+        }
+    }
+
+    /// The tag of what serves: as typed, else the current release's, else as for a new one.
+    ///
+    /// # Errors
+    /// As [`Session::new_tag`].
+    pub(super) async fn serving_tag(
+        &self,
+        global: &GlobalOptions,
+        releases: &Releases,
+    ) -> Result<Tag, Failure> {
+        match (releases.current(), &global.tag) {
+            (Some(current), None) => Ok(current.tag.clone()),
+            (Some(_) | None, _) => self.new_tag(global).await,
+        }
+    }
+
+    /// Settings for the project as its files stand now.
+    ///
+    /// # Errors
+    /// Everything wrong with the Compose files, the variables, and `deploy.yml` held against them.
+    pub(super) fn settings(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
+        let sources = compose::read_sources(&self.config.compose_files()).map_err(compose_error)?;
+        self.settings_from(sources, tag, current, BTreeMap::new())
+    }
+
+    /// Settings for a recorded release: its Compose files, its images, today's variables.
+    ///
+    /// # Errors
+    /// As [`Session::settings`].
+    pub(super) fn recorded_settings(
+        &self,
+        release: &Release,
+        current: Option<Release>,
+    ) -> Result<Settings, Failure> {
+        let directory = self.directory()?;
+        let sources = release
+            .compose
+            .iter()
+            .map(|file| Source {
+                path: directory.join(&file.path),
+                text: file.text.clone(),
+            })
+            .collect();
+        self.settings_from(sources, release.tag.clone(), current, release.images.clone())
+            .map_err(|failure| {
+                failure.context(format!(
+                    "reading the Compose files that release {} was made from",
+                    release.tag
+                ))
+            })
+    }
+
+    fn settings_from(
+        &self,
+        sources: Vec<Source>,
+        tag: Tag,
+        current: Option<Release>,
+        images: BTreeMap<compose::ServiceName, crate::release::ReleasedImage>,
+    ) -> Result<Settings, Failure> {
+        let directory = self.directory()?;
+        let recorded = sources
+            .iter()
+            .map(|source| RecordedFile {
+                path: relative(&source.path, &directory),
+                text: source.text.clone(),
+            })
+            .collect();
+        let project = load_project(&self.config, directory, sources, &tag)?;
+        let problems = config::validate(&self.config, &project);
+        if !problems.is_empty() {
+            return Err(config_errors(problems));
+        }
+        let backup_directory =
+            std::path::absolute(self.config.backup_directory()).context("finding the backup directory")?;
+        Ok(Settings {
+            config: self.config.clone(),
+            project,
+            sources: recorded,
+            tag,
+            backup_directory,
+            images,
+            current,
+        })
+    }
+
+    fn directory(&self) -> Result<PathBuf, Failure> {
+        let directory = self.config.directory();
+        std::path::absolute(directory)
+            .with_context(|| format!("finding {}", directory.display()))
+            .map_err(Failure::from)
+    }
+}
+
+fn relative(path: &Path, directory: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute
+        .strip_prefix(directory)
+        .map(Path::to_owned)
+        .unwrap_or(absolute)
+}
+
+fn load_project(
+    config: &Config,
+    directory: PathBuf,
+    sources: Vec<Source>,
+    tag: &Tag,
+) -> Result<Project, Failure> {
+    let mut variables =
+        compose::read_variables(&config.env_files(), std::env::vars()).map_err(compose_error)?;
+    variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
+    compose::load(&LoadRequest {
+        project_name: config.project.as_str().to_owned(),
+        project_directory: directory,
+        sources,
+        variables,
+        public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
+        profiles: Vec::new(),
+        read_file: &|path| std::fs::read_to_string(path),
+    })
+    .map_err(compose_error)
+}
+
+/// Reads the releases; what is wrong with the ledger is said with what to do.
+///
+/// # Errors
+/// As [`ledger::read_releases`].
+pub(super) async fn read_releases(inspect: &dyn Inspect, project: &str) -> Result<Releases, Failure> {
+    ledger::read_releases(inspect, project)
+        .await
+        .map_err(ledger_error)
+}
+
+/// A failure to read or write the ledger.
+pub(super) fn ledger_error(error: LedgerError) -> Failure {
+    match error {
+        LedgerError::Engine(error) => Failure::from(error),
+        LedgerError::Newer { .. } => Failure::new(FailureKind::Failed, error)
+            .hint("use that version of viatique-deploy, or a newer one"),
+        LedgerError::Damaged { .. } => Failure::new(FailureKind::Failed, error)
+            .hint("what runs is not affected; move the file out of the ledger's volume to go on without it"),
+    }
+}
+
+fn config_error(error: config::ConfigError) -> Failure {
+    config_errors(vec![error])
+}
+
+fn config_errors(errors: Vec<config::ConfigError>) -> Failure {
+    let hints = errors.iter().filter_map(|error| error.hint.clone()).collect();
+    several(errors.iter().map(ToString::to_string).collect(), hints)
+}
+
+fn compose_error(errors: compose::ComposeErrors) -> Failure {
+    let hints = errors.0.iter().filter_map(|error| error.hint.clone()).collect();
+    several(errors.0.iter().map(ToString::to_string).collect(), hints)
+}
+
+/// One error as itself; several under one heading, each on its line.
+fn several(mut messages: Vec<String>, mut hints: Vec<String>) -> Failure {
+    hints.dedup();
+    let first = if messages.len() == 1 {
+        messages.remove(0)
+    } else {
+        format!("{} things are wrong", messages.len())
+    };
+    let mut failure =
+        Failure::message(FailureKind::Configuration, first).evidence("in the configuration", messages);
+    failure.hints = hints;
+    failure
+}
+
+/// What `git describe` says of the folder's checkout.
+async fn git_tag(directory: &Path) -> Result<Tag, Failure> {
+    const HINT: &str = "name the release yourself: --tag <TAG>, or release.tag in deploy.yml";
+    let asked = tokio::process::Command::new("git")
+        .arg("-C")
+        .arg(directory)
+        .args(["describe", "--tags", "--always", "--dirty"])
+        .output()
+        .await;
+    let output = match asked {
+        Ok(output) => output,
+        Err(error) => {
+            return Err(
+                configuration(anyhow::Error::new(error).context("asking git for the release's tag"))
+                    .hint(HINT),
+            );
+        }
+    };
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Failure::message(
+            FailureKind::Configuration,
+            format!(
+                "git cannot name the release that {} is at: {why}",
+                directory.display()
+            ),
+        )
+        .hint(HINT));
+    }
+    Tag::new(String::from_utf8_lossy(&output.stdout).trim()).map_err(|error| configuration(error).hint(HINT))
+}

@@ -1,0 +1,477 @@
+//! Events as JSON for programs: one object a line on stdout, nothing left out and nothing throttled. These are types
+//! of their own, so that a renamed field within the program does not rename one on the wire.
+//!
+//! Every line has `schema` (1; raised when a field changes its meaning or goes away, not when one is added), `event`
+//! and `time` (RFC 3339, UTC). Durations are seconds. A field without a value is `null`. The events:
+//!
+//! - `run_started`: `run`, `command`, `project`, `release`, `steps` (names, in order), `dry_run`
+//! - `step_started`: `step`
+//! - `task_started`: `step`, `task`, `title`
+//! - `task_progress`: `step`, `task`, `message`
+//! - `task_amount`: `step`, `task`, `done`, `total`, `unit` (`bytes`, `steps`)
+//! - `task_output`: `step`, `task`, `line`
+//! - `task_finished`: `step`, `task`, `result`, `message`, `seconds`
+//! - `step_finished`: `step`, `result`, `message`, `seconds`
+//! - `unwind_started`: `step`, `reason`
+//! - `unwind_finished`: `step`, `result` (`reverted`, `nothing_to_do`, `left_in_place`, `failed`), `message`
+//! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`), with `--dry-run` only; `kind` is `create`,
+//!   `replace`, `replace_with_gap`, `reload`, `remove`, `run`, `write` or `keep`
+//! - `warning`: `message`, `hint`
+//! - `finished`: `outcome` (`succeeded`, `failed`, `rolled_back`, `stuck`, `interrupted`), `exit_code`, `release` (that
+//!   serves now), `seconds`, `steps` (each `step`, `result`, `seconds`), `error` (`chain`, `hints`, `evidence`, each of
+//!   which has `title` and `lines`). Always the last line, also where a command failed before its first step.
+//!
+//! `result` is `succeeded`, `failed`, `unchanged`, `not_run` or `interrupted`.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use time::format_description::well_known::Rfc3339;
+
+use crate::exit_code::ExitCode;
+use crate::pipeline::{
+    Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepId, StepResult, StepSummary, Unit,
+    UnwindResult,
+};
+
+use super::clock::Clock;
+use super::foreign_text::printable_block;
+
+const SCHEMA: u8 = 1;
+
+/// Writes one JSON object a line.
+pub struct JsonReporter {
+    clock: Arc<dyn Clock>,
+    output: Mutex<Box<dyn Write + Send>>,
+}
+
+impl JsonReporter {
+    /// Writes to this stream. Write errors are ignored.
+    pub fn new(output: Box<dyn Write + Send>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            output: Mutex::new(output),
+        }
+    }
+
+    /// Writes the only line of a command that failed before it began.
+    pub(super) fn failed_before_start(&self, exit_code: ExitCode, report: &ErrorReport) {
+        let outcome = match exit_code {
+            ExitCode::Interrupted => Outcome::Interrupted,
+            ExitCode::Done
+            | ExitCode::Failed
+            | ExitCode::Usage
+            | ExitCode::Configuration
+            | ExitCode::Locked
+            | ExitCode::Gate
+            | ExitCode::RolledBack
+            | ExitCode::Stuck
+            | ExitCode::Bug => Outcome::Failed,
+        };
+        self.event(&Event::Finished {
+            outcome,
+            exit_code,
+            release: None,
+            duration: self.clock.elapsed(),
+            steps: Vec::new(),
+            error: Some(report.clone()),
+        });
+    }
+}
+
+impl Reporter for JsonReporter {
+    fn event(&self, event: &Event) {
+        let body = Body::from(event);
+        let line = WireLine {
+            schema: SCHEMA,
+            event: body.name(),
+            time: self.clock.now().format(&Rfc3339).unwrap_or_default(),
+            body,
+        };
+        // Neither a value that JSON cannot hold (there is none) nor a reader that went away may stop a deploy.
+        if let Ok(mut line) = serde_json::to_string(&line) {
+            line.push('\n');
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = output.write_all(line.as_bytes()).and_then(|()| output.flush());
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WireLine {
+    schema: u8,
+    event: &'static str,
+    time: String,
+    #[serde(flatten)]
+    body: Body,
+}
+
+/// Text without control characters other than line breaks: `jq -r` prints it as it stands.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Text(String);
+
+impl From<&String> for Text {
+    fn from(text: &String) -> Self {
+        Self(printable_block(text))
+    }
+}
+
+/// Returns the document with its texts made safe to print. Keys are ours.
+pub(super) fn printable_value(value: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(printable_block(text)),
+        Value::Array(values) => Value::Array(values.iter().map(printable_value).collect()),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), printable_value(value)));
+            Value::Object(fields.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+fn texts(texts: &[String]) -> Vec<Text> {
+    texts.iter().map(Text::from).collect()
+}
+
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body {
+    RunStarted {
+        run: Text,
+        command: Text,
+        project: Text,
+        release: Option<Text>,
+        steps: Vec<&'static str>,
+        dry_run: bool,
+    },
+    StepStarted {
+        step: &'static str,
+    },
+    TaskStarted {
+        step: &'static str,
+        task: Text,
+        title: Text,
+    },
+    TaskProgress {
+        step: &'static str,
+        task: Text,
+        message: Text,
+    },
+    TaskAmount {
+        step: &'static str,
+        task: Text,
+        done: u64,
+        total: Option<u64>,
+        unit: &'static str,
+    },
+    TaskOutput {
+        step: &'static str,
+        task: Text,
+        line: Text,
+    },
+    TaskFinished {
+        step: &'static str,
+        task: Text,
+        result: &'static str,
+        message: Text,
+        seconds: f64,
+    },
+    StepFinished {
+        step: &'static str,
+        result: &'static str,
+        message: Text,
+        seconds: f64,
+    },
+    UnwindStarted {
+        step: &'static str,
+        reason: Text,
+    },
+    UnwindFinished {
+        step: &'static str,
+        result: &'static str,
+        message: Text,
+    },
+    Planned {
+        step: &'static str,
+        changes: Vec<WireChange>,
+    },
+    Warning {
+        message: Text,
+        hint: Option<Text>,
+    },
+    Finished {
+        outcome: &'static str,
+        exit_code: u8,
+        release: Option<Text>,
+        seconds: f64,
+        steps: Vec<WireStep>,
+        error: Option<WireError>,
+    },
+}
+
+#[derive(Serialize)]
+struct WireChange {
+    kind: &'static str,
+    target: Text,
+    detail: Text,
+}
+
+#[derive(Serialize)]
+struct WireStep {
+    step: &'static str,
+    result: &'static str,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct WireError {
+    chain: Vec<Text>,
+    hints: Vec<Text>,
+    evidence: Vec<WireEvidence>,
+}
+
+#[derive(Serialize)]
+struct WireEvidence {
+    title: Text,
+    lines: Vec<Text>,
+}
+
+impl Body {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run_started",
+            Self::StepStarted { .. } => "step_started",
+            Self::TaskStarted { .. } => "task_started",
+            Self::TaskProgress { .. } => "task_progress",
+            Self::TaskAmount { .. } => "task_amount",
+            Self::TaskOutput { .. } => "task_output",
+            Self::TaskFinished { .. } => "task_finished",
+            Self::StepFinished { .. } => "step_finished",
+            Self::UnwindStarted { .. } => "unwind_started",
+            Self::UnwindFinished { .. } => "unwind_finished",
+            Self::Planned { .. } => "planned",
+            Self::Warning { .. } => "warning",
+            Self::Finished { .. } => "finished",
+        }
+    }
+}
+
+impl From<&Event> for Body {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::RunStarted {
+                run,
+                command,
+                project,
+                release,
+                steps,
+                dry_run,
+            } => Self::RunStarted {
+                run: run.into(),
+                command: command.into(),
+                project: project.into(),
+                release: release.as_ref().map(Text::from),
+                steps: steps.iter().map(|step| step_name(*step)).collect(),
+                dry_run: *dry_run,
+            },
+            Event::StepStarted { step } => Self::StepStarted {
+                step: step_name(*step),
+            },
+            Event::TaskStarted { step, task, title } => Self::TaskStarted {
+                step: step_name(*step),
+                task: (&task.0).into(),
+                title: title.into(),
+            },
+            Event::TaskProgress { step, task, message } => Self::TaskProgress {
+                step: step_name(*step),
+                task: (&task.0).into(),
+                message: message.into(),
+            },
+            Event::TaskAmount {
+                step,
+                task,
+                done,
+                total,
+                unit,
+            } => Self::TaskAmount {
+                step: step_name(*step),
+                task: (&task.0).into(),
+                done: *done,
+                total: *total,
+                unit: unit_name(*unit),
+            },
+            Event::TaskOutput { step, task, line } => Self::TaskOutput {
+                step: step_name(*step),
+                task: (&task.0).into(),
+                line: line.into(),
+            },
+            Event::TaskFinished {
+                step,
+                task,
+                result,
+                message,
+                duration,
+            } => Self::TaskFinished {
+                step: step_name(*step),
+                task: (&task.0).into(),
+                result: result_name(*result),
+                message: message.into(),
+                seconds: seconds(*duration),
+            },
+            Event::StepFinished {
+                step,
+                result,
+                message,
+                duration,
+            } => Self::StepFinished {
+                step: step_name(*step),
+                result: result_name(*result),
+                message: message.into(),
+                seconds: seconds(*duration),
+            },
+            Event::UnwindStarted { step, reason } => Self::UnwindStarted {
+                step: step_name(*step),
+                reason: reason.into(),
+            },
+            Event::UnwindFinished {
+                step,
+                result,
+                message,
+            } => Self::UnwindFinished {
+                step: step_name(*step),
+                result: unwind_result_name(*result),
+                message: message.into(),
+            },
+            Event::Planned { step, changes } => Self::Planned {
+                step: step_name(*step),
+                changes: changes.iter().map(WireChange::from).collect(),
+            },
+            Event::Warning { message, hint } => Self::Warning {
+                message: message.into(),
+                hint: hint.as_ref().map(Text::from),
+            },
+            Event::Finished {
+                outcome,
+                exit_code,
+                release,
+                duration,
+                steps,
+                error,
+            } => Self::Finished {
+                outcome: outcome_name(*outcome),
+                exit_code: (*exit_code).into(),
+                release: release.as_ref().map(Text::from),
+                seconds: seconds(*duration),
+                steps: steps.iter().map(WireStep::from).collect(),
+                error: error.as_ref().map(WireError::from),
+            },
+        }
+    }
+}
+
+impl From<&Change> for WireChange {
+    fn from(change: &Change) -> Self {
+        Self {
+            kind: change_name(change.kind),
+            target: (&change.target).into(),
+            detail: (&change.detail).into(),
+        }
+    }
+}
+
+impl From<&StepSummary> for WireStep {
+    fn from(summary: &StepSummary) -> Self {
+        Self {
+            step: step_name(summary.step),
+            result: result_name(summary.result),
+            seconds: seconds(summary.duration),
+        }
+    }
+}
+
+impl From<&ErrorReport> for WireError {
+    fn from(report: &ErrorReport) -> Self {
+        let evidence = report.evidence.iter();
+        Self {
+            chain: texts(&report.chain),
+            hints: texts(&report.hints),
+            evidence: evidence
+                .map(|block| WireEvidence {
+                    title: (&block.title).into(),
+                    lines: texts(&block.lines),
+                })
+                .collect(),
+        }
+    }
+}
+
+const fn step_name(step: StepId) -> &'static str {
+    match step {
+        StepId::Check => "check",
+        StepId::Backup => "backup",
+        StepId::Build => "build",
+        StepId::Migrate => "migrate",
+        StepId::Collectstatic => "collectstatic",
+        StepId::Deploy => "deploy",
+        StepId::Health => "health",
+    }
+}
+
+const fn result_name(result: StepResult) -> &'static str {
+    match result {
+        StepResult::Succeeded => "succeeded",
+        StepResult::Failed => "failed",
+        StepResult::Unchanged => "unchanged",
+        StepResult::NotRun => "not_run",
+        StepResult::Interrupted => "interrupted",
+    }
+}
+
+const fn unwind_result_name(result: UnwindResult) -> &'static str {
+    match result {
+        UnwindResult::Reverted => "reverted",
+        UnwindResult::NothingToDo => "nothing_to_do",
+        UnwindResult::LeftInPlace => "left_in_place",
+        UnwindResult::Failed => "failed",
+    }
+}
+
+const fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::RolledBack => "rolled_back",
+        Outcome::Stuck => "stuck",
+        Outcome::Interrupted => "interrupted",
+    }
+}
+
+const fn change_name(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Create => "create",
+        ChangeKind::Replace => "replace",
+        ChangeKind::ReplaceWithGap => "replace_with_gap",
+        ChangeKind::Reload => "reload",
+        ChangeKind::Remove => "remove",
+        ChangeKind::Run => "run",
+        ChangeKind::Write => "write",
+        ChangeKind::Keep => "keep",
+    }
+}
+
+const fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Bytes => "bytes",
+        Unit::Steps => "steps",
+    }
+}

@@ -1,0 +1,173 @@
+//! Everything that is shown. People read stderr, programs read stdout: events are for people unless JSON was asked
+//! for, and only `data` writes to stdout otherwise. Nothing here decides anything about a run, and no write error
+//! (a closed pipe, a hung-up terminal) ever reaches one.
+//!
+//! In reading order: `line` and `foreign_text` (what a printed line is), `wording` and `plan` (what is said), then the
+//! reporters `plain`, `terminal` and `json`, then `errors`, `table` and `confirm`.
+
+mod clock;
+mod color;
+mod confirm;
+mod errors;
+mod foreign_text;
+mod json;
+mod line;
+mod plain;
+mod plan;
+mod quantity;
+mod table;
+mod terminal;
+mod wording;
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use crate::exit_code::ExitCode;
+use crate::pipeline::{ErrorReport, Event, Reporter};
+
+pub use clock::{Clock, SystemClock};
+pub use color::{ColorChoice, Surroundings, use_color};
+pub use confirm::{confirm, confirm_on};
+pub use foreign_text::{printable_block, printable_line};
+pub use json::JsonReporter;
+pub use plain::PlainReporter;
+pub use table::table;
+pub use terminal::TerminalReporter;
+
+/// Who reads the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// People: a live view on a terminal, lines elsewhere, on stderr
+    #[default]
+    Human,
+    /// Programs: one JSON object per line, on stdout
+    Json,
+}
+
+/// How much people want to read. JSON is always complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Verbosity {
+    /// Errors, plans and the outcome.
+    Quiet,
+    #[default]
+    Normal,
+    /// And every line that a process writes.
+    Verbose,
+    /// As lines even on a terminal, because diagnostics are written to the same stderr.
+    Debug,
+}
+
+/// How to show things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputOptions {
+    pub format: OutputFormat,
+    /// As `use_color` decided.
+    pub color: bool,
+    pub verbosity: Verbosity,
+    /// A terminal whose cursor can be moved.
+    pub stderr_is_terminal: bool,
+    /// How wide a table on stdout may be. No limit in a pipe, where a cut cell helps nobody.
+    pub columns: usize,
+}
+
+impl OutputOptions {
+    /// Looks at the terminal and the environment.
+    pub fn detect(format: OutputFormat, color: ColorChoice, verbosity: Verbosity) -> Self {
+        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let surroundings = Surroundings {
+            no_color: variable("NO_COLOR"),
+            clicolor_force: variable("CLICOLOR_FORCE"),
+            term: variable("TERM"),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+        };
+        let stdout_size = console::Term::stdout()
+            .size_checked()
+            .filter(|_| std::io::stdout().is_terminal());
+        Self {
+            format,
+            color: use_color(color, &surroundings),
+            verbosity,
+            stderr_is_terminal: surroundings.has_movable_cursor(),
+            columns: stdout_size.map_or(usize::MAX, |(_, columns)| usize::from(columns)),
+        }
+    }
+}
+
+/// Returns the reporter for these options.
+pub fn reporter(options: &OutputOptions) -> Arc<dyn Reporter> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    match options.format {
+        OutputFormat::Json => Arc::new(JsonForProgramsAndPeople {
+            json: JsonReporter::new(Box::new(std::io::stdout()), clock),
+            options: options.clone(),
+        }),
+        OutputFormat::Human => match options.verbosity {
+            Verbosity::Normal | Verbosity::Verbose if options.stderr_is_terminal => {
+                let terminal = Arc::new(console::Term::buffered_stderr());
+                let verbose = options.verbosity == Verbosity::Verbose;
+                Arc::new(TerminalReporter::new(terminal, options.color, verbose, clock).refreshing())
+            }
+            Verbosity::Quiet | Verbosity::Normal | Verbosity::Verbose | Verbosity::Debug => {
+                let stderr = Box::new(std::io::stderr());
+                Arc::new(PlainReporter::new(
+                    stderr,
+                    options.color,
+                    options.verbosity,
+                    clock,
+                ))
+            }
+        },
+    }
+}
+
+/// JSON on stdout; the error that ends a run also on stderr, where a CI job's log shows it although stdout goes to a
+/// file.
+struct JsonForProgramsAndPeople {
+    json: JsonReporter,
+    options: OutputOptions,
+}
+
+impl Reporter for JsonForProgramsAndPeople {
+    fn event(&self, event: &Event) {
+        self.json.event(event);
+        if let Event::Finished {
+            error: Some(report), ..
+        } = event
+        {
+            write_error(&self.options, report, &mut std::io::stderr().lock());
+        }
+    }
+}
+
+/// Shows an error that happened before any run started: on stderr, and for programs also as a `finished` event.
+/// Within a run, `Event::Finished` shows it.
+pub fn render_error(options: &OutputOptions, exit_code: ExitCode, report: &ErrorReport) {
+    match options.format {
+        OutputFormat::Human => {}
+        OutputFormat::Json => JsonReporter::new(Box::new(std::io::stdout()), Arc::new(SystemClock::new()))
+            .failed_before_start(exit_code, report),
+    }
+    write_error(options, report, &mut std::io::stderr().lock());
+}
+
+/// Writes an error as people read it.
+pub fn write_error(options: &OutputOptions, report: &ErrorReport, output: &mut dyn Write) {
+    for line in errors::error_lines(report) {
+        let _ = writeln!(output, "{}", line.painted(options.color));
+    }
+    let _ = output.flush();
+}
+
+/// Writes what a query command found to stdout: a table for people, one JSON document on one line for programs.
+pub fn data(options: &OutputOptions, human: &str, json: &serde_json::Value) {
+    write_data(options, human, json, &mut std::io::stdout().lock());
+}
+
+/// The same, to any stream.
+pub fn write_data(options: &OutputOptions, human: &str, json: &serde_json::Value, output: &mut dyn Write) {
+    let _ = match options.format {
+        OutputFormat::Human => writeln!(output, "{}", printable_block(human.trim_end_matches('\n'))),
+        OutputFormat::Json => writeln!(output, "{}", json::printable_value(json)),
+    };
+    let _ = output.flush();
+}

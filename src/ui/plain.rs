@@ -1,0 +1,302 @@
+//! Events as lines, for pipes, files and CI logs: each line names its step and task and needs no other line to be
+//! understood. No cursor movement, and no line only because time has passed.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use time::macros::format_description;
+
+use crate::pipeline::{Event, Reporter, StepId, TaskId, Unit};
+
+use super::clock::Clock;
+use super::errors::error_lines;
+use super::line::{Line, Role};
+use super::{Verbosity, plan, quantity, wording};
+
+/// How often one task may say the same kind of thing.
+const SAME_KIND_EVERY: Duration = Duration::from_secs(10);
+/// The kind of an amount; no message can be empty and reach the throttle.
+const AMOUNT: &str = "";
+
+/// Writes lines.
+pub struct PlainReporter {
+    color: bool,
+    verbosity: Verbosity,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    output: Box<dyn Write + Send>,
+    command: String,
+    dry_run: bool,
+    unwinding: Option<StepId>,
+    tasks: HashMap<(StepId, TaskId), Throttle>,
+}
+
+/// What a task has said lately.
+#[derive(Default)]
+struct Throttle {
+    last_message: String,
+    last_said: HashMap<String, Duration>,
+}
+
+impl PlainReporter {
+    /// Writes to this stream. Write errors are ignored.
+    pub fn new(
+        output: Box<dyn Write + Send>,
+        color: bool,
+        verbosity: Verbosity,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let state = State {
+            output,
+            command: String::new(),
+            dry_run: false,
+            unwinding: None,
+            tasks: HashMap::new(),
+        };
+        Self {
+            color,
+            verbosity,
+            clock,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn write(&self, state: &mut State, line: &Line) {
+        // A reader that went away must not stop a deploy.
+        // One write for the whole line, so that no other process's output gets into it.
+        let _ = state
+            .output
+            .write_all(format!("{}\n", line.painted(self.color)).as_bytes());
+    }
+
+    /// Writes a line with the time of day, unless only the outcome is wanted.
+    fn record(&self, state: &mut State, line: Line) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        let time = self
+            .clock
+            .now()
+            .format(format_description!("[hour]:[minute]:[second]Z "))
+            .unwrap_or_default();
+        let line = Line::of(Role::Faint, &time).then(line);
+        self.write(state, &line);
+    }
+}
+
+/// Returns `deploy / backend: `, or `undo deploy / backend: ` while the step is being put back.
+fn place(state: &State, step: StepId, task: Option<&TaskId>) -> Line {
+    let undo = if state.unwinding == Some(step) {
+        "undo "
+    } else {
+        ""
+    };
+    let line = Line::of(Role::Strong, undo).and(Role::Strong, step.as_str());
+    match task {
+        Some(task) => line
+            .and(Role::Plain, " / ")
+            .and(Role::Strong, &task.0)
+            .and(Role::Plain, ": "),
+        None => line.and(Role::Plain, ": "),
+    }
+}
+
+/// Adds ` (message)` where there is one.
+fn explained(line: Line, message: &str, duration: Duration) -> Line {
+    let line = line.and(Role::Faint, &format!(" in {}", quantity::duration(duration)));
+    if message.trim().is_empty() {
+        line
+    } else {
+        line.and(Role::Plain, ": ").and(Role::Plain, message)
+    }
+}
+
+impl Throttle {
+    /// Returns whether to say it now: it must differ from the last message, and its kind (the message without its
+    /// numbers) must not have been said lately.
+    fn allows(&mut self, message: &str, kind: String, now: Duration) -> bool {
+        if self.last_message == message {
+            return false;
+        }
+        let due = self
+            .last_said
+            .get(&kind)
+            .is_none_or(|last| now.saturating_sub(*last) >= SAME_KIND_EVERY);
+        if due {
+            message.clone_into(&mut self.last_message);
+            self.last_said.insert(kind, now);
+        }
+        due
+    }
+}
+
+fn kind(message: &str) -> String {
+    message
+        .chars()
+        .filter(|character| !character.is_ascii_digit())
+        .collect()
+}
+
+fn amount(done: u64, total: Option<u64>, unit: Unit) -> String {
+    let show = |count: u64| match unit {
+        Unit::Bytes => quantity::bytes(count),
+        Unit::Steps => count.to_string(),
+    };
+    match total {
+        Some(total) => format!("{} of {}", show(done), show(total)),
+        None => show(done),
+    }
+}
+
+impl Reporter for PlainReporter {
+    fn event(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        match event {
+            Event::RunStarted {
+                run,
+                command,
+                project,
+                release,
+                steps,
+                dry_run,
+            } => {
+                command.clone_into(&mut state.command);
+                state.dry_run = *dry_run;
+                let steps: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
+                let line = wording::opening_line(command, project, release.as_deref(), *dry_run)
+                    .and(Role::Faint, &format!("; steps: {}; run {run}", steps.join(", ")));
+                self.record(state, line);
+            }
+            Event::StepStarted { step } => {
+                if !state.dry_run {
+                    let line = place(state, *step, None).and(Role::Plain, "started");
+                    self.record(state, line);
+                }
+            }
+            Event::TaskStarted { step, task, title } => {
+                let line = place(state, *step, Some(task)).and(Role::Plain, title);
+                let throttle = state.tasks.entry((*step, task.clone())).or_default();
+                title.clone_into(&mut throttle.last_message);
+                self.record(state, line);
+            }
+            Event::TaskProgress { step, task, message } => {
+                let throttle = state.tasks.entry((*step, task.clone())).or_default();
+                if throttle.allows(message, kind(message), self.clock.elapsed()) {
+                    let line = place(state, *step, Some(task)).and(Role::Plain, message);
+                    self.record(state, line);
+                }
+            }
+            Event::TaskAmount {
+                step,
+                task,
+                done,
+                total,
+                unit,
+            } => {
+                let message = amount(*done, *total, *unit);
+                let throttle = state.tasks.entry((*step, task.clone())).or_default();
+                if throttle.allows(&message, AMOUNT.to_owned(), self.clock.elapsed()) {
+                    let line = place(state, *step, Some(task)).and(Role::Plain, &message);
+                    self.record(state, line);
+                }
+            }
+            Event::TaskOutput { step, task, line } => {
+                if self.verbosity >= Verbosity::Verbose {
+                    let line = place(state, *step, Some(task))
+                        .and(Role::Faint, "| ")
+                        .and(Role::Plain, line);
+                    self.record(state, line);
+                }
+            }
+            Event::TaskFinished {
+                step,
+                task,
+                result,
+                message,
+                duration,
+            } => {
+                state.tasks.remove(&(*step, task.clone()));
+                let (role, _) = wording::result_sign(*result);
+                let line = place(state, *step, Some(task)).and(role, wording::result_word(*result));
+                self.record(state, explained(line, message, *duration));
+            }
+            Event::StepFinished {
+                step,
+                result,
+                message,
+                duration,
+            } => {
+                let (role, _) = wording::result_sign(*result);
+                let line = place(state, *step, None).and(role, wording::result_word(*result));
+                self.record(state, explained(line, message, *duration));
+            }
+            Event::UnwindStarted { step, reason } => {
+                state.unwinding = Some(*step);
+                let line = place(state, *step, None)
+                    .and(Role::Warning, "started")
+                    .and(Role::Plain, ": ");
+                self.record(state, line.and(Role::Plain, reason));
+            }
+            Event::UnwindFinished {
+                step,
+                result,
+                message,
+            } => {
+                state.unwinding = Some(*step);
+                let (role, _) = wording::unwind_sign(*result);
+                let mut line = place(state, *step, None).and(role, wording::unwind_word(*result));
+                if !message.trim().is_empty() {
+                    line = line.and(Role::Plain, ": ").and(Role::Plain, message);
+                }
+                self.record(state, line);
+                state.unwinding = None;
+            }
+            // The plan is what a dry run was asked for: it is shown however quiet one wants it.
+            Event::Planned { step, changes } => {
+                for line in plan::plan_records(*step, changes) {
+                    self.write(state, &line);
+                }
+            }
+            Event::Warning { message, hint } => {
+                if self.verbosity > Verbosity::Quiet {
+                    for line in wording::warning_lines(message, hint.as_deref()) {
+                        self.write(state, &line);
+                    }
+                }
+            }
+            Event::Finished {
+                outcome,
+                exit_code,
+                release,
+                duration,
+                steps,
+                error,
+            } => {
+                for step in wording::steps_not_run(steps) {
+                    let line = place(state, step, None).and(Role::Faint, "not run");
+                    self.record(state, line);
+                }
+                for line in error.iter().flat_map(error_lines) {
+                    self.write(state, &line);
+                }
+                let ending = wording::Ending {
+                    command: &state.command.clone(),
+                    dry_run: state.dry_run,
+                    outcome: *outcome,
+                    exit_code: *exit_code,
+                    release: release.as_deref(),
+                    duration: *duration,
+                    steps,
+                };
+                self.write(state, &wording::closing_line(&ending));
+            }
+        }
+        let _ = state.output.flush();
+    }
+}
