@@ -15,6 +15,8 @@ pub(super) const WIDEST_NAME: usize = 26;
 /// On a wide screen the times would otherwise stand far from what they belong to.
 const WIDEST_ROW: usize = 110;
 const BAR_COLUMNS: usize = 16;
+/// Below this, the numbers matter more than the picture.
+const NARROWEST_WITH_BAR: usize = 60;
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
 /// Returns the columns to use: the last one is left free, some terminals break the line as soon as it is filled.
@@ -44,7 +46,7 @@ impl Row {
             sign: Line::of(role, sign),
             name: Line::of(Role::Strong, name),
             message: Line::of(Role::Plain, message),
-            time: duration.map(quantity::duration).unwrap_or_default(),
+            time: duration.and_then(quantity::notable_duration).unwrap_or_default(),
         }
     }
 
@@ -124,7 +126,7 @@ pub(super) fn frame(model: &Model, now: Duration, columns: usize, rows: usize) -
                 lines.push((Importance::FinishedTask, row));
                 continue;
             }
-            let row = running_task(task, spinner, now).laid_out(model.name_columns, columns);
+            let row = running_task(task, spinner, now, columns).laid_out(model.name_columns, columns);
             lines.push((Importance::RunningTask, row));
             for output in &task.output {
                 let line = Line::of(Role::Faint, "    │ ").and(Role::Faint, output);
@@ -187,9 +189,9 @@ fn step_row(section: &Section, spinner: &str, now: Duration) -> Row {
     }
 }
 
-fn running_task(task: &Task, spinner: &str, now: Duration) -> Row {
+fn running_task(task: &Task, spinner: &str, now: Duration, columns: usize) -> Row {
     let message = match &task.amount {
-        Some(amount) => amount_line(amount)
+        Some(amount) => amount_line(amount, columns >= NARROWEST_WITH_BAR)
             .and(Role::Faint, "  ")
             .and(Role::Faint, &task.message),
         None => Line::of(Role::Plain, &task.message),
@@ -203,7 +205,7 @@ fn running_task(task: &Task, spinner: &str, now: Duration) -> Row {
     }
 }
 
-fn amount_line(amount: &Amount) -> Line {
+fn amount_line(amount: &Amount, with_bar: bool) -> Line {
     let show = |count: u64| match amount.unit {
         Unit::Bytes => quantity::bytes(count),
         Unit::Steps => count.to_string(),
@@ -214,10 +216,13 @@ fn amount_line(amount: &Amount) -> Line {
             let done = u128::from(amount.done.min(total));
             let columns = u128::try_from(BAR_COLUMNS).unwrap_or_default();
             let filled = usize::try_from(done * columns / u128::from(total)).unwrap_or_default();
-            line = line
-                .and(Role::Accent, &"█".repeat(filled))
-                .and(Role::Faint, &"░".repeat(BAR_COLUMNS - filled))
-                .and(Role::Plain, &format!(" {} of {}", show(amount.done), show(total)));
+            if with_bar {
+                line = line
+                    .and(Role::Accent, &"█".repeat(filled))
+                    .and(Role::Faint, &"░".repeat(BAR_COLUMNS - filled))
+                    .and(Role::Plain, " ");
+            }
+            line = line.and(Role::Plain, &format!("{} of {}", show(amount.done), show(total)));
         }
         Some(_) | None => line = line.and(Role::Plain, &show(amount.done)),
     }
