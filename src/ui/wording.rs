@@ -181,7 +181,7 @@ pub(super) fn warning_lines(message: &str, hint: Option<&str>) -> Vec<Line> {
     ];
     if let Some(hint) = hint {
         lines.push(
-            Line::of(Role::Accent, "hint:")
+            Line::of(Role::Accent, "  hint:")
                 .and(Role::Plain, " ")
                 .and(Role::Plain, hint),
         );

@@ -10,7 +10,7 @@ use crate::ui::{quantity, wording};
 use super::model::{Amount, Model, Section, Task};
 
 /// Room for a step's name; a task's has two columns less, because it is indented.
-pub(super) const NARROWEST_NAME: usize = 13;
+pub(super) const NARROWEST_NAME: usize = 16;
 pub(super) const WIDEST_NAME: usize = 26;
 /// On a wide screen the times would otherwise stand far from what they belong to.
 const WIDEST_ROW: usize = 110;
@@ -53,11 +53,10 @@ impl Row {
     /// A task of a step that is over. One that never ended was interrupted.
     pub(super) fn kept_task(task: &Task) -> Self {
         let (result, message, time) = match &task.finished {
-            Some(finished) => (
-                finished.result,
-                finished.message.as_str(),
-                quantity::duration(finished.duration),
-            ),
+            Some(finished) => {
+                let time = quantity::notable_duration(finished.duration).unwrap_or_default();
+                (finished.result, finished.message.as_str(), time)
+            }
             None => (crate::pipeline::StepResult::Interrupted, "", String::new()),
         };
         let (role, sign) = wording::result_sign(result);

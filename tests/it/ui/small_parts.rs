@@ -1,13 +1,14 @@
 //! Errors, tables, data, questions, colour, foreign text.
 
 use serde_json::json;
+use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::ErrorReport;
 use viatique_deploy::ui::{
     ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_on, printable_block,
-    printable_line, table, use_color, write_data, write_error,
+    printable_line, render_error_on, table, use_color, write_data, write_error,
 };
 
-use super::script::{self, ClosedPipe};
+use super::script::{self, ClosedPipe, Written};
 
 fn options(format: OutputFormat, color: bool) -> OutputOptions {
     OutputOptions {
@@ -54,6 +55,45 @@ fn an_error_says_what_why_and_what_next() {
     hint: every key: deploy.example.yml
     ");
     assert!(error_text(&before_any_run, true).contains("\u{1b}[1;31merror:\u{1b}[0m"));
+}
+
+/// A program that reads stdout gets its `finished` line however early a command fails.
+#[test]
+fn an_error_before_a_run_is_for_people_and_programs() {
+    let report = ErrorReport {
+        chain: vec!["cannot read deploy.yml".into()],
+        ..ErrorReport::default()
+    };
+    for (format, lines) in [(OutputFormat::Human, 0), (OutputFormat::Json, 1)] {
+        let (stdout, mut stderr) = (Written::default(), Vec::new());
+        let options = options(format, false);
+        render_error_on(
+            &options,
+            ExitCode::Configuration,
+            &report,
+            Box::new(stdout.clone()),
+            &mut stderr,
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&stderr),
+            "error: cannot read deploy.yml\n"
+        );
+        assert_eq!(stdout.text().lines().count(), lines);
+        for line in stdout.text().lines() {
+            let finished: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(finished["event"], "finished");
+            assert_eq!(finished["outcome"], "failed");
+            assert_eq!(finished["exit_code"], 3);
+            assert_eq!(finished["error"]["chain"][0], "cannot read deploy.yml");
+        }
+        render_error_on(
+            &options,
+            ExitCode::Configuration,
+            &report,
+            Box::new(ClosedPipe),
+            &mut ClosedPipe,
+        );
+    }
 }
 
 #[test]

@@ -38,11 +38,11 @@ fn while_the_database_is_saved() {
     insta::assert_snapshot!(after(&script, 24, 80), @"
     run: viatique, release v42
     warning: nginx resolves backend only once, when it starts
-    hint: add resolver 127.0.0.11 to nginx.conf
-    ✔ check          7 checks passed                                           12 s
-      ✔ tests        214 passed                                                12 s
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
     ⠋ backup                                                                    3 s
-      ⠋ database     ████████████░░░░ 120 MB of 160 MB, 40 MB/s  dumping viat…  3 s
+      ⠋ database        ████████████░░░░ 120 MB of 160 MB, 40 MB/s  dumping v…  3 s
     · build
     · deploy
     · health
@@ -55,13 +55,13 @@ fn while_an_image_is_built() {
     insta::assert_snapshot!(after(&script, 24, 80), @"
     run: viatique, release v42
     warning: nginx resolves backend only once, when it starts
-    hint: add resolver 127.0.0.11 to nginx.conf
-    ✔ check          7 checks passed                                           12 s
-      ✔ tests        214 passed                                                12 s
-    ✔ backup         20260301-030405                                          4.0 s
-      ✔ database     160 MB, read back                                        4.0 s
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
     ⠋ build                                                                     2 s
-      ⠋ backend      █████░░░░░░░░░░░ 3 of 9  building viatique-backend:v42     2 s
+      ⠋ backend         █████░░░░░░░░░░░ 3 of 9  building viatique-backend:v42  2 s
         │ Collecting django==5.2
     · deploy
     · health
@@ -73,18 +73,18 @@ fn success() {
     insta::assert_snapshot!(after(&script::success(), 40, 80), @"
     run: viatique, release v42
     warning: nginx resolves backend only once, when it starts
-    hint: add resolver 127.0.0.11 to nginx.conf
-    ✔ check          7 checks passed                                           12 s
-      ✔ tests        214 passed                                                12 s
-    ✔ backup         20260301-030405                                          4.0 s
-      ✔ database     160 MB, read back                                        4.0 s
-    ✔ build          1 image built, 1 unchanged                               4.0 s
-      ✔ backend      viatique-backend:v42                                     3.0 s
-      ✔ frontend     nothing to do                                            1.0 s
-    ✔ deploy         1 service replaced, 1 unchanged                           14 s
-      ✔ backend      replaced without a gap                                    14 s
-      ✔ redis        nothing to do                                            0.0 s
-    ✔ health         200 in 80 ms                                             1.0 s
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ✔ build             1 image built, 1 unchanged                            4.0 s
+      ✔ backend         viatique-backend:v42                                  3.0 s
+      ✔ frontend        nothing to do                                         1.0 s
+    ✔ deploy            1 service replaced, 1 unchanged                        14 s
+      ✔ backend         replaced without a gap                                 14 s
+      ✔ redis           nothing to do
+    ✔ health            200 in 80 ms                                          1.0 s
 
     ✔ run succeeded in 35 s
       v42 serves
@@ -97,20 +97,20 @@ fn failure_with_evidence_and_the_way_back() {
     insta::assert_snapshot!(after(&script::rolled_back(), 50, 80), @"
     run: viatique, release v42
     warning: nginx resolves backend only once, when it starts
-    hint: add resolver 127.0.0.11 to nginx.conf
-    ✔ check          7 checks passed                                           12 s
-      ✔ tests        214 passed                                                12 s
-    ✔ backup         20260301-030405                                          4.0 s
-      ✔ database     160 MB, read back                                        4.0 s
-    ✔ build          1 image built, 1 unchanged                               4.0 s
-      ✔ backend      viatique-backend:v42                                     3.0 s
-      ✔ frontend     nothing to do                                            1.0 s
-    ✘ deploy         backend never became healthy                             3.0 s
-      ✘ backend      exited with code 1 after 3 s                             3.0 s
-    ✔ undo deploy    v41 serves again                                         1.0 s
-      ✔ backend      viatique-backend-1 serves                                1.0 s
-    – undo backup    backup 20260301-030405 is kept
-    – health         not run
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ✔ build             1 image built, 1 unchanged                            4.0 s
+      ✔ backend         viatique-backend:v42                                  3.0 s
+      ✔ frontend        nothing to do                                         1.0 s
+    ✘ deploy            backend never became healthy                          3.0 s
+      ✘ backend         exited with code 1 after 3 s                          3.0 s
+    ✔ undo deploy       v41 serves again                                      1.0 s
+      ✔ backend         viatique-backend-1 serves                             1.0 s
+    – undo backup       backup 20260301-030405 is kept
+    – health            not run
 
     error: cannot deploy backend
       because viatique-backend-2 never became healthy
@@ -133,17 +133,17 @@ fn interrupted() {
     insta::assert_snapshot!(after(&script::interrupted(), 40, 80), @"
     run: viatique, release v42
     warning: nginx resolves backend only once, when it starts
-    hint: add resolver 127.0.0.11 to nginx.conf
-    ✔ check          7 checks passed                                           12 s
-      ✔ tests        214 passed                                                12 s
-    ✔ backup         20260301-030405                                          4.0 s
-      ✔ database     160 MB, read back                                        4.0 s
-    ✔ build          1 image built, 1 unchanged                               4.0 s
-      ✔ backend      viatique-backend:v42                                     3.0 s
-      ✔ frontend     nothing to do                                            1.0 s
-    – deploy         interrupted                                              3.0 s
-      – backend      viatique-backend-2 removed                               3.0 s
-    – health         not run
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ✔ build             1 image built, 1 unchanged                            4.0 s
+      ✔ backend         viatique-backend:v42                                  3.0 s
+      ✔ frontend        nothing to do                                         1.0 s
+    – deploy            interrupted                                           3.0 s
+      – backend         viatique-backend-2 removed                            3.0 s
+    – health            not run
 
     – run was interrupted at deploy after 23 s (exit code 130)
       production is as it was: v41 serves
@@ -181,14 +181,14 @@ fn a_narrow_terminal_cuts_and_never_wraps() {
     run: viatique, release v42
     warning: nginx resolves backend only
      once, when it starts
-    hint: add resolver 127.0.0.11 to ngi
-    nx.conf
-    ✔ check          7 checks pa…  12 s
-      ✔ tests        214 passed    12 s
-    ✔ backup         20260301-0…  4.0 s
-      ✔ database     160 MB, re…  4.0 s
+      hint: add resolver 127.0.0.11 to n
+    ginx.conf
+    ✔ check             7 checks…  12 s
+      ✔ tests           214 pass…  12 s
+    ✔ backup            2026030…  4.0 s
+      ✔ database        160 MB,…  4.0 s
     ⠋ build                         2 s
-      ⠋ backend      3 of 9  buil…  2 s
+      ⠋ backend         3 of 9  b…  2 s
         │ Collecting django==5.2
     · deploy
     · health
@@ -210,9 +210,9 @@ fn a_low_terminal_leaves_out_what_matters_least() {
             .event(&script::output(StepId::Build, "backend", line));
     }
     insta::assert_snapshot!(shown.terminal.contents(), @"
-      ✔ database     160 MB, read back                                        4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
     ⠋ build                                                                     2 s
-      ⠋ backend      █████░░░░░░░░░░░ 3 of 9  building viatique-backend:v42     2 s
+      ⠋ backend         █████░░░░░░░░░░░ 3 of 9  building viatique-backend:v42  2 s
         │ third
         │ fourth
     ");
@@ -225,8 +225,8 @@ fn a_run_that_ends_without_a_word_leaves_no_live_line() {
     script::play(&script, &shown.reporter, &shown.clock);
     drop(shown.reporter);
     insta::assert_snapshot!(shown.terminal.contents(), @"
-    – deploy         interrupted
-      – backend      interrupted
+    – deploy            interrupted
+      – backend         interrupted
     ");
 }
 
