@@ -34,9 +34,16 @@ Take back:
   rollback       Put an earlier release back
 
 Options:
-{options}
+{options}{after-help}";
 
-{after-help}";
+/// What a command does stands before its options, and the same for `-h` as for `--help`: clap's long form would
+/// spread the options over two screens.
+const ONE_COMMAND: &str = "\
+{about}
+
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}";
 
 /// A test holds the list to `ExitCode`.
 const EXIT_CODES: &str = "\
@@ -105,9 +112,6 @@ pub struct GlobalOptions {
         default_value_t,
         hide_possible_values = true
     )]
-    #[arg(
-        help = "Write for people (human, on stderr) or for programs (json, one object per line on stdout)"
-    )]
     pub output: OutputFormat,
 
     /// Show every line that processes write; twice: this program's diagnostics too
@@ -134,18 +138,20 @@ pub struct GlobalOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Find what would make a deploy fail, before it starts
-    ///
-    /// In order:
-    ///   1. reads deploy.yml, the Compose files and the environment, and says what is invalid, by file and path
-    ///   2. reaches the engine, and looks for what would break a deploy on this host
-    ///   3. runs the tests and scanners that deploy.yml names
-    ///
-    /// A check that could not run is never counted as passed.
-    ///
-    /// Leaves alone: the running containers, the database, the files, the recorded releases.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. reads deploy.yml, the Compose files and the environment, and says what is
+     invalid, by file and path
+  2. reaches the engine, and looks for what would break a deploy on this host
+  3. runs the tests and scanners that deploy.yml names
+
+A check that could not run is never counted as passed.
+
+Leaves alone: the running containers, the database, the files, the recorded
+releases.",
+        after_help = "\
 Exit codes: 0 all passed; 3 configuration invalid; 5 a check said no.
 
 Examples:
@@ -155,17 +161,17 @@ Examples:
     Check,
 
     /// Save the database and the media, and read the copy back
-    ///
-    /// In order:
-    ///   1. dumps the database, while it serves
-    ///   2. saves the media volume
-    ///   3. reads both copies back, and only then counts them as backups
-    ///   4. removes backups that deploy.yml no longer wants kept
-    ///
-    /// Leaves alone: the running containers, and the data itself.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. dumps the database, while it serves
+  2. saves the media volume
+  3. reads both copies back, and only then counts them as backups
+  4. removes backups that deploy.yml no longer wants kept
+
+Leaves alone: the running containers, and the data itself.",
+        after_help = "\
 Exit codes: 0 saved; 1 failed, older backups are still there; 3 configuration
 invalid; 4 locked.
 
@@ -175,13 +181,15 @@ Examples:
     Backup,
 
     /// Build the release's images
-    ///
-    /// Builds the services that have a build section in the Compose files, and tags the images with the release.
-    ///
-    /// Leaves alone: the running containers, the database, the files. A half-built release is not deployed by anything.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+Builds the services that have a build section in the Compose files, and tags
+the images with the release.
+
+Leaves alone: the running containers, the database, the files. A half-built
+release is not deployed by anything.",
+        after_help = "\
 Exit codes: 0 built; 1 failed; 3 configuration invalid; 4 locked.
 
 Examples:
@@ -191,16 +199,19 @@ Examples:
     Build,
 
     /// Migrate the database with the new release's code
-    ///
-    /// In order:
-    ///   1. lists the migrations that are not applied, and which of them the running release may not survive
-    ///   2. applies them, in a container of the new release
-    ///
-    /// Leaves alone: the running containers; the release that serves now goes on, on the new schema.
-    /// Migrations are not taken back by a rollback: make them fit the release before, too.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. lists the migrations that are not applied, and which of them the running
+     release may not survive
+  2. applies them, in a container of the new release
+
+Leaves alone: the running containers; the release that serves now goes on, on
+the new schema.
+Migrations are not taken back by a rollback: make them fit the release before,
+too.",
+        after_help = "\
 Exit codes: 0 migrated, or nothing to apply; 1 failed; 3 configuration invalid;
 4 locked; 7 stopped half-way, and a person must look.
 
@@ -211,13 +222,14 @@ Examples:
     Migrate,
 
     /// Put the new release's static files in place
-    ///
-    /// Runs Django's collectstatic in a container of the new release.
-    ///
-    /// Leaves alone: the running containers, and the files that the release serving now still refers to.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+Runs Django's collectstatic in a container of the new release.
+
+Leaves alone: the running containers, and the files that the release serving
+now still refers to.",
+        after_help = "\
 Exit codes: 0 done; 1 failed; 3 configuration invalid; 4 locked.
 
 Examples:
@@ -226,20 +238,22 @@ Examples:
     Collectstatic,
 
     /// Replace the running containers, one service at a time
-    ///
-    /// For each service, in the order in which they depend on each other:
-    ///   1. starts the new container beside the old one, where the service allows it
-    ///   2. waits until it is healthy
-    ///   3. lets requests and tasks go to the new one, and lets the old one finish what it has
-    ///   4. removes the old one
-    ///
-    /// Where a new container fails, its last lines are shown and everything replaced so far is put back.
-    ///
-    /// Leaves alone: services that have not changed, volumes, the database schema. Builds nothing, migrates nothing:
-    /// `run` does.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+For each service, in the order in which they depend on each other:
+  1. starts the new container beside the old one, where the service allows it
+  2. waits until it is healthy
+  3. lets requests and tasks go to the new one, and lets the old one finish
+     what it has
+  4. removes the old one
+
+Where a new container fails, its last lines are shown and everything replaced
+so far is put back.
+
+Leaves alone: services that have not changed, volumes, the database schema.
+Builds nothing, migrates nothing: `run` does.",
+        after_help = "\
 Exit codes: 0 deployed; 1 failed before anything was replaced; 3 configuration
 invalid; 4 locked; 6 failed, and the release before serves again; 7 stuck.
 
@@ -250,13 +264,13 @@ Examples:
     Deploy,
 
     /// Ask the deployed app whether it is well
-    ///
-    /// Asks the way a visitor would: through the proxy, at the address in deploy.yml.
-    ///
-    /// Leaves alone: everything; it only asks.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+Asks the way a visitor would: through the proxy, at the address in deploy.yml.
+
+Leaves alone: everything; it only asks.",
+        after_help = "\
 Exit codes: 0 well; 3 configuration invalid; 5 not well, or no answer.
 
 Examples:
@@ -266,20 +280,22 @@ Examples:
     Health,
 
     /// Put an earlier release back
-    ///
-    /// A rollback is a deploy of a recorded release, with the images, the settings and the checks that any deploy has.
-    /// Without --to, it goes back to the release that served before this one.
-    ///
-    /// In order:
-    ///   1. finds the release and makes sure that its images are still there
-    ///   2. says which migrations were applied since; the schema is NOT taken back
-    ///   3. replaces all services: web, workers, static files
-    ///   4. asks the app whether it is well
-    ///
-    /// Leaves alone: the database, the media, backups. To get data back, restore a backup by hand.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+A rollback is a deploy of a recorded release, with the images, the settings
+and the checks that any deploy has. Without --to, it goes back to the release
+that served before this one.
+
+In order:
+  1. finds the release and makes sure that its images are still there
+  2. says which migrations were applied since; the schema is NOT taken back
+  3. replaces all services: web, workers, static files
+  4. asks the app whether it is well
+
+Leaves alone: the database, the media, backups. To get data back, restore a
+backup by hand.",
+        after_help = "\
 Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
 3 no such release, or configuration invalid; 4 locked; 6 the earlier release
 failed too, and the one before the rollback serves again; 7 stuck.
@@ -292,22 +308,24 @@ Examples:
     Rollback(RollbackArgs),
 
     /// Do all of it, in order: check to health
-    ///
-    /// In order:
-    ///   1. check          finds what would make the rest fail
-    ///   2. backup         saves the database and the media
-    ///   3. build          builds the images
-    ///   4. migrate        migrates the database, with the new code
-    ///   5. collectstatic  puts the static files in place
-    ///   6. deploy         replaces the containers, one service at a time
-    ///   7. health         asks the app whether it is well
-    ///
-    /// Stops at the first step that fails, and puts back what the steps before it changed.
-    ///
-    /// Leaves alone: services that have not changed. Applied migrations stay, and so do backups.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. check          finds what would make the rest fail
+  2. backup         saves the database and the media
+  3. build          builds the images
+  4. migrate        migrates the database, with the new code
+  5. collectstatic  puts the static files in place
+  6. deploy         replaces the containers, one service at a time
+  7. health         asks the app whether it is well
+
+Stops at the first step that fails, and puts back what the steps before it
+changed.
+
+Leaves alone: services that have not changed. Applied migrations stay, and so
+do backups.",
+        after_help = "\
 Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
 invalid; 4 locked; 5 a check said no; 6 deployed, then rolled back by itself;
 7 stuck, a person is needed; 130 interrupted, and put back.
@@ -320,13 +338,14 @@ Examples:
     Run,
 
     /// Show what is running, from which release
-    ///
-    /// Shows each service with its release and health, and whether a run is under way or was left unfinished.
-    ///
-    /// Leaves alone: everything; it only looks.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+Shows each service with its release and health, and whether a run is under way
+or was left unfinished.
+
+Leaves alone: everything; it only looks.",
+        after_help = "\
 Exit codes: 0 shown; 3 configuration invalid, or the engine cannot be reached.
 
 Examples:
@@ -336,14 +355,14 @@ Examples:
     Status,
 
     /// List the releases that can be gone back to
-    ///
-    /// Lists recorded releases, newest first: when they were deployed, whether they serve now, and whether their images
-    /// are still there.
-    ///
-    /// Leaves alone: everything; it only looks.
     #[command(
-        verbatim_doc_comment,
-        after_long_help = "\
+        help_template = ONE_COMMAND,
+        before_help = "\
+Lists recorded releases, newest first: when they were deployed, whether they
+serve now, and whether their images are still there.
+
+Leaves alone: everything; it only looks.",
+        after_help = "\
 Exit codes: 0 listed; 3 configuration invalid, or the engine cannot be reached.
 
 Examples:

@@ -9,12 +9,12 @@ const STRING_TERMINATOR: char = '\u{9c}';
 
 /// Returns the text as one printable line: line breaks and tabs become spaces.
 pub fn printable_line(text: &str) -> String {
-    neutralise(text.trim_end_matches(['\r', '\n']), false)
+    neutralise(text.trim_end_matches('\n'), false)
 }
 
 /// Returns the text with its line breaks, and nothing else that could move a cursor.
 pub fn printable_block(text: &str) -> String {
-    neutralise(&text.replace("\r\n", "\n"), true)
+    neutralise(text, true)
 }
 
 fn neutralise(text: &str, keep_line_breaks: bool) -> String {
@@ -30,6 +30,8 @@ fn neutralise(text: &str, keep_line_breaks: bool) -> String {
             }
             '\n' if keep_line_breaks => printable.push('\n'),
             '\n' => printable.push(' '),
+            // The other half of a line break.
+            '\r' if matches!(rest.clone().next(), Some('\n') | None) => {}
             '\t' => printable.push_str("    "),
             other if moves_or_hides(other) => printable.push('?'),
             other => printable.push(other),

@@ -14,8 +14,8 @@
 //! - `step_finished`: `step`, `result`, `message`, `seconds`
 //! - `unwind_started`: `step`, `reason`
 //! - `unwind_finished`: `step`, `result` (`reverted`, `nothing_to_do`, `left_in_place`, `failed`), `message`
-//! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`), with `--dry-run` only; `kind` is `create`,
-//!   `replace`, `replace_with_gap`, `reload`, `remove`, `run`, `write` or `keep`
+//! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
+//!   `reload`, `remove`, `run`, `write` or `keep`); in a dry run only
 //! - `warning`: `message`, `hint`
 //! - `finished`: `outcome` (`succeeded`, `failed`, `rolled_back`, `stuck`, `interrupted`), `exit_code`, `release` (that
 //!   serves now), `seconds`, `steps` (each `step`, `result`, `seconds`), `error` (`chain`, `hints`, `evidence`, each of

@@ -142,12 +142,25 @@ impl Reporter for JsonForProgramsAndPeople {
 /// Shows an error that happened before any run started: on stderr, and for programs also as a `finished` event.
 /// Within a run, `Event::Finished` shows it.
 pub fn render_error(options: &OutputOptions, exit_code: ExitCode, report: &ErrorReport) {
+    let stdout = Box::new(std::io::stdout());
+    render_error_on(options, exit_code, report, stdout, &mut std::io::stderr().lock());
+}
+
+/// The same, to any streams.
+pub fn render_error_on(
+    options: &OutputOptions,
+    exit_code: ExitCode,
+    report: &ErrorReport,
+    stdout: Box<dyn Write + Send>,
+    stderr: &mut dyn Write,
+) {
     match options.format {
         OutputFormat::Human => {}
-        OutputFormat::Json => JsonReporter::new(Box::new(std::io::stdout()), Arc::new(SystemClock::new()))
-            .failed_before_start(exit_code, report),
+        OutputFormat::Json => {
+            JsonReporter::new(stdout, Arc::new(SystemClock::new())).failed_before_start(exit_code, report);
+        }
     }
-    write_error(options, report, &mut std::io::stderr().lock());
+    write_error(options, report, stderr);
 }
 
 /// Writes an error as people read it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use time::macros::format_description;
 
-use crate::pipeline::{Event, Reporter, StepId, TaskId, Unit};
+use crate::pipeline::{Event, Reporter, StepId, StepResult, TaskId, Unit};
 
 use super::clock::Clock;
 use super::errors::error_lines;
@@ -33,6 +33,7 @@ struct State {
     command: String,
     dry_run: bool,
     unwinding: Option<StepId>,
+    planned: Vec<StepId>,
     tasks: HashMap<(StepId, TaskId), Throttle>,
 }
 
@@ -56,6 +57,7 @@ impl PlainReporter {
             command: String::new(),
             dry_run: false,
             unwinding: None,
+            planned: Vec::new(),
             tasks: HashMap::new(),
         };
         Self {
@@ -106,13 +108,16 @@ fn place(state: &State, step: StepId, task: Option<&TaskId>) -> Line {
     }
 }
 
-/// Adds ` (message)` where there is one.
+/// Adds `: message (12 s)`, as far as there is one.
 fn explained(line: Line, message: &str, duration: Duration) -> Line {
-    let line = line.and(Role::Faint, &format!(" in {}", quantity::duration(duration)));
-    if message.trim().is_empty() {
+    let line = if message.trim().is_empty() {
         line
     } else {
         line.and(Role::Plain, ": ").and(Role::Plain, message)
+    };
+    match quantity::notable_duration(duration) {
+        Some(duration) => line.and(Role::Faint, &format!(" ({duration})")),
+        None => line,
     }
 }
 
@@ -147,9 +152,13 @@ fn amount(done: u64, total: Option<u64>, unit: Unit) -> String {
         Unit::Bytes => quantity::bytes(count),
         Unit::Steps => count.to_string(),
     };
+    let label = match unit {
+        Unit::Bytes => "",
+        Unit::Steps => "step ",
+    };
     match total {
-        Some(total) => format!("{} of {}", show(done), show(total)),
-        None => show(done),
+        Some(total) => format!("{label}{} of {}", show(done), show(total)),
+        None => format!("{label}{}", show(done)),
     }
 }
 
@@ -232,6 +241,10 @@ impl Reporter for PlainReporter {
                 message,
                 duration,
             } => {
+                // The plan has been shown: that planning succeeded is no news.
+                if state.planned.contains(step) && *result != StepResult::Failed {
+                    return;
+                }
                 let (role, _) = wording::result_sign(*result);
                 let line = place(state, *step, None).and(role, wording::result_word(*result));
                 self.record(state, explained(line, message, *duration));
@@ -259,15 +272,14 @@ impl Reporter for PlainReporter {
             }
             // The plan is what a dry run was asked for: it is shown however quiet one wants it.
             Event::Planned { step, changes } => {
+                state.planned.push(*step);
                 for line in plan::plan_records(*step, changes) {
                     self.write(state, &line);
                 }
             }
             Event::Warning { message, hint } => {
                 if self.verbosity > Verbosity::Quiet {
-                    for line in wording::warning_lines(message, hint.as_deref()) {
-                        self.write(state, &line);
-                    }
+                    self.write(state, &wording::warning_record(message, hint.as_deref()));
                 }
             }
             Event::Finished {
@@ -294,7 +306,7 @@ impl Reporter for PlainReporter {
                     duration: *duration,
                     steps,
                 };
-                self.write(state, &wording::closing_line(&ending));
+                self.write(state, &wording::closing_record(&ending));
             }
         }
         let _ = state.output.flush();

@@ -18,6 +18,15 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Returns the same, or nothing where it took no time worth a word.
+pub(super) fn notable_duration(taken: Duration) -> Option<String> {
+    if taken < Duration::from_millis(50) {
+        None
+    } else {
+        Some(duration(taken))
+    }
+}
+
 /// Returns the time something has been running for, in whole seconds, so that it does not flicker.
 pub(super) fn running_for(elapsed: Duration) -> String {
     if elapsed.as_secs() < 10 {

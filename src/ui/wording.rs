@@ -58,68 +58,110 @@ pub(super) struct Ending<'a> {
     pub(super) steps: &'a [StepSummary],
 }
 
-/// Returns the closing line: how it ended, where, what serves now, and the exit code.
-pub(super) fn closing_line(ending: &Ending<'_>) -> Line {
-    let took = quantity::duration(ending.duration);
-    let at =
-        step_that(ending.steps, StepResult::Failed).map_or_else(String::new, |step| format!(" at {step}"));
-    let command = ending.command;
-    if ending.dry_run && ending.outcome == Outcome::Succeeded {
-        return Line::of(Role::Good, "✔").and(Role::Strong, " nothing was changed (dry run)");
+/// Returns how it ended for a log, on one line.
+pub(super) fn closing_record(ending: &Ending<'_>) -> Line {
+    let line = how_it_ended(ending);
+    match what_stands(ending) {
+        Some(standing) => line.and(Role::Plain, "; ").and(Role::Plain, &standing),
+        None => line,
     }
+}
+
+/// Returns how it ended, what stands now, and what to do next, for a terminal.
+pub(super) fn closing_lines(ending: &Ending<'_>) -> Vec<Line> {
+    let indented = |role, text: &str| Line::of(Role::Plain, "  ").and(role, text);
+    let mut lines = vec![how_it_ended(ending)];
+    lines.extend(what_stands(ending).map(|standing| indented(Role::Plain, &standing)));
+    lines.extend(what_next(ending).map(|next| indented(Role::Faint, next)));
+    lines
+}
+
+/// Says what ended how and where, and the exit code: all that fits on one line.
+fn how_it_ended(ending: &Ending<'_>) -> Line {
+    let took = quantity::duration(ending.duration);
+    let command = ending.command;
+    let at = |result| step_that(ending.steps, result, command);
     let (role, sign, said) = match ending.outcome {
+        Outcome::Succeeded if ending.dry_run => (Role::Good, "✔", "nothing was changed (dry run)".to_owned()),
         Outcome::Succeeded => (Role::Good, "✔", format!("{command} succeeded in {took}")),
-        Outcome::Failed => (Role::Bad, "✘", format!("{command} failed{at} after {took}")),
+        Outcome::Failed => (
+            Role::Bad,
+            "✘",
+            format!("{command} failed{} after {took}", at(StepResult::Failed)),
+        ),
         Outcome::RolledBack => (
             Role::Bad,
             "✘",
-            format!("{command} failed{at} and was rolled back, in {took}"),
+            format!(
+                "{command} failed{} and was rolled back, in {took}",
+                at(StepResult::Failed)
+            ),
         ),
         Outcome::Stuck => (
             Role::Bad,
             "✘",
-            format!("{command} is stuck{at} after {took}: a person is needed"),
+            format!(
+                "{command} is stuck{} after {took}: a person is needed",
+                at(StepResult::Failed)
+            ),
         ),
-        Outcome::Interrupted => {
-            let at = step_that(ending.steps, StepResult::Interrupted)
-                .map_or_else(String::new, |step| format!(" at {step}"));
-            (
-                Role::Warning,
-                "–",
-                format!("{command} was interrupted{at} after {took}"),
-            )
-        }
+        Outcome::Interrupted => (
+            Role::Warning,
+            "–",
+            format!(
+                "{command} was interrupted{} after {took}",
+                at(StepResult::Interrupted)
+            ),
+        ),
     };
-    let standing = match (ending.outcome, ending.release) {
-        (Outcome::Succeeded, Some(release)) => format!("; {release} serves"),
-        (Outcome::Failed | Outcome::Interrupted, _) if ending.dry_run => {
-            "; nothing was changed (dry run)".to_owned()
-        }
-        (Outcome::Failed | Outcome::Interrupted, Some(release)) => {
-            format!("; production is as it was, {release} serves")
-        }
-        (Outcome::Failed | Outcome::Interrupted, None) => "; production is as it was".to_owned(),
-        (Outcome::RolledBack, Some(release)) => format!("; {release} serves again"),
-        (Outcome::Stuck, Some(release)) => format!("; {release} was serving last"),
-        (Outcome::Succeeded | Outcome::RolledBack | Outcome::Stuck, None) => String::new(),
-    };
-    let code = u8::from(ending.exit_code);
     let line = Line::of(role, sign)
-        .and(Role::Strong, " ")
-        .and(Role::Strong, &said)
-        .and(Role::Plain, &standing);
-    if code == 0 {
-        line
-    } else {
-        line.and(Role::Faint, &format!(" (exit code {code})"))
+        .and(Role::Plain, " ")
+        .and(Role::Strong, &said);
+    match u8::from(ending.exit_code) {
+        0 => line,
+        code => line.and(Role::Faint, &format!(" (exit code {code})")),
     }
 }
 
-fn step_that(steps: &[StepSummary], result: StepResult) -> Option<&'static str> {
-    steps
+fn what_stands(ending: &Ending<'_>) -> Option<String> {
+    let release = ending.release;
+    match ending.outcome {
+        Outcome::Succeeded if ending.dry_run => None,
+        Outcome::Succeeded => release.map(|release| format!("{release} serves")),
+        Outcome::Failed | Outcome::Interrupted if ending.dry_run => {
+            Some("nothing was changed (dry run)".to_owned())
+        }
+        // A gate that said no changed nothing, but that production is well would be too much to say.
+        Outcome::Failed if ending.exit_code == ExitCode::Gate => Some("nothing was changed".to_owned()),
+        Outcome::Failed | Outcome::Interrupted => Some(match release {
+            Some(release) => format!("production is as it was: {release} serves"),
+            None => "production is as it was".to_owned(),
+        }),
+        Outcome::RolledBack => release.map(|release| format!("{release} serves again")),
+        Outcome::Stuck => release.map(|release| format!("{release} was serving last")),
+    }
+}
+
+/// What an error's hints do not say already.
+fn what_next(ending: &Ending<'_>) -> Option<&'static str> {
+    match ending.outcome {
+        Outcome::Succeeded if !ending.dry_run && ["run", "deploy"].contains(&ending.command) => {
+            Some("to take it back: viatique-deploy rollback")
+        }
+        Outcome::Stuck => Some("to see what stands where: viatique-deploy status"),
+        Outcome::Succeeded | Outcome::Failed | Outcome::RolledBack | Outcome::Interrupted => None,
+    }
+}
+
+/// Returns ` at deploy`; nothing where the command is that step.
+fn step_that(steps: &[StepSummary], result: StepResult, command: &str) -> String {
+    let step = steps
         .iter()
         .find(|summary| summary.result == result)
-        .map(|summary| summary.step.as_str())
+        .map(|summary| summary.step.as_str());
+    step.filter(|step| *step != command)
+        .map(|step| format!(" at {step}"))
+        .unwrap_or_default()
 }
 
 /// Returns the steps that were not reached, for the end of a run.
@@ -139,12 +181,27 @@ pub(super) fn warning_lines(message: &str, hint: Option<&str>) -> Vec<Line> {
     ];
     if let Some(hint) = hint {
         lines.push(
-            Line::of(Role::Accent, "hint:")
+            Line::of(Role::Accent, "  hint:")
                 .and(Role::Plain, " ")
                 .and(Role::Plain, hint),
         );
     }
     lines
+}
+
+/// Returns a warning for a log, on one line.
+pub(super) fn warning_record(message: &str, hint: Option<&str>) -> Line {
+    let line = Line::of(Role::Warning, "warning:")
+        .and(Role::Plain, " ")
+        .and(Role::Plain, message);
+    match hint {
+        Some(hint) => line
+            .and(Role::Plain, "; ")
+            .and(Role::Accent, "hint:")
+            .and(Role::Plain, " ")
+            .and(Role::Plain, hint),
+        None => line,
+    }
 }
 
 /// Returns what a run sets out to do: `run: viatique, v2`.

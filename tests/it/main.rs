@@ -1,1 +1,4 @@
 //! Everything that needs no Docker Engine.
+
+mod cli;
+mod ui;

@@ -283,8 +283,9 @@ impl Model {
                     duration: *duration,
                     steps,
                 };
-                let closing = wording::closing_line(&ending);
-                self.say(closing);
+                for line in wording::closing_lines(&ending) {
+                    self.say(line);
+                }
             }
         }
     }

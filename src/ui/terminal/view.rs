@@ -10,11 +10,13 @@ use crate::ui::{quantity, wording};
 use super::model::{Amount, Model, Section, Task};
 
 /// Room for a step's name; a task's has two columns less, because it is indented.
-pub(super) const NARROWEST_NAME: usize = 13;
+pub(super) const NARROWEST_NAME: usize = 16;
 pub(super) const WIDEST_NAME: usize = 26;
 /// On a wide screen the times would otherwise stand far from what they belong to.
 const WIDEST_ROW: usize = 110;
 const BAR_COLUMNS: usize = 16;
+/// Below this, the numbers matter more than the picture.
+const NARROWEST_WITH_BAR: usize = 60;
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
 /// Returns the columns to use: the last one is left free, some terminals break the line as soon as it is filled.
@@ -44,18 +46,17 @@ impl Row {
             sign: Line::of(role, sign),
             name: Line::of(Role::Strong, name),
             message: Line::of(Role::Plain, message),
-            time: duration.map(quantity::duration).unwrap_or_default(),
+            time: duration.and_then(quantity::notable_duration).unwrap_or_default(),
         }
     }
 
     /// A task of a step that is over. One that never ended was interrupted.
     pub(super) fn kept_task(task: &Task) -> Self {
         let (result, message, time) = match &task.finished {
-            Some(finished) => (
-                finished.result,
-                finished.message.as_str(),
-                quantity::duration(finished.duration),
-            ),
+            Some(finished) => {
+                let time = quantity::notable_duration(finished.duration).unwrap_or_default();
+                (finished.result, finished.message.as_str(), time)
+            }
             None => (crate::pipeline::StepResult::Interrupted, "", String::new()),
         };
         let (role, sign) = wording::result_sign(result);
@@ -124,7 +125,7 @@ pub(super) fn frame(model: &Model, now: Duration, columns: usize, rows: usize) -
                 lines.push((Importance::FinishedTask, row));
                 continue;
             }
-            let row = running_task(task, spinner, now).laid_out(model.name_columns, columns);
+            let row = running_task(task, spinner, now, columns).laid_out(model.name_columns, columns);
             lines.push((Importance::RunningTask, row));
             for output in &task.output {
                 let line = Line::of(Role::Faint, "    │ ").and(Role::Faint, output);
@@ -187,9 +188,9 @@ fn step_row(section: &Section, spinner: &str, now: Duration) -> Row {
     }
 }
 
-fn running_task(task: &Task, spinner: &str, now: Duration) -> Row {
+fn running_task(task: &Task, spinner: &str, now: Duration, columns: usize) -> Row {
     let message = match &task.amount {
-        Some(amount) => amount_line(amount)
+        Some(amount) => amount_line(amount, columns >= NARROWEST_WITH_BAR)
             .and(Role::Faint, "  ")
             .and(Role::Faint, &task.message),
         None => Line::of(Role::Plain, &task.message),
@@ -203,7 +204,7 @@ fn running_task(task: &Task, spinner: &str, now: Duration) -> Row {
     }
 }
 
-fn amount_line(amount: &Amount) -> Line {
+fn amount_line(amount: &Amount, with_bar: bool) -> Line {
     let show = |count: u64| match amount.unit {
         Unit::Bytes => quantity::bytes(count),
         Unit::Steps => count.to_string(),
@@ -214,10 +215,13 @@ fn amount_line(amount: &Amount) -> Line {
             let done = u128::from(amount.done.min(total));
             let columns = u128::try_from(BAR_COLUMNS).unwrap_or_default();
             let filled = usize::try_from(done * columns / u128::from(total)).unwrap_or_default();
-            line = line
-                .and(Role::Accent, &"█".repeat(filled))
-                .and(Role::Faint, &"░".repeat(BAR_COLUMNS - filled))
-                .and(Role::Plain, &format!(" {} of {}", show(amount.done), show(total)));
+            if with_bar {
+                line = line
+                    .and(Role::Accent, &"█".repeat(filled))
+                    .and(Role::Faint, &"░".repeat(BAR_COLUMNS - filled))
+                    .and(Role::Plain, " ");
+            }
+            line = line.and(Role::Plain, &format!("{} of {}", show(amount.done), show(total)));
         }
         Some(_) | None => line = line.and(Role::Plain, &show(amount.done)),
     }

@@ -1,0 +1,317 @@
+//! What can be typed, and the help.
+
+use std::collections::BTreeSet;
+
+use clap::{CommandFactory, Parser};
+use viatique_deploy::cli::{Cli, Command, RollbackArgs};
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::ui::{ColorChoice, OutputFormat};
+
+fn parse(arguments: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments.split_whitespace())
+}
+
+fn help(arguments: &str) -> String {
+    match Cli::command()
+        .term_width(80)
+        .try_get_matches_from(arguments.split_whitespace())
+    {
+        Ok(_) => String::new(),
+        Err(help) => help.to_string(),
+    }
+}
+
+#[test]
+fn the_types_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn global_options_stand_before_or_after_the_command() {
+    let before = parse("viatique-deploy --tag v42 --output json --dry-run -y -vv --color never run").unwrap();
+    let after = parse("viatique-deploy run --tag v42 --output json --dry-run -y -vv --color never").unwrap();
+    assert_eq!(before, after);
+    assert_eq!(before.command, Command::Run);
+    assert_eq!(before.global.tag.as_deref(), Some("v42"));
+    assert_eq!(before.global.output, OutputFormat::Json);
+    assert_eq!(before.global.color, ColorChoice::Never);
+    assert_eq!(before.global.verbose, 2);
+    assert!(before.global.dry_run && before.global.yes && !before.global.quiet);
+}
+
+#[test]
+fn rollback_names_a_release_or_none() {
+    let to = |arguments| {
+        let command = parse(arguments).unwrap().command;
+        let Command::Rollback(RollbackArgs { to }) = command else {
+            panic!("{command:?}")
+        };
+        to
+    };
+    assert_eq!(to("viatique-deploy rollback"), None);
+    assert_eq!(to("viatique-deploy rollback --to v41"), Some("v41".to_owned()));
+}
+
+#[test]
+fn a_tag_is_what_docker_accepts() {
+    let longest = "x".repeat(128);
+    for tag in ["v42", "_a.b-c", "2026.03.01", longest.as_str()] {
+        assert!(
+            parse(&format!("viatique-deploy run --tag {tag}")).is_ok(),
+            "{tag}"
+        );
+    }
+    let too_long = "x".repeat(129);
+    for tag in [".v42", "v/42", "v:42", "é", too_long.as_str()] {
+        let error = parse(&format!("viatique-deploy run --tag={tag}")).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{tag}");
+    }
+    let empty = Cli::try_parse_from(["viatique-deploy", "run", "--tag", ""]).unwrap_err();
+    assert_eq!(empty.exit_code(), 2);
+}
+
+#[test]
+fn what_cannot_be_understood_exits_with_the_usage_code() {
+    for arguments in [
+        "viatique-deploy",
+        "viatique-deploy depoly",
+        "viatique-deploy run v42",
+        "viatique-deploy rollback --to",
+        "viatique-deploy run --output xml",
+        "viatique-deploy run -v -q",
+    ] {
+        let error = parse(arguments).unwrap_err();
+        assert_eq!(
+            error.exit_code(),
+            i32::from(u8::from(ExitCode::Usage)),
+            "{arguments}"
+        );
+    }
+    for arguments in [
+        "viatique-deploy --help",
+        "viatique-deploy --version",
+        "viatique-deploy rollback --help",
+    ] {
+        assert_eq!(parse(arguments).unwrap_err().exit_code(), 0, "{arguments}");
+    }
+}
+
+#[test]
+fn the_top_level_help_lists_every_command_with_its_own_words() {
+    let text = help("viatique-deploy --help");
+    let listed: BTreeSet<(String, String)> = text
+        .lines()
+        .skip_while(|line| *line != "Deploy:")
+        .take_while(|line| *line != "Options:")
+        .filter_map(|line| line.strip_prefix("  ")?.split_once(' '))
+        .map(|(name, about)| (name.to_owned(), about.trim().to_owned()))
+        .collect();
+    let commands: BTreeSet<(String, String)> = Cli::command()
+        .get_subcommands()
+        .map(|command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            (command.get_name().to_owned(), about)
+        })
+        .collect();
+    assert_eq!(listed, commands);
+}
+
+#[test]
+fn the_top_level_help_lists_every_exit_code() {
+    let text = help("viatique-deploy --help");
+    let listed: Vec<u8> = text
+        .lines()
+        .skip_while(|line| *line != "Exit codes:")
+        .take_while(|line| *line != "Examples:")
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
+    let source = include_str!("../../../src/exit_code.rs");
+    let codes: Vec<u8> = source
+        .lines()
+        .filter_map(|line| line.strip_suffix(',')?.split_once(" = ")?.1.parse().ok())
+        .collect();
+    assert_eq!(codes.len(), 10, "{codes:?}");
+    assert_eq!(listed, codes);
+}
+
+#[test]
+fn no_line_of_help_is_wider_than_eighty_columns() {
+    let commands = Cli::command();
+    let names = commands
+        .get_subcommands()
+        .map(|command| format!("viatique-deploy {} --help", command.get_name()));
+    for arguments in names.chain([
+        "viatique-deploy --help".to_owned(),
+        "viatique-deploy -h".to_owned(),
+    ]) {
+        for line in help(&arguments).lines() {
+            assert!(line.chars().count() <= 80, "{arguments}: {line}");
+        }
+    }
+}
+
+#[test]
+fn top_level_help() {
+    insta::assert_snapshot!(help("viatique-deploy --help"), @"
+    Take a Django stack on Docker Compose from one release to the next, and back
+
+    Usage: viatique-deploy [OPTIONS] <COMMAND>
+
+    Deploy:
+      run            Do all of it, in order: check to health
+      check          Find what would make a deploy fail, before it starts
+      backup         Save the database and the media, and read the copy back
+      build          Build the release's images
+      migrate        Migrate the database with the new release's code
+      collectstatic  Put the new release's static files in place
+      deploy         Replace the running containers, one service at a time
+
+    Look:
+      health         Ask the deployed app whether it is well
+      status         Show what is running, from which release
+      releases       List the releases that can be gone back to
+
+    Take back:
+      rollback       Put an earlier release back
+
+    Options:
+          --config <FILE>    Read this file [default: deploy.yml here, else in the
+                             directories above, up to the git root]
+          --tag <TAG>        Name the release, as its images are tagged [default: as
+                             deploy.yml says]
+          --dry-run          Show what would be done, and change nothing
+      -y, --yes              Ask nothing; needed where there is no terminal to ask
+                             on
+          --output <FORMAT>  Write for people (human, on stderr) or for programs
+                             (json, one object per line on stdout) [default: human]
+      -v, --verbose...       Show every line that processes write; twice: this
+                             program's diagnostics too
+      -q, --quiet            Show only errors and how it ended
+          --color <WHEN>     Colour the output: auto, always or never [default:
+                             auto]
+      -h, --help             Print help
+      -V, --version          Print version
+
+    Exit codes:
+        0  done, or nothing had to be done
+        1  failed; production is untouched, or as it was before
+        2  the command line could not be understood
+        3  deploy.yml, a Compose file or the environment is invalid, or the engine
+           cannot be reached; nothing was touched
+        4  another run holds the lock, or an unfinished run stands
+        5  a gate said no: check, health
+        6  deployed, then rolled back by itself
+        7  stuck, a person is needed; the message says what stands where
+       70  a bug in this program
+      130  interrupted, and put back
+
+    Examples:
+      viatique-deploy run --dry-run         see what a deploy would do
+      viatique-deploy run --tag v42         deploy v42
+      viatique-deploy rollback              go back to the release before
+      viatique-deploy help rollback         read more about one command
+    ");
+}
+
+#[test]
+fn run_help() {
+    insta::assert_snapshot!(help("viatique-deploy run --help"), @"
+    Do all of it, in order: check to health
+
+    In order:
+      1. check          finds what would make the rest fail
+      2. backup         saves the database and the media
+      3. build          builds the images
+      4. migrate        migrates the database, with the new code
+      5. collectstatic  puts the static files in place
+      6. deploy         replaces the containers, one service at a time
+      7. health         asks the app whether it is well
+
+    Stops at the first step that fails, and puts back what the steps before it
+    changed.
+
+    Leaves alone: services that have not changed. Applied migrations stay, and so
+    do backups.
+
+    Usage: viatique-deploy run [OPTIONS]
+
+    Options:
+      -h, --help  Print help
+
+    Global options:
+          --config <FILE>    Read this file [default: deploy.yml here, else in the
+                             directories above, up to the git root]
+          --tag <TAG>        Name the release, as its images are tagged [default: as
+                             deploy.yml says]
+          --dry-run          Show what would be done, and change nothing
+      -y, --yes              Ask nothing; needed where there is no terminal to ask
+                             on
+          --output <FORMAT>  Write for people (human, on stderr) or for programs
+                             (json, one object per line on stdout) [default: human]
+      -v, --verbose...       Show every line that processes write; twice: this
+                             program's diagnostics too
+      -q, --quiet            Show only errors and how it ended
+          --color <WHEN>     Colour the output: auto, always or never [default:
+                             auto]
+
+    Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
+    invalid; 4 locked; 5 a check said no; 6 deployed, then rolled back by itself;
+    7 stuck, a person is needed; 130 interrupted, and put back.
+
+    Examples:
+      viatique-deploy run --dry-run         see what would be done
+      viatique-deploy run --tag v42
+      viatique-deploy run --yes --output json > deploy.ndjson   in a CI job
+    ");
+}
+
+#[test]
+fn rollback_help() {
+    insta::assert_snapshot!(help("viatique-deploy rollback --help"), @"
+    Put an earlier release back
+
+    A rollback is a deploy of a recorded release, with the images, the settings
+    and the checks that any deploy has. Without --to, it goes back to the release
+    that served before this one.
+
+    In order:
+      1. finds the release and makes sure that its images are still there
+      2. says which migrations were applied since; the schema is NOT taken back
+      3. replaces all services: web, workers, static files
+      4. asks the app whether it is well
+
+    Leaves alone: the database, the media, backups. To get data back, restore a
+    backup by hand.
+
+    Usage: viatique-deploy rollback [OPTIONS]
+
+    Options:
+          --to <TAG>  Go back to this release [default: the one that served before]
+      -h, --help      Print help
+
+    Global options:
+          --config <FILE>    Read this file [default: deploy.yml here, else in the
+                             directories above, up to the git root]
+          --tag <TAG>        Name the release, as its images are tagged [default: as
+                             deploy.yml says]
+          --dry-run          Show what would be done, and change nothing
+      -y, --yes              Ask nothing; needed where there is no terminal to ask
+                             on
+          --output <FORMAT>  Write for people (human, on stderr) or for programs
+                             (json, one object per line on stdout) [default: human]
+      -v, --verbose...       Show every line that processes write; twice: this
+                             program's diagnostics too
+      -q, --quiet            Show only errors and how it ended
+          --color <WHEN>     Colour the output: auto, always or never [default:
+                             auto]
+
+    Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
+    3 no such release, or configuration invalid; 4 locked; 6 the earlier release
+    failed too, and the one before the rollback serves again; 7 stuck.
+
+    Examples:
+      viatique-deploy releases              see where one can go back to
+      viatique-deploy rollback --dry-run
+      viatique-deploy rollback --to v41
+    ");
+}

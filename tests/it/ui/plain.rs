@@ -1,0 +1,207 @@
+//! Lines for pipes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use viatique_deploy::pipeline::{Reporter, StepId};
+use viatique_deploy::ui::{PlainReporter, Verbosity};
+
+use super::script::{self, ClosedPipe, ManualClock, Script, Written};
+
+fn shown(script: &Script, verbosity: Verbosity, color: bool) -> String {
+    let clock = Arc::new(ManualClock::default());
+    let written = Written::default();
+    let reporter = PlainReporter::new(Box::new(written.clone()), color, verbosity, clock.clone());
+    script::play(script, &reporter, &clock);
+    written.text()
+}
+
+#[test]
+fn success() {
+    insta::assert_snapshot!(shown(&script::success(), Verbosity::Normal, false), @"
+    03:04:05Z run: viatique, release v42; steps: check, backup, build, deploy, health; run 20260301-030405-k7
+    03:04:05Z check: started
+    03:04:05Z check / tests: running ./run_tests.sh
+    03:04:17Z check / tests: done: 214 passed (12 s)
+    warning: nginx resolves backend only once, when it starts; hint: add resolver 127.0.0.11 to nginx.conf
+    03:04:17Z check: done: 7 checks passed (12 s)
+    03:04:17Z backup: started
+    03:04:17Z backup / database: dumping viatique
+    03:04:18Z backup / database: 40 MB of 160 MB
+    03:04:21Z backup / database: done: 160 MB, read back (4.0 s)
+    03:04:21Z backup: done: 20260301-030405 (4.0 s)
+    03:04:21Z build: started
+    03:04:21Z build / backend: building viatique-backend:v42
+    03:04:22Z build / backend: step 3 of 9
+    03:04:24Z build / backend: done: viatique-backend:v42 (3.0 s)
+    03:04:24Z build / frontend: building viatique-frontend:v42
+    03:04:25Z build / frontend: nothing to do (1.0 s)
+    03:04:25Z build: done: 1 image built, 1 unchanged (4.0 s)
+    03:04:25Z deploy: started
+    03:04:25Z deploy / backend: starting viatique-backend-2
+    03:04:26Z deploy / backend: waiting until healthy (1 s)
+    03:04:36Z deploy / backend: waiting until healthy (11 s)
+    03:04:37Z deploy / backend: letting the old container finish
+    03:04:39Z deploy / backend: done: replaced without a gap (14 s)
+    03:04:39Z deploy / redis: comparing
+    03:04:39Z deploy / redis: nothing to do
+    03:04:39Z deploy: done: 1 service replaced, 1 unchanged (14 s)
+    03:04:39Z health: started
+    03:04:40Z health: done: 200 in 80 ms (1.0 s)
+    ✔ run succeeded in 35 s; v42 serves
+    ");
+}
+
+#[test]
+fn failure_with_evidence_and_the_way_back() {
+    insta::assert_snapshot!(shown(&script::rolled_back(), Verbosity::Normal, false), @"
+    03:04:05Z run: viatique, release v42; steps: check, backup, build, deploy, health; run 20260301-030405-k7
+    03:04:05Z check: started
+    03:04:05Z check / tests: running ./run_tests.sh
+    03:04:17Z check / tests: done: 214 passed (12 s)
+    warning: nginx resolves backend only once, when it starts; hint: add resolver 127.0.0.11 to nginx.conf
+    03:04:17Z check: done: 7 checks passed (12 s)
+    03:04:17Z backup: started
+    03:04:17Z backup / database: dumping viatique
+    03:04:18Z backup / database: 40 MB of 160 MB
+    03:04:21Z backup / database: done: 160 MB, read back (4.0 s)
+    03:04:21Z backup: done: 20260301-030405 (4.0 s)
+    03:04:21Z build: started
+    03:04:21Z build / backend: building viatique-backend:v42
+    03:04:22Z build / backend: step 3 of 9
+    03:04:24Z build / backend: done: viatique-backend:v42 (3.0 s)
+    03:04:24Z build / frontend: building viatique-frontend:v42
+    03:04:25Z build / frontend: nothing to do (1.0 s)
+    03:04:25Z build: done: 1 image built, 1 unchanged (4.0 s)
+    03:04:25Z deploy: started
+    03:04:25Z deploy / backend: starting viatique-backend-2
+    03:04:26Z deploy / backend: waiting until healthy (1 s)
+    03:04:28Z deploy / backend: failed: exited with code 1 after 3 s (3.0 s)
+    03:04:28Z deploy: failed: backend never became healthy (3.0 s)
+    03:04:28Z undo deploy: started: backend never became healthy
+    03:04:28Z undo deploy / backend: removing viatique-backend-2
+    03:04:29Z undo deploy / backend: done: viatique-backend-1 serves (1.0 s)
+    03:04:29Z undo deploy: reverted: v41 serves again
+    03:04:29Z undo backup: left in place: backup 20260301-030405 is kept
+    03:04:29Z health: not run
+    error: cannot deploy backend
+      because viatique-backend-2 never became healthy
+      because it exited with code 1 after 3 s
+
+      last log lines of viatique-backend-2
+        | Traceback (most recent call last):
+        | ModuleNotFoundError: No module named 'celery'
+
+    hint: correct the cause, then: viatique-deploy run --tag v43
+    hint: its whole log: docker logs viatique-backend-2
+    ✘ run failed at deploy and was rolled back, in 24 s (exit code 6); v41 serves again
+    ");
+}
+
+#[test]
+fn quiet_shows_the_error_and_the_outcome() {
+    insta::assert_snapshot!(shown(&script::rolled_back(), Verbosity::Quiet, false), @"
+    error: cannot deploy backend
+      because viatique-backend-2 never became healthy
+      because it exited with code 1 after 3 s
+
+      last log lines of viatique-backend-2
+        | Traceback (most recent call last):
+        | ModuleNotFoundError: No module named 'celery'
+
+    hint: correct the cause, then: viatique-deploy run --tag v43
+    hint: its whole log: docker logs viatique-backend-2
+    ✘ run failed at deploy and was rolled back, in 24 s (exit code 6); v41 serves again
+    ");
+    insta::assert_snapshot!(shown(&script::success(), Verbosity::Quiet, false), @"✔ run succeeded in 35 s; v42 serves");
+}
+
+#[test]
+fn interrupted() {
+    let text = shown(&script::interrupted(), Verbosity::Normal, false);
+    let end: Vec<&str> = text.lines().rev().take(4).collect();
+    insta::assert_snapshot!(end.into_iter().rev().collect::<Vec<_>>().join("\n"), @"
+    03:04:28Z deploy / backend: interrupted: viatique-backend-2 removed (3.0 s)
+    03:04:28Z deploy: interrupted (3.0 s)
+    03:04:28Z health: not run
+    – run was interrupted at deploy after 23 s (exit code 130); production is as it was: v41 serves
+    ");
+}
+
+#[test]
+fn dry_run() {
+    insta::assert_snapshot!(shown(&script::dry_run(), Verbosity::Normal, false), @"
+    03:04:05Z run: viatique, release v42 (dry run: nothing will be changed); steps: build, migrate, deploy, health; run 20260301-030405-k7
+    build: + create  image viatique-backend:v42  from ./backend
+    migrate: > run  shop.0007_price  adds a column
+    deploy: + create              media_worker  new in this release
+    deploy: ~ replace             backend       beside the old one, drained for at most 10 min
+    deploy: ! replace with a gap  celery_beat   the old one is stopped first: two of them would send every task twice
+    deploy: ↻ reload              nginx         nginx -s reload
+    deploy: - remove              flower        no longer in the Compose files
+    deploy: ~ write               release v42   recorded on the engine
+    deploy: = keep                redis         unchanged
+    health: nothing to do
+    ✔ nothing was changed (dry run)
+    ");
+}
+
+#[test]
+fn verbose_shows_what_processes_write() {
+    let text = shown(&script::rolled_back(), Verbosity::Verbose, false);
+    assert!(
+        text.contains("build / backend: | Collecting django==5.2\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("deploy / backend: | ModuleNotFoundError: No module named 'celery'\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn without_colour_nothing_but_text_is_written() {
+    for script in [
+        script::success(),
+        script::rolled_back(),
+        script::dry_run(),
+        script::interrupted(),
+    ] {
+        let text = shown(&script, Verbosity::Verbose, false);
+        assert!(
+            text.chars()
+                .all(|character| character == '\n' || !character.is_control()),
+            "{text:?}"
+        );
+    }
+    assert!(shown(&script::success(), Verbosity::Normal, true).contains("\u{1b}[32mdone\u{1b}[0m"));
+}
+
+#[test]
+fn the_same_kind_of_progress_is_said_every_ten_seconds() {
+    let clock = Arc::new(ManualClock::default());
+    let written = Written::default();
+    let reporter = PlainReporter::new(Box::new(written.clone()), false, Verbosity::Normal, clock.clone());
+    for second in 0..25 {
+        reporter.event(&script::progress(
+            StepId::Deploy,
+            "backend",
+            &format!("waiting ({second} s)"),
+        ));
+        reporter.event(&script::progress(StepId::Deploy, "worker", "draining"));
+        clock.advance(Duration::from_secs(1));
+    }
+    insta::assert_snapshot!(written.text(), @"
+    03:04:05Z deploy / backend: waiting (0 s)
+    03:04:05Z deploy / worker: draining
+    03:04:15Z deploy / backend: waiting (10 s)
+    03:04:25Z deploy / backend: waiting (20 s)
+    ");
+}
+
+#[test]
+fn a_closed_pipe_stops_nothing() {
+    let clock = Arc::new(ManualClock::default());
+    let reporter = PlainReporter::new(Box::new(ClosedPipe), false, Verbosity::Verbose, clock.clone());
+    script::play(&script::rolled_back(), &reporter, &clock);
+}

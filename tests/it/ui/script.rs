@@ -1,0 +1,465 @@
+//! Scripted runs, a clock that is set by hand, and a stream that can be read back.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::macros::datetime;
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::{
+    Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Reporter, StepId, StepResult, StepSummary,
+    TaskId, Unit, UnwindResult,
+};
+use viatique_deploy::ui::Clock;
+
+/// Stands still until told.
+#[derive(Default)]
+pub(super) struct ManualClock(Mutex<Duration>);
+
+impl ManualClock {
+    pub(super) fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> OffsetDateTime {
+        datetime!(2026-03-01 03:04:05 UTC) + self.elapsed()
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was written.
+#[derive(Clone, Default)]
+pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A pipe that nobody reads any more.
+pub(super) struct ClosedPipe;
+
+impl Write for ClosedPipe {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Seconds to wait, then what happens.
+pub(super) type Script = Vec<(u64, Event)>;
+
+pub(super) fn play(script: &Script, reporter: &dyn Reporter, clock: &ManualClock) {
+    for (seconds, event) in script {
+        clock.advance(Duration::from_secs(*seconds));
+        reporter.event(event);
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn run_started(steps: &[StepId], dry_run: bool) -> Event {
+    Event::RunStarted {
+        run: "20260301-030405-k7".into(),
+        command: "run".into(),
+        project: "viatique".into(),
+        release: Some("v42".into()),
+        steps: steps.to_vec(),
+        dry_run,
+    }
+}
+
+pub(super) fn step_started(step: StepId) -> Event {
+    Event::StepStarted { step }
+}
+
+pub(super) fn step_finished(step: StepId, result: StepResult, message: &str, took: u64) -> Event {
+    Event::StepFinished {
+        step,
+        result,
+        message: message.into(),
+        duration: seconds(took),
+    }
+}
+
+pub(super) fn started(step: StepId, task: &str, title: &str) -> Event {
+    Event::TaskStarted {
+        step,
+        task: TaskId(task.into()),
+        title: title.into(),
+    }
+}
+
+pub(super) fn progress(step: StepId, task: &str, message: &str) -> Event {
+    Event::TaskProgress {
+        step,
+        task: TaskId(task.into()),
+        message: message.into(),
+    }
+}
+
+pub(super) fn amount(step: StepId, task: &str, done: u64, total: Option<u64>, unit: Unit) -> Event {
+    Event::TaskAmount {
+        step,
+        task: TaskId(task.into()),
+        done,
+        total,
+        unit,
+    }
+}
+
+pub(super) fn output(step: StepId, task: &str, line: &str) -> Event {
+    Event::TaskOutput {
+        step,
+        task: TaskId(task.into()),
+        line: line.into(),
+    }
+}
+
+pub(super) fn finished(step: StepId, task: &str, result: StepResult, message: &str, took: u64) -> Event {
+    Event::TaskFinished {
+        step,
+        task: TaskId(task.into()),
+        result,
+        message: message.into(),
+        duration: seconds(took),
+    }
+}
+
+pub(super) fn summary(step: StepId, result: StepResult, took: u64) -> StepSummary {
+    StepSummary {
+        step,
+        result,
+        duration: seconds(took),
+    }
+}
+
+const STEPS: [StepId; 5] = [
+    StepId::Check,
+    StepId::Backup,
+    StepId::Build,
+    StepId::Deploy,
+    StepId::Health,
+];
+
+fn until_deploy() -> Script {
+    use StepId::{Backup, Build, Check};
+    use StepResult::{Succeeded, Unchanged};
+    vec![
+        (0, run_started(&STEPS, false)),
+        (0, step_started(Check)),
+        (0, started(Check, "tests", "running ./run_tests.sh")),
+        (12, finished(Check, "tests", Succeeded, "214 passed", 12)),
+        (
+            0,
+            Event::Warning {
+                message: "nginx resolves backend only once, when it starts".into(),
+                hint: Some("add resolver 127.0.0.11 to nginx.conf".into()),
+            },
+        ),
+        (0, step_finished(Check, Succeeded, "7 checks passed", 12)),
+        (0, step_started(Backup)),
+        (0, started(Backup, "database", "dumping viatique")),
+        (
+            1,
+            amount(Backup, "database", 40_000_000, Some(160_000_000), Unit::Bytes),
+        ),
+        (
+            2,
+            amount(Backup, "database", 120_000_000, Some(160_000_000), Unit::Bytes),
+        ),
+        (1, finished(Backup, "database", Succeeded, "160 MB, read back", 4)),
+        (0, step_finished(Backup, Succeeded, "20260301-030405", 4)),
+        (0, step_started(Build)),
+        (0, started(Build, "backend", "building viatique-backend:v42")),
+        (1, amount(Build, "backend", 3, Some(9), Unit::Steps)),
+        (1, output(Build, "backend", "Collecting django==5.2")),
+        (
+            1,
+            finished(Build, "backend", Succeeded, "viatique-backend:v42", 3),
+        ),
+        (0, started(Build, "frontend", "building viatique-frontend:v42")),
+        (1, finished(Build, "frontend", Unchanged, "", 1)),
+        (
+            0,
+            step_finished(Build, Succeeded, "1 image built, 1 unchanged", 4),
+        ),
+        (0, step_started(StepId::Deploy)),
+        (
+            0,
+            started(StepId::Deploy, "backend", "starting viatique-backend-2"),
+        ),
+        (
+            1,
+            progress(StepId::Deploy, "backend", "waiting until healthy (1 s)"),
+        ),
+        (
+            1,
+            progress(StepId::Deploy, "backend", "waiting until healthy (2 s)"),
+        ),
+        (
+            1,
+            progress(StepId::Deploy, "backend", "waiting until healthy (3 s)"),
+        ),
+    ]
+}
+
+/// All goes well.
+pub(super) fn success() -> Script {
+    use StepId::{Backup, Build, Check, Deploy, Health};
+    use StepResult::{Succeeded, Unchanged};
+    let mut script = until_deploy();
+    script.extend([
+        (8, progress(Deploy, "backend", "waiting until healthy (11 s)")),
+        (1, progress(Deploy, "backend", "letting the old container finish")),
+        (
+            2,
+            finished(Deploy, "backend", Succeeded, "replaced without a gap", 14),
+        ),
+        (0, started(Deploy, "redis", "comparing")),
+        (0, finished(Deploy, "redis", Unchanged, "", 0)),
+        (
+            0,
+            step_finished(Deploy, Succeeded, "1 service replaced, 1 unchanged", 14),
+        ),
+        (0, step_started(Health)),
+        (1, step_finished(Health, Succeeded, "200 in 80 ms", 1)),
+        (
+            0,
+            Event::Finished {
+                outcome: Outcome::Succeeded,
+                exit_code: ExitCode::Done,
+                release: Some("v42".into()),
+                duration: seconds(35),
+                steps: vec![
+                    summary(Check, Succeeded, 12),
+                    summary(Backup, Succeeded, 4),
+                    summary(Build, Succeeded, 4),
+                    summary(Deploy, Succeeded, 14),
+                    summary(Health, Succeeded, 1),
+                ],
+                error: None,
+            },
+        ),
+    ]);
+    script
+}
+
+pub(super) fn boot_failure() -> ErrorReport {
+    ErrorReport {
+        chain: vec![
+            "cannot deploy backend".into(),
+            "viatique-backend-2 never became healthy".into(),
+            "it exited with code 1 after 3 s".into(),
+        ],
+        hints: vec![
+            "correct the cause, then: viatique-deploy run --tag v43".into(),
+            "its whole log: docker logs viatique-backend-2".into(),
+        ],
+        evidence: vec![Evidence {
+            title: "last log lines of viatique-backend-2".into(),
+            lines: vec![
+                "Traceback (most recent call last):".into(),
+                "\u{1b}[31mModuleNotFoundError\u{1b}[0m: No module named 'celery'\r".into(),
+            ],
+        }],
+    }
+}
+
+/// The new backend does not start; the old one is put back.
+pub(super) fn rolled_back() -> Script {
+    use StepId::{Backup, Build, Check, Deploy, Health};
+    use StepResult::{Failed, NotRun, Succeeded};
+    let mut script = until_deploy();
+    script.extend([
+        (0, output(Deploy, "backend", "Traceback (most recent call last):")),
+        (
+            0,
+            output(
+                Deploy,
+                "backend",
+                "\u{1b}[31mModuleNotFoundError\u{1b}[0m: No module named 'celery'\r\n",
+            ),
+        ),
+        (
+            0,
+            finished(Deploy, "backend", Failed, "exited with code 1 after 3 s", 3),
+        ),
+        (
+            0,
+            step_finished(Deploy, Failed, "backend never became healthy", 3),
+        ),
+        (
+            0,
+            Event::UnwindStarted {
+                step: Deploy,
+                reason: "backend never became healthy".into(),
+            },
+        ),
+        (0, started(Deploy, "backend", "removing viatique-backend-2")),
+        (
+            1,
+            finished(Deploy, "backend", Succeeded, "viatique-backend-1 serves", 1),
+        ),
+        (
+            0,
+            Event::UnwindFinished {
+                step: Deploy,
+                result: UnwindResult::Reverted,
+                message: "v41 serves again".into(),
+            },
+        ),
+        (
+            0,
+            Event::UnwindFinished {
+                step: Backup,
+                result: UnwindResult::LeftInPlace,
+                message: "backup 20260301-030405 is kept".into(),
+            },
+        ),
+        (
+            0,
+            Event::Finished {
+                outcome: Outcome::RolledBack,
+                exit_code: ExitCode::RolledBack,
+                release: Some("v41".into()),
+                duration: seconds(24),
+                steps: vec![
+                    summary(Check, Succeeded, 12),
+                    summary(Backup, Succeeded, 4),
+                    summary(Build, Succeeded, 4),
+                    summary(Deploy, Failed, 3),
+                    summary(Health, NotRun, 0),
+                ],
+                error: Some(boot_failure()),
+            },
+        ),
+    ]);
+    script
+}
+
+/// Ctrl-C while a container is awaited.
+pub(super) fn interrupted() -> Script {
+    use StepId::{Backup, Build, Check, Deploy, Health};
+    use StepResult::{Interrupted, NotRun, Succeeded};
+    let mut script = until_deploy();
+    script.extend([
+        (
+            0,
+            finished(Deploy, "backend", Interrupted, "viatique-backend-2 removed", 3),
+        ),
+        (0, step_finished(Deploy, Interrupted, "", 3)),
+        (
+            0,
+            Event::Finished {
+                outcome: Outcome::Interrupted,
+                exit_code: ExitCode::Interrupted,
+                release: Some("v41".into()),
+                duration: seconds(23),
+                steps: vec![
+                    summary(Check, Succeeded, 12),
+                    summary(Backup, Succeeded, 4),
+                    summary(Build, Succeeded, 4),
+                    summary(Deploy, Interrupted, 3),
+                    summary(Health, NotRun, 0),
+                ],
+                error: None,
+            },
+        ),
+    ]);
+    script
+}
+
+fn change(kind: ChangeKind, target: &str, detail: &str) -> Change {
+    Change {
+        kind,
+        target: target.into(),
+        detail: detail.into(),
+    }
+}
+
+/// Nothing is done.
+pub(super) fn dry_run() -> Script {
+    use StepId::{Build, Deploy, Health, Migrate};
+    use StepResult::Succeeded;
+    let steps = [Build, Migrate, Deploy, Health];
+    let mut script = vec![(0, run_started(&steps, true))];
+    let plans = [
+        (
+            Build,
+            vec![change(
+                ChangeKind::Create,
+                "image viatique-backend:v42",
+                "from ./backend",
+            )],
+        ),
+        (
+            Migrate,
+            vec![change(ChangeKind::Run, "shop.0007_price", "adds a column")],
+        ),
+        (
+            Deploy,
+            vec![
+                change(ChangeKind::Create, "media_worker", "new in this release"),
+                change(
+                    ChangeKind::Replace,
+                    "backend",
+                    "beside the old one, drained for at most 10 min",
+                ),
+                change(
+                    ChangeKind::ReplaceWithGap,
+                    "celery_beat",
+                    "the old one is stopped first: two of them would send every task twice",
+                ),
+                change(ChangeKind::Reload, "nginx", "nginx -s reload"),
+                change(ChangeKind::Remove, "flower", "no longer in the Compose files"),
+                change(ChangeKind::Write, "release v42", "recorded on the engine"),
+                change(ChangeKind::Keep, "redis", "unchanged"),
+            ],
+        ),
+        (Health, vec![]),
+    ];
+    for (step, changes) in plans {
+        script.push((0, step_started(step)));
+        script.push((0, Event::Planned { step, changes }));
+        script.push((0, step_finished(step, Succeeded, "", 0)));
+    }
+    script.push((
+        1,
+        Event::Finished {
+            outcome: Outcome::Succeeded,
+            exit_code: ExitCode::Done,
+            release: Some("v41".into()),
+            duration: seconds(1),
+            steps: steps.iter().map(|step| summary(*step, Succeeded, 0)).collect(),
+            error: None,
+        },
+    ));
+    script
+}

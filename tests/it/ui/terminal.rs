@@ -1,0 +1,314 @@
+//! The live view, on a terminal in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{InMemoryTerm, TermLike};
+use viatique_deploy::pipeline::{Reporter, StepId};
+use viatique_deploy::ui::TerminalReporter;
+
+use super::script::{self, ManualClock, Script};
+
+struct Shown {
+    terminal: InMemoryTerm,
+    reporter: TerminalReporter,
+    clock: Arc<ManualClock>,
+}
+
+fn on_a_terminal(rows: u16, columns: u16, verbose: bool) -> Shown {
+    let clock = Arc::new(ManualClock::default());
+    let terminal = InMemoryTerm::new(rows, columns);
+    let reporter = TerminalReporter::new(Arc::new(terminal.clone()), false, verbose, clock.clone());
+    Shown {
+        terminal,
+        reporter,
+        clock,
+    }
+}
+
+fn after(script: &Script, rows: u16, columns: u16) -> String {
+    let shown = on_a_terminal(rows, columns, false);
+    script::play(script, &shown.reporter, &shown.clock);
+    shown.terminal.contents()
+}
+
+#[test]
+fn while_the_database_is_saved() {
+    let script: Script = script::success().into_iter().take(10).collect();
+    insta::assert_snapshot!(after(&script, 24, 80), @"
+    run: viatique, release v42
+    warning: nginx resolves backend only once, when it starts
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ⠋ backup                                                                    3 s
+      ⠋ database        ████████████░░░░ 120 MB of 160 MB, 40 MB/s  dumping v…  3 s
+    · build
+    · deploy
+    · health
+    ");
+}
+
+#[test]
+fn while_an_image_is_built() {
+    let script: Script = script::success().into_iter().take(16).collect();
+    insta::assert_snapshot!(after(&script, 24, 80), @"
+    run: viatique, release v42
+    warning: nginx resolves backend only once, when it starts
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ⠋ build                                                                     2 s
+      ⠋ backend         █████░░░░░░░░░░░ 3 of 9  building viatique-backend:v42  2 s
+        │ Collecting django==5.2
+    · deploy
+    · health
+    ");
+}
+
+#[test]
+fn success() {
+    insta::assert_snapshot!(after(&script::success(), 40, 80), @"
+    run: viatique, release v42
+    warning: nginx resolves backend only once, when it starts
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ✔ build             1 image built, 1 unchanged                            4.0 s
+      ✔ backend         viatique-backend:v42                                  3.0 s
+      ✔ frontend        nothing to do                                         1.0 s
+    ✔ deploy            1 service replaced, 1 unchanged                        14 s
+      ✔ backend         replaced without a gap                                 14 s
+      ✔ redis           nothing to do
+    ✔ health            200 in 80 ms                                          1.0 s
+
+    ✔ run succeeded in 35 s
+      v42 serves
+      to take it back: viatique-deploy rollback
+    ");
+}
+
+#[test]
+fn failure_with_evidence_and_the_way_back() {
+    insta::assert_snapshot!(after(&script::rolled_back(), 50, 80), @"
+    run: viatique, release v42
+    warning: nginx resolves backend only once, when it starts
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ✔ build             1 image built, 1 unchanged                            4.0 s
+      ✔ backend         viatique-backend:v42                                  3.0 s
+      ✔ frontend        nothing to do                                         1.0 s
+    ✘ deploy            backend never became healthy                          3.0 s
+      ✘ backend         exited with code 1 after 3 s                          3.0 s
+    ✔ undo deploy       v41 serves again                                      1.0 s
+      ✔ backend         viatique-backend-1 serves                             1.0 s
+    – undo backup       backup 20260301-030405 is kept
+    – health            not run
+
+    error: cannot deploy backend
+      because viatique-backend-2 never became healthy
+      because it exited with code 1 after 3 s
+
+      last log lines of viatique-backend-2
+        | Traceback (most recent call last):
+        | ModuleNotFoundError: No module named 'celery'
+
+    hint: correct the cause, then: viatique-deploy run --tag v43
+    hint: its whole log: docker logs viatique-backend-2
+
+    ✘ run failed at deploy and was rolled back, in 24 s (exit code 6)
+      v41 serves again
+    ");
+}
+
+#[test]
+fn interrupted() {
+    insta::assert_snapshot!(after(&script::interrupted(), 40, 80), @"
+    run: viatique, release v42
+    warning: nginx resolves backend only once, when it starts
+      hint: add resolver 127.0.0.11 to nginx.conf
+    ✔ check             7 checks passed                                        12 s
+      ✔ tests           214 passed                                             12 s
+    ✔ backup            20260301-030405                                       4.0 s
+      ✔ database        160 MB, read back                                     4.0 s
+    ✔ build             1 image built, 1 unchanged                            4.0 s
+      ✔ backend         viatique-backend:v42                                  3.0 s
+      ✔ frontend        nothing to do                                         1.0 s
+    – deploy            interrupted                                           3.0 s
+      – backend         viatique-backend-2 removed                            3.0 s
+    – health            not run
+
+    – run was interrupted at deploy after 23 s (exit code 130)
+      production is as it was: v41 serves
+    ");
+}
+
+#[test]
+fn dry_run() {
+    insta::assert_snapshot!(after(&script::dry_run(), 40, 80), @"
+    run: viatique, release v42 (dry run: nothing will be changed)
+    build
+      + create  image viatique-backend:v42  from ./backend
+    migrate
+      > run  shop.0007_price  adds a column
+    deploy
+      + create              media_worker  new in this release
+      ~ replace             backend       beside the old one, drained for at most
+                                          10 min
+      ! replace with a gap  celery_beat   the old one is stopped first: two of them
+                                          would send every task twice
+      ↻ reload              nginx         nginx -s reload
+      - remove              flower        no longer in the Compose files
+      ~ write               release v42   recorded on the engine
+      = keep                redis         unchanged
+    health: nothing to do
+
+    ✔ nothing was changed (dry run)
+    ");
+}
+
+#[test]
+fn a_narrow_terminal_cuts_and_never_wraps() {
+    let script: Script = script::success().into_iter().take(16).collect();
+    insta::assert_snapshot!(after(&script, 24, 36), @"
+    run: viatique, release v42
+    warning: nginx resolves backend only
+     once, when it starts
+      hint: add resolver 127.0.0.11 to n
+    ginx.conf
+    ✔ check             7 checks…  12 s
+      ✔ tests           214 pass…  12 s
+    ✔ backup            2026030…  4.0 s
+      ✔ database        160 MB,…  4.0 s
+    ⠋ build                         2 s
+      ⠋ backend         3 of 9  b…  2 s
+        │ Collecting django==5.2
+    · deploy
+    · health
+    ");
+}
+
+#[test]
+fn a_low_terminal_leaves_out_what_matters_least() {
+    let script: Script = script::success().into_iter().skip(1).take(15).collect();
+    let shown = on_a_terminal(5, 80, false);
+    shown.reporter.event(&script::run_started(
+        &[StepId::Build, StepId::Deploy, StepId::Health],
+        false,
+    ));
+    script::play(&script, &shown.reporter, &shown.clock);
+    for line in ["first", "second", "third", "fourth"] {
+        shown
+            .reporter
+            .event(&script::output(StepId::Build, "backend", line));
+    }
+    insta::assert_snapshot!(shown.terminal.contents(), @"
+      ✔ database        160 MB, read back                                     4.0 s
+    ⠋ build                                                                     2 s
+      ⠋ backend         █████░░░░░░░░░░░ 3 of 9  building viatique-backend:v42  2 s
+        │ third
+        │ fourth
+    ");
+}
+
+#[test]
+fn a_run_that_ends_without_a_word_leaves_no_live_line() {
+    let shown = on_a_terminal(24, 80, false);
+    let script: Script = script::success().into_iter().skip(20).take(4).collect();
+    script::play(&script, &shown.reporter, &shown.clock);
+    drop(shown.reporter);
+    insta::assert_snapshot!(shown.terminal.contents(), @"
+    – deploy            interrupted
+      – backend         interrupted
+    ");
+}
+
+#[test]
+fn verbose_keeps_every_line() {
+    let shown = on_a_terminal(40, 80, true);
+    script::play(&script::rolled_back(), &shown.reporter, &shown.clock);
+    let text = shown.terminal.contents();
+    assert!(
+        text.contains("build / backend | Collecting django==5.2"),
+        "{text}"
+    );
+    assert!(
+        text.contains("deploy / backend | ModuleNotFoundError: No module named 'celery'"),
+        "{text}"
+    );
+}
+
+#[test]
+fn time_is_seen_to_pass() {
+    let clock = Arc::new(ManualClock::default());
+    let terminal = InMemoryTerm::new(24, 80);
+    let reporter =
+        TerminalReporter::new(Arc::new(terminal.clone()), false, false, clock.clone()).refreshing();
+    reporter.event(&script::step_started(StepId::Build));
+    clock.advance(Duration::from_secs(7));
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !terminal.contents().contains("7 s") && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(terminal.contents().contains("7 s"), "{}", terminal.contents());
+}
+
+/// A terminal that was hung up.
+#[derive(Debug)]
+struct GoneTerminal;
+
+impl TermLike for GoneTerminal {
+    fn width(&self) -> u16 {
+        80
+    }
+
+    fn height(&self) -> u16 {
+        24
+    }
+
+    fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn write_line(&self, _: &str) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn write_str(&self, _: &str) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn clear_line(&self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[test]
+fn a_terminal_that_is_gone_stops_nothing() {
+    let clock = Arc::new(ManualClock::default());
+    let reporter = TerminalReporter::new(Arc::new(GoneTerminal), true, false, clock.clone());
+    script::play(&script::rolled_back(), &reporter, &clock);
+}
