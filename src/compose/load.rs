@@ -6,9 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
+use crate::yaml::{self, Node};
 
 use super::error::{ComposeError, ComposeErrors};
+use super::interpolate::interpolate_tree;
+use super::merge::merge_files;
 use super::model::Project;
+use super::scope::Scope;
+use super::{check, extends, project};
 
 /// One Compose file's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +81,65 @@ pub fn read_sources(paths: &[PathBuf]) -> Result<Vec<Source>, ComposeErrors> {
 /// # Errors
 /// Everything found wrong, each with file, line, column and path. No value of a variable is in it.
 pub fn load(request: &LoadRequest<'_>) -> Result<Project, ComposeErrors> {
-    let _ = request;
-    Err(ComposeErrors(Vec::new()))
+    let scope = Scope::new(request);
+    let mut merged: Option<Node> = None;
+    for source in &request.sources {
+        let path = request.project_directory.join(&source.path);
+        let Some(tree) = tree(source, &path, &scope) else {
+            continue;
+        };
+        merged = Some(match merged {
+            None => tree,
+            Some(base) => merge_files(base, tree, &scope),
+        });
+    }
+    let project = match &merged {
+        None if !scope.has_errors() => {
+            scope.report_file(Path::new("deploy.yml"), "no Compose file", None);
+            None
+        }
+        None => None,
+        Some(root) => {
+            let project = project::resolve(root, &scope);
+            // What was not resolved would look like a wrong reference.
+            if let Some(project) = &project
+                && !scope.has_errors()
+            {
+                check::check(project, root, &scope);
+            }
+            project
+        }
+    };
+    let errors = scope.into_errors();
+    match project {
+        Some(project) if errors.is_empty() => Ok(project),
+        Some(_) | None => Err(ComposeErrors(errors)),
+    }
+}
+
+/// One file, interpolated and with its `extends` worked out.
+fn tree(source: &Source, path: &Path, scope: &Scope<'_>) -> Option<Node> {
+    let number = scope.add_file(path);
+    let mut root = match yaml::parse(&source.text, number) {
+        Ok(root) => root,
+        Err(error) => {
+            scope.report_yaml(&error);
+            return None;
+        }
+    };
+    if root.as_mapping().is_none() {
+        scope.report(
+            root.mark,
+            "",
+            format!("expected a mapping with `services`, found {}", root.describe()),
+            None,
+        );
+        return None;
+    }
+    interpolate_tree(&mut root, "", scope);
+    let folder = path.parent().unwrap_or_else(|| scope.directory()).to_owned();
+    extends::apply(&mut root, &folder, path, scope);
+    Some(root)
 }
 
 /// Whether Compose takes this text as a project's name: `[a-z0-9][a-z0-9_-]*`.
@@ -85,20 +147,4 @@ pub fn is_project_name(text: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
     text.bytes().all(allowed) && !text.starts_with(['_', '-']) && !text.is_empty()
-}
-
-/// The variables for `${…}`: the files in order, a later one over an earlier one, and `process` over all, as Compose
-/// does.
-///
-/// # Errors
-/// A file that is missing, unreadable, or not in the syntax of env files.
-pub fn read_variables(
-    files: &[PathBuf],
-    process: impl IntoIterator<Item = (String, String)>,
-) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
-    let _ = files;
-    Ok(process
-        .into_iter()
-        .map(|(key, value)| (key, Secret::new(value)))
-        .collect())
 }

@@ -5,12 +5,31 @@
 //! [`load`]: each file is parsed, interpolated, its `extends` worked out; the files are merged; the services are
 //! resolved into the [`model`](Project); the whole is checked.
 
+mod build;
+mod canonical;
+mod check;
+mod env_file;
+mod environment;
 mod error;
+mod extends;
+mod interpolate;
+mod limits;
 mod load;
+mod merge;
 mod model;
+mod mounts;
+mod networks;
+mod order;
+mod ports;
+mod project;
 mod quantity;
+mod reader;
+mod scope;
+mod service;
+mod words;
 
+pub use env_file::read_variables;
 pub use error::{ComposeError, ComposeErrors};
-pub use load::{LoadRequest, ReadFile, Source, is_project_name, load, read_sources, read_variables};
+pub use load::{LoadRequest, ReadFile, Source, is_project_name, load, read_sources};
 pub use model::*;
 pub use quantity::{QuantityError, parse_bytes, parse_duration};

@@ -92,6 +92,18 @@ pub struct Project {
     pub networks: BTreeMap<String, Network>,
     /// Named volumes, by their key in the files.
     pub volumes: BTreeMap<String, Volume>,
+    /// The texts outside of `environment` that hold values of secret variables (a command, a label): what
+    /// [`Project::without_secrets`] takes out again.
+    pub interpolated_secrets: Vec<InterpolatedSecret>,
+}
+
+/// A text of the Compose files into which the value of a secret variable was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterpolatedSecret {
+    /// The whole text, as it now stands.
+    pub text: Secret<String>,
+    /// The secret values in it; none is empty.
+    pub values: Vec<Secret<String>>,
 }
 
 /// One service, resolved. `None` means "the image's or the engine's default".

@@ -100,7 +100,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, QuantityError> {
 }
 
 /// `number` times `scale`, rounded down; exact, without floats.
-fn scaled(number: &str, scale: u128) -> Option<u128> {
+pub(super) fn scaled(number: &str, scale: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;

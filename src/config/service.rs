@@ -86,7 +86,7 @@ pub(super) fn reload_commands(
 }
 
 /// By its name or by its image's.
-fn looks_like_nginx(service: &Service) -> bool {
+pub(super) fn looks_like_nginx(service: &Service) -> bool {
     let image = service.image.as_deref().unwrap_or_default();
     service.name.as_str().contains("nginx") || image.contains("nginx")
 }

@@ -1,10 +1,147 @@
 //! What `deploy.yml` says, held against the Compose project: every service and volume it names must be there.
 
-use super::{Config, ConfigError};
-use crate::compose::Project;
+use super::service::looks_like_nginx;
+use super::{Config, ConfigError, Strategy};
+use crate::compose::{Project, Service, ServiceName};
+use crate::yaml::{Mark, Node, Value, nearest};
 
 /// Everything in the configuration that does not fit the project, each with its position in `deploy.yml`.
 pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
-    let _ = (config, project);
-    Vec::new()
+    let mut validation = Validation {
+        config,
+        project,
+        errors: Vec::new(),
+    };
+    if let Some(django) = &config.django {
+        validation.service(&["django", "service"], &django.service);
+    }
+    for (name, settings) in &config.services {
+        let Some(service) = validation.service(&["services", name.as_str()], name) else {
+            continue;
+        };
+        validation.strategy(name, settings.strategy, service);
+        if settings.test.is_some() && settings.reload.is_none() && !looks_like_nginx(service) {
+            validation.refuse(
+                &["services", name.as_str(), "test"],
+                format!("`services.{name}.test` has no use without `reload`"),
+                Some("write the command that makes the service read its configuration again".to_owned()),
+            );
+        }
+    }
+    if let Some(database) = &config.backup.database {
+        validation.service(&["backup", "database", "service"], &database.service);
+    }
+    if let Some(media) = &config.backup.media {
+        validation.volume(&["backup", "media", "volume"], &media.volume);
+    }
+    validation.errors.sort_by_key(|error| (error.line, error.column));
+    validation.errors
+}
+
+struct Validation<'a> {
+    config: &'a Config,
+    project: &'a Project,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Validation<'a> {
+    fn refuse(&mut self, steps: &[&str], message: String, hint: Option<String>) {
+        let mark = self
+            .config
+            .origin
+            .document
+            .as_ref()
+            .map(|root| mark_of(root, steps))
+            .unwrap_or_default();
+        self.errors.push(ConfigError {
+            file: self.config.path().to_owned(),
+            line: mark.line,
+            column: mark.column,
+            path: steps.join("."),
+            message,
+            hint,
+        });
+    }
+
+    fn service(&mut self, steps: &[&str], name: &ServiceName) -> Option<&'a Service> {
+        let found = self.project.services.get(name);
+        if found.is_none() {
+            let known: Vec<&str> = self.project.services.keys().map(ServiceName::as_str).collect();
+            let message = absent("service", name.as_str(), &steps.join("."), &known);
+            self.refuse(steps, message, list("services", &known));
+        }
+        found
+    }
+
+    fn volume(&mut self, steps: &[&str], key: &str) {
+        if !self.project.volumes.contains_key(key) {
+            let known: Vec<&str> = self.project.volumes.keys().map(String::as_str).collect();
+            let message = absent("volume", key, &steps.join("."), &known);
+            self.refuse(steps, message, list("volumes", &known));
+        }
+    }
+
+    fn strategy(&mut self, name: &ServiceName, strategy: Option<Strategy>, service: &Service) {
+        let Some(strategy) = strategy else { return };
+        let steps = ["services", name.as_str(), "strategy"];
+        match strategy {
+            Strategy::Reload if self.config.reload_commands(service).is_none() => self.refuse(
+                &steps,
+                format!("`services.{name}.strategy` is `reload`, and nothing says how it reloads"),
+                Some(format!("write `reload: [<command>]` under `services.{name}`")),
+            ),
+            Strategy::Singleton if service.replicas > 1 => self.refuse(
+                &steps,
+                format!(
+                    "`services.{name}.strategy` is `singleton`, and the Compose files ask for {} containers",
+                    service.replicas
+                ),
+                Some("leave `deploy.replicas` or `scale` out there".to_owned()),
+            ),
+            Strategy::Rolling if service.container_name.is_some() => self.refuse(
+                &steps,
+                format!(
+                    "`services.{name}.strategy` is `rolling`, and its `container_name` can be had only once"
+                ),
+                Some(
+                    "leave `container_name` out of the Compose file, or write `strategy: recreate`"
+                        .to_owned(),
+                ),
+            ),
+            Strategy::Reload
+            | Strategy::Singleton
+            | Strategy::Rolling
+            | Strategy::Recreate
+            | Strategy::Untouched => {}
+        }
+    }
+}
+
+fn absent(what: &str, name: &str, path: &str, known: &[&str]) -> String {
+    let suggestion = match nearest(name, known.iter().copied()) {
+        Some(word) => format!("; did you mean `{word}`?"),
+        None => String::new(),
+    };
+    format!("`{path}`: the Compose files have no {what} `{name}`{suggestion}")
+}
+
+fn list(what: &str, known: &[&str]) -> Option<String> {
+    let words: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+    (!words.is_empty()).then(|| format!("{what} there: {}", words.join(", ")))
+}
+
+/// Where the value at the end of the way stands; a mapping stands where its key does.
+fn mark_of(root: &Node, steps: &[&str]) -> Mark {
+    let mut node = root;
+    let mut mark = root.mark;
+    for step in steps {
+        let entry = node.as_mapping().and_then(|mapping| mapping.entries.get(*step));
+        let Some(entry) = entry else { break };
+        node = &entry.value;
+        mark = match &node.value {
+            Value::Scalar(_) | Value::Sequence(_) => node.mark,
+            Value::Mapping(_) => entry.key_mark,
+        };
+    }
+    mark
 }

@@ -189,6 +189,10 @@ impl serde::de::Error for Error {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "serde's enum may grow, and its own words serve for the rest"
+)]
 fn found(unexpected: serde::de::Unexpected<'_>) -> String {
     use serde::de::Unexpected;
     match unexpected {

@@ -1,0 +1,310 @@
+//! The syntax of env files, as Compose reads them: `KEY=value`, `export`, comments, three kinds of quoting, and
+//! variables in all but single quotes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::secret::Secret;
+
+use super::error::{ComposeError, ComposeErrors};
+use super::interpolate::{InterpolationError, Variable, interpolate};
+
+/// One `KEY=value`; `None`: the key stands alone and takes its value from outside.
+#[derive(PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub(super) key: String,
+    pub(super) value: Option<Secret<String>>,
+}
+
+/// What is wrong with an env file, and on which line. The line's text is not in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct EnvFileError {
+    pub(super) line: usize,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+/// Reads the assignments. `lookup` finds what was set before this file; earlier lines are seen by later ones.
+pub(super) fn parse(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<Variable>,
+) -> Result<Vec<Assignment>, EnvFileError> {
+    let mut assignments: Vec<Assignment> = Vec::new();
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut line = 1;
+    loop {
+        let trimmed = rest.trim_start();
+        line += newlines(&rest[..rest.len() - trimmed.len()]);
+        rest = trimmed;
+        if rest.is_empty() {
+            return Ok(assignments);
+        }
+        if rest.starts_with('#') {
+            rest = after_line(rest);
+            line += 1;
+            continue;
+        }
+        let (key, value_text) = key(rest, line)?;
+        let Some(value_text) = value_text else {
+            assignments.push(Assignment { key, value: None });
+            rest = after_line(rest);
+            line += 1;
+            continue;
+        };
+        let raw = raw_value(value_text, line)?;
+        let value = if raw.interpolated {
+            let earlier = |name: &str| {
+                let own = assignments.iter().rev().find(|assignment| assignment.key == name);
+                match own.and_then(|assignment| assignment.value.as_ref()) {
+                    Some(value) => Some(Variable {
+                        value: value.reveal().clone(),
+                        public: false,
+                    }),
+                    None => lookup(name),
+                }
+            };
+            let from_outside = |name: &str| lookup(name).or_else(|| earlier(name));
+            interpolate(&raw.text, &from_outside)
+                .map_err(|error| in_file(error, &key, line))?
+                .text
+        } else {
+            raw.text
+        };
+        let used = &value_text[..value_text.len() - raw.rest.len()];
+        line += newlines(used);
+        rest = raw.rest;
+        assignments.push(Assignment {
+            key,
+            value: Some(Secret::new(value)),
+        });
+    }
+}
+
+/// `format: raw`: everything after `=` as it stands, but for the blanks around.
+pub(super) fn parse_raw(text: &str) -> Result<Vec<Assignment>, EnvFileError> {
+    let mut assignments = Vec::new();
+    for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
+                assignments.push(Assignment {
+                    key: key.to_owned(),
+                    value: Some(Secret::new(value.to_owned())),
+                });
+            }
+            None if !line.contains(char::is_whitespace) => {
+                assignments.push(Assignment {
+                    key: line.to_owned(),
+                    value: None,
+                });
+            }
+            Some(_) | None => return Err(bad_key(index + 1)),
+        }
+    }
+    Ok(assignments)
+}
+
+/// The variables for `${…}`: the files in order, a later one over an earlier one, and `process` over all, as Compose
+/// does.
+///
+/// # Errors
+/// A file that is missing, unreadable, or not in the syntax of env files; a variable in it that does not exist.
+pub fn read_variables(
+    files: &[PathBuf],
+    process: impl IntoIterator<Item = (String, String)>,
+) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
+    let process: BTreeMap<String, Secret<String>> = process
+        .into_iter()
+        .map(|(key, value)| (key, Secret::new(value)))
+        .collect();
+    let mut variables: BTreeMap<String, Secret<String>> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for file in files {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => {
+                errors.push(unreadable(file, &error));
+                continue;
+            }
+        };
+        let lookup = |name: &str| {
+            let value = process
+                .get(name)
+                .or_else(|| variables.get(name))?
+                .reveal()
+                .clone();
+            Some(Variable { value, public: false })
+        };
+        match parse(&text, &lookup) {
+            Ok(assignments) => {
+                for assignment in assignments {
+                    if let Some(value) = assignment.value {
+                        variables.insert(assignment.key, value);
+                    }
+                }
+            }
+            Err(error) => errors.push(located(file, error)),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(ComposeErrors(errors));
+    }
+    variables.extend(process);
+    Ok(variables)
+}
+
+pub(super) fn located(file: &Path, error: EnvFileError) -> ComposeError {
+    ComposeError {
+        file: file.to_owned(),
+        line: error.line,
+        column: 1,
+        path: String::new(),
+        message: error.message,
+        hint: error.hint,
+    }
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> ComposeError {
+    ComposeError {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        path: String::new(),
+        message: format!("cannot read the env file: {error}"),
+        hint: None,
+    }
+}
+
+/// The key, and the text from the value on; `None` where the key stands alone on its line.
+fn key(text: &str, line: usize) -> Result<(String, Option<&str>), EnvFileError> {
+    let without_export = match text.strip_prefix("export") {
+        Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start_matches([' ', '\t']),
+        Some(_) | None => text,
+    };
+    let end = without_export
+        .find(['=', ':', '\n', '#'])
+        .unwrap_or(without_export.len());
+    let key = without_export[..end].trim_end();
+    let known = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']');
+    if key.is_empty() || !key.chars().all(known) {
+        return Err(bad_key(line));
+    }
+    let value = without_export[end..]
+        .strip_prefix(['=', ':'])
+        .map(|rest| rest.trim_start_matches([' ', '\t', '\r']));
+    Ok((key.to_owned(), value))
+}
+
+struct RawValue<'t> {
+    text: String,
+    interpolated: bool,
+    /// What follows in the file.
+    rest: &'t str,
+}
+
+fn raw_value(text: &str, line: usize) -> Result<RawValue<'_>, EnvFileError> {
+    let quote = match text.chars().next() {
+        Some(quote @ ('"' | '\'')) => quote,
+        Some(_) | None => {
+            let end = text.find('\n').unwrap_or(text.len());
+            let (value, rest) = text.split_at(end);
+            let value = without_comment(value).trim_end();
+            return Ok(RawValue {
+                text: value.to_owned(),
+                interpolated: true,
+                rest,
+            });
+        }
+    };
+    let mut value = String::new();
+    let mut characters = text.char_indices().skip(1);
+    while let Some((index, character)) = characters.next() {
+        if character == quote {
+            let rest = &text[index + 1..];
+            let line_ends = rest.find('\n').unwrap_or(rest.len());
+            let tail = rest[..line_ends].trim();
+            if !tail.is_empty() && !tail.starts_with('#') {
+                return Err(EnvFileError {
+                    line,
+                    message: "text after the closing quote".to_owned(),
+                    hint: Some("put the whole value in quotes".to_owned()),
+                });
+            }
+            return Ok(RawValue {
+                text: value,
+                interpolated: quote == '"',
+                rest: &rest[line_ends..],
+            });
+        }
+        if character == '\\' {
+            let Some((_, escaped)) = characters.next() else {
+                break;
+            };
+            unescape(quote, escaped, &mut value);
+        } else {
+            value.push(character);
+        }
+    }
+    Err(EnvFileError {
+        line,
+        message: "a quote that does not close".to_owned(),
+        hint: None,
+    })
+}
+
+/// In double quotes `\n` and its like are characters and `\$` keeps a dollar sign from the interpolation; in
+/// single quotes only `\'` is special.
+fn unescape(quote: char, escaped: char, value: &mut String) {
+    match (quote, escaped) {
+        ('\'', '\'') => value.push('\''),
+        ('"', 'n') => value.push('\n'),
+        ('"', 'r') => value.push('\r'),
+        ('"', 't') => value.push('\t'),
+        ('"', '"' | '\\') => value.push(escaped),
+        ('"', '$') => value.push_str("$$"),
+        (_, other) => {
+            value.push('\\');
+            value.push(other);
+        }
+    }
+}
+
+/// A `#` begins a comment after a blank, or at once.
+fn without_comment(value: &str) -> &str {
+    if value.starts_with('#') {
+        return "";
+    }
+    let blank_before = |(index, _): &(usize, &str)| value[..*index].ends_with([' ', '\t']);
+    match value.match_indices('#').find(blank_before) {
+        Some((index, _)) => &value[..index],
+        None => value,
+    }
+}
+
+fn in_file(error: InterpolationError, key: &str, line: usize) -> EnvFileError {
+    EnvFileError {
+        line,
+        message: format!("{key}: {}", error.message),
+        hint: Some("put the value in single quotes if its `$` is meant as it stands".to_owned()),
+    }
+}
+
+fn bad_key(line: usize) -> EnvFileError {
+    EnvFileError {
+        line,
+        message: "expected `KEY=value`".to_owned(),
+        hint: None,
+    }
+}
+
+fn after_line(text: &str) -> &str {
+    text.find('\n').map_or("", |end| &text[end + 1..])
+}
+
+fn newlines(text: &str) -> usize {
+    text.matches('\n').count()
+}

@@ -1,0 +1,101 @@
+//! A service's environment: its env files in order, then `environment` over them.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::secret::Secret;
+use crate::yaml::{Origin, Value};
+
+use super::env_file::{Assignment, located, parse, parse_raw};
+use super::interpolate::Variable;
+use super::model::EnvironmentValue;
+use super::reader::{At, Fields};
+
+/// Reads `env_file` and `environment`.
+pub(super) fn environment(fields: &Fields<'_>) -> BTreeMap<String, EnvironmentValue> {
+    let mut environment = BTreeMap::new();
+    if let Some(at) = fields.get("env_file") {
+        for at in at.one_or_many() {
+            env_file(&at, &mut environment);
+        }
+    }
+    let Some(at) = fields.get("environment") else {
+        return environment;
+    };
+    for entry in at.key_values() {
+        let scope = entry.at.scope;
+        let value = match (entry.value, entry.origin) {
+            (Some(value), Origin::Written) => EnvironmentValue::Plain(value),
+            (Some(value), Origin::Variable) => EnvironmentValue::Secret(Secret::new(value)),
+            (None, _) => match scope.variable(&entry.key) {
+                Some(Variable { value, public: true }) => EnvironmentValue::Plain(value),
+                Some(Variable { value, public: false }) => EnvironmentValue::Secret(Secret::new(value)),
+                None => EnvironmentValue::Unset,
+            },
+        };
+        environment.insert(entry.key, value);
+    }
+    environment
+}
+
+/// One entry of `env_file`: a path, or `{path, required, format}`.
+fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
+    let (path, required, raw) = match &at.node.value {
+        Value::Mapping(_) => {
+            let Some(fields) = at.fields() else { return };
+            let path = fields.get("path").and_then(|at| at.filled_text());
+            let required = fields.boolean("required").unwrap_or(true);
+            let format = fields.get("format").and_then(|at| {
+                let format = at.text()?;
+                if format != "raw" {
+                    at.refuse_with(
+                        format!("unknown format {}", at.node.describe()),
+                        "the only format is `raw`",
+                    );
+                }
+                Some(format)
+            });
+            if path.is_none() {
+                at.refuse("missing key `path`");
+            }
+            fields.finish(&[]);
+            (path, required, format.is_some())
+        }
+        Value::Scalar(_) | Value::Sequence(_) => (at.filled_text(), true, false),
+    };
+    let Some(path) = path else { return };
+    let path = at.scope.absolute(&path);
+    let shown = at.scope.shown(&path);
+    let text = match (at.scope.request.read_file)(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !required => return,
+        Err(error) => {
+            at.refuse_with(
+                format!("cannot read the env file {}: {error}", shown.display()),
+                "write the file, or `{path: …, required: false}` if it may be absent",
+            );
+            return;
+        }
+    };
+    let assignments = if raw {
+        parse_raw(&text)
+    } else {
+        parse(&text, &|name| {
+            at.scope.variable(name).or_else(|| {
+                let value = environment.get(name)?.reveal()?.to_owned();
+                Some(Variable { value, public: false })
+            })
+        })
+    };
+    match assignments {
+        Ok(assignments) => {
+            for Assignment { key, value } in assignments {
+                let value = value.or_else(|| at.scope.variable(&key).map(|found| Secret::new(found.value)));
+                if let Some(value) = value {
+                    environment.insert(key, EnvironmentValue::Secret(value));
+                }
+            }
+        }
+        Err(error) => at.scope.report_error(located(&shown, error)),
+    }
+}
