@@ -13,6 +13,8 @@ pub struct EngineError {
     pub kind: EngineErrorKind,
     /// The engine's own words, one line where possible.
     pub message: String,
+    /// Lines that show why: what a failed build step wrote last. Mostly empty.
+    pub detail: Vec<String>,
 }
 
 /// What a caller can branch on.
@@ -38,7 +40,7 @@ pub enum EngineErrorKind {
     TimedOut,
     /// The connection broke: the engine may or may not have done it.
     ConnectionLost,
-    /// The receiver of the output failed (a full disk, a closed file).
+    /// The receiver of the output failed (a full disk, a closed file), or the giver of the input.
     Sink,
     /// Anything else the engine reports.
     Other,
@@ -57,6 +59,7 @@ impl EngineError {
             target: target.into(),
             kind,
             message: message.into(),
+            detail: Vec::new(),
         }
     }
 }

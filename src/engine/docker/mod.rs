@@ -1,14 +1,27 @@
 //! The Docker Engine through bollard: the only room that names it. Each call of the port is one line here; what it
 //! does is in the sibling file named after the object it concerns.
 
+mod build_progress;
+mod builds;
 mod client;
+mod container_view;
+mod containers;
+mod create_body;
+mod credentials;
 mod environment;
+mod failure;
+mod files;
+mod images;
+mod names;
+mod networks_and_volumes;
+mod processes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncRead;
+use tokio::sync::OnceCell;
 
 use super::{
     BuildRequest, BuildSink, Container, ContainerFilter, ContainerId, ContainerSpec, Engine, EngineError,
@@ -17,6 +30,8 @@ use super::{
 };
 use client::Client;
 pub use client::TimeBudgets;
+use create_body::ApiVersion;
+use credentials::Credentials;
 use environment::Endpoint;
 pub use environment::EngineEnvironment;
 
@@ -26,6 +41,8 @@ pub struct DockerEngine {
     client: Client,
     endpoint: Endpoint,
     budgets: TimeBudgets,
+    credentials: Credentials,
+    api_version: OnceCell<ApiVersion>,
 }
 
 impl DockerEngine {
@@ -50,148 +67,114 @@ impl DockerEngine {
             client,
             endpoint,
             budgets,
+            credentials: Credentials::new(environment.configuration_folder()),
+            api_version: OnceCell::new(),
         })
+    }
+
+    async fn ask_identity(&self) -> Result<EngineIdentity> {
+        let answer = self
+            .short(
+                "asking for the version of",
+                &self.endpoint.address,
+                self.client.version(),
+            )
+            .await?;
+        Ok(EngineIdentity {
+            version: answer.version.unwrap_or_default(),
+            api_version: answer.api_version.unwrap_or_default(),
+            address: self.endpoint.address.clone(),
+        })
+    }
+
+    /// What the engine understands; asked once. bollard never says which version it speaks, so the engine reads
+    /// every request in its own newest one.
+    async fn api_version(&self) -> Result<ApiVersion> {
+        self.api_version
+            .get_or_try_init(|| async {
+                let text = self.ask_identity().await?.api_version;
+                text.split_once('.')
+                    .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
+                    .ok_or_else(|| {
+                        EngineError::new(
+                            "reading the API version of",
+                            &self.endpoint.address,
+                            EngineErrorKind::Other,
+                            format!("`{text}` is not a version"),
+                        )
+                    })
+            })
+            .await
+            .copied()
     }
 }
 
 #[async_trait]
 impl Inspect for DockerEngine {
     async fn identity(&self) -> Result<EngineIdentity> {
-        Err(EngineError::new(
-            "identity",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.ask_identity().await
     }
 
     async fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
-        Err(EngineError::new(
-            "containers",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.list_containers(filter).await
     }
 
     async fn container(&self, id_or_name: &str) -> Result<Option<Container>> {
-        Err(EngineError::new(
-            "container",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.find_container(id_or_name).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        Err(EngineError::new(
-            "image",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.find_image(reference).await
     }
 
     async fn image_in_registry(&self, reference: &str) -> Result<bool> {
-        Err(EngineError::new(
-            "image_in_registry",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.registry_has(reference).await
     }
 
     async fn networks(&self, name: &str) -> Result<Vec<NetworkOnEngine>> {
-        Err(EngineError::new(
-            "networks",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        // The engine's filter matches parts of names too.
+        let mut networks = self.networks_where("name", name.to_owned()).await?;
+        networks.retain(|network| network.name == name);
+        Ok(networks)
     }
 
     async fn networks_labelled(&self, label: &str, value: &str) -> Result<Vec<NetworkOnEngine>> {
-        Err(EngineError::new(
-            "networks_labelled",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.networks_where("label", format!("{label}={value}")).await
     }
 
     async fn volume(&self, name: &str) -> Result<Option<VolumeOnEngine>> {
-        Err(EngineError::new(
-            "volume",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.find_volume(name).await
     }
 
     async fn volumes_labelled(&self, label: &str, value: &str) -> Result<Vec<VolumeOnEngine>> {
-        Err(EngineError::new(
-            "volumes_labelled",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.volumes_where(&format!("{label}={value}")).await
     }
 
     async fn logs(&self, id: &ContainerId, tail: u32) -> Result<Vec<String>> {
-        Err(EngineError::new(
-            "logs",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.last_log_lines(id, tail).await
     }
 
     async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
-        Err(EngineError::new(
-            "read_files",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.files_below(id, folder).await
     }
 }
 
 #[async_trait]
 impl Engine for DockerEngine {
     async fn build(&self, request: &BuildRequest, progress: &dyn BuildSink) -> Result<ImageId> {
-        Err(EngineError::new(
-            "build",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.build_image(request, progress).await
     }
 
     async fn pull(&self, reference: &str, progress: &dyn BuildSink) -> Result<ImageId> {
-        Err(EngineError::new(
-            "pull",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.pull_image(reference, progress).await
     }
 
     async fn tag(&self, image: &ImageId, reference: &str) -> Result<()> {
-        Err(EngineError::new(
-            "tag",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.tag_image(image, reference).await
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId> {
-        Err(EngineError::new(
-            "create_container",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.create(spec).await
     }
 
     async fn create_marker(
@@ -200,102 +183,47 @@ impl Engine for DockerEngine {
         labels: &BTreeMap<String, String>,
         volume: Option<&str>,
     ) -> Result<ContainerId> {
-        Err(EngineError::new(
-            "create_marker",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.make_marker(name, labels, volume).await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<()> {
-        Err(EngineError::new(
-            "start",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.start_created(id).await
     }
 
     async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<()> {
-        Err(EngineError::new(
-            "stop",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.stop_within(id, grace).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
-        Err(EngineError::new(
-            "remove_container",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.remove(id).await
     }
 
     async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
-        Err(EngineError::new(
-            "rename",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.rename_to(id, name).await
     }
 
     async fn wait(&self, id: &ContainerId) -> Result<Exit> {
-        Err(EngineError::new(
-            "wait",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.wait_for_exit(id).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkId> {
-        Err(EngineError::new(
-            "create_network",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.make_network(spec).await
     }
 
     async fn remove_network(&self, id: &NetworkId) -> Result<()> {
-        Err(EngineError::new(
-            "remove_network",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.drop_network(id).await
     }
 
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
-        Err(EngineError::new(
-            "create_volume",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.make_volume(spec).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
-        Err(EngineError::new(
-            "remove_volume",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.drop_volume(name).await
     }
 
     async fn run_one_off(&self, spec: &OneOffSpec, output: &mut dyn OutputSink) -> Result<Exit> {
-        Err(EngineError::new(
-            "run_one_off",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.one_off(spec, output).await
     }
 
     async fn exec(
@@ -305,38 +233,18 @@ impl Engine for DockerEngine {
         input: Option<&mut (dyn AsyncRead + Send + Unpin)>,
         output: &mut dyn OutputSink,
     ) -> Result<Exit> {
-        Err(EngineError::new(
-            "exec",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.run_in(id, spec, input, output).await
     }
 
     async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()> {
-        Err(EngineError::new(
-            "write_file",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.put_file(id, folder, path, content).await
     }
 
     async fn archive(&self, id: &ContainerId, folder: &str, output: &mut dyn OutputSink) -> Result<()> {
-        Err(EngineError::new(
-            "archive",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.stream_archive(id, folder, output).await
     }
 
     async fn remove_image(&self, reference: &str) -> Result<()> {
-        Err(EngineError::new(
-            "remove_image",
-            "",
-            EngineErrorKind::Other,
-            "not written yet",
-        ))
+        self.drop_image(reference).await
     }
 }

@@ -1,0 +1,120 @@
+//! Images: look up, tag, remove, pull, and ask a registry. Building is in `builds`.
+
+use bollard::models::CreateImageInfo;
+use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions, TagImageOptions};
+use futures_util::StreamExt;
+
+use super::failure::{absent_as_none, status};
+use super::names::{checked_reference, name_and_tag};
+use super::{DockerEngine, container_view};
+use crate::engine::{BuildEvent, BuildSink, EngineError, EngineErrorKind, Image, ImageId, Result};
+
+impl DockerEngine {
+    pub(super) async fn find_image(&self, reference: &str) -> Result<Option<Image>> {
+        let reference = checked_reference("inspecting image", reference)?;
+        let seen = self
+            .short(
+                "inspecting image",
+                reference,
+                self.client.inspect_image(reference),
+            )
+            .await;
+        Ok(absent_as_none(seen)?.map(container_view::image))
+    }
+
+    /// Asked by the engine, not by this process: the engine is who would pull it, from where it stands.
+    pub(super) async fn registry_has(&self, reference: &str) -> Result<bool> {
+        let operation = "asking the registry for";
+        let reference = checked_reference(operation, reference)?;
+        let credentials = self.credentials.for_reference(reference).await?;
+        let call = async {
+            match self.client.inspect_registry_image(reference, credentials).await {
+                Ok(_) => Ok(Ok(())),
+                Err(error) if status(&error).is_some() => Ok(Err(error)),
+                Err(error) => Err(error),
+            }
+        };
+        match self.short(operation, reference, call).await? {
+            Ok(()) => Ok(true),
+            Err(error) => match status(&error) {
+                Some(404) => Ok(false),
+                Some(401 | 403) => Err(EngineError {
+                    kind: EngineErrorKind::Unauthorized,
+                    ..self.failed(operation, reference, &error)
+                }),
+                Some(_) | None => Err(self.failed(operation, reference, &error)),
+            },
+        }
+    }
+
+    pub(super) async fn tag_image(&self, image: &ImageId, reference: &str) -> Result<()> {
+        let operation = "tagging image as";
+        let id = checked_reference(operation, &image.0)?;
+        let (name, tag) = name_and_tag(checked_reference(operation, reference)?);
+        let options = TagImageOptions {
+            repo: Some(name.to_owned()),
+            tag: Some(tag.to_owned()),
+        };
+        let call = self.client.tag_image(id, Some(options));
+        self.short(operation, reference, call).await
+    }
+
+    pub(super) async fn drop_image(&self, reference: &str) -> Result<()> {
+        let operation = "removing image";
+        let reference = checked_reference(operation, reference)?;
+        let call = self
+            .client
+            .remove_image(reference, None::<RemoveImageOptions>, None);
+        match self.short(operation, reference, call).await {
+            Err(error) if !matches!(error.kind, EngineErrorKind::NotFound | EngineErrorKind::Conflict) => {
+                Err(error)
+            }
+            // Absent, or in use by a container.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) async fn pull_image(&self, reference: &str, progress: &dyn BuildSink) -> Result<ImageId> {
+        let operation = "pulling image";
+        let reference = checked_reference(operation, reference)?;
+        let credentials = self.credentials.for_reference(reference).await?;
+        let (name, tag) = name_and_tag(reference);
+        let options = CreateImageOptions {
+            from_image: Some(name.to_owned()),
+            tag: Some(tag.to_owned()),
+            ..CreateImageOptions::default()
+        };
+        let client = self.patient_client(self.budgets.long);
+        let mut answers = Box::pin(client.create_image(Some(options), None, credentials));
+        while let Some(answer) = answers.next().await {
+            let answer = answer.map_err(|error| match status(&error) {
+                Some(401 | 403) => EngineError {
+                    kind: EngineErrorKind::Unauthorized,
+                    ..self.failed(operation, reference, &error)
+                },
+                Some(_) | None => self.failed(operation, reference, &error),
+            })?;
+            if let Some(event) = pull_event(&answer) {
+                progress.event(event);
+            }
+        }
+        let image = self.find_image(reference).await?.ok_or_else(|| {
+            EngineError::new(
+                operation,
+                reference,
+                EngineErrorKind::Other,
+                "the engine reports success, but has no such image",
+            )
+        })?;
+        Ok(image.id)
+    }
+}
+
+fn pull_event(answer: &CreateImageInfo) -> Option<BuildEvent> {
+    let amount = answer.progress_detail.as_ref()?;
+    Some(BuildEvent::Pull {
+        layer: answer.id.clone()?,
+        done: amount.current.and_then(|bytes| u64::try_from(bytes).ok())?,
+        total: amount.total.and_then(|bytes| u64::try_from(bytes).ok()),
+    })
+}
