@@ -9,7 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
-    RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions,
+    RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions, TopOptions,
     WaitContainerOptions,
 };
 use futures_util::StreamExt;
@@ -68,6 +68,28 @@ impl DockerEngine {
 
     pub(super) async fn find_container(&self, id_or_name: &str) -> Result<Option<Container>> {
         Ok(absent_as_none(self.inspect(id_or_name).await)?.map(container_view::container))
+    }
+
+    /// The engine runs `ps` on its host: the container needs no tools.
+    pub(super) async fn processes_of(&self, id: &ContainerId) -> Result<Vec<(u32, String)>> {
+        let name = checked_name("listing the processes of container", &id.0)?;
+        let options = TopOptions {
+            ps_args: "-eo pid,args".to_owned(),
+        };
+        let call = self.client.top_processes(name, Some(options));
+        let answer = match self.short("listing the processes of container", name, call).await {
+            Ok(answer) => answer,
+            // 409: it does not run, so it has none.
+            Err(error) if error.kind == EngineErrorKind::Conflict => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let rows = answer.processes.unwrap_or_default().into_iter();
+        Ok(rows
+            .filter_map(|row| match row.as_slice() {
+                [id, title] => id.parse().ok().map(|id| (id, title.clone())),
+                _ => None,
+            })
+            .collect())
     }
 
     pub(super) async fn inspect(&self, id_or_name: &str) -> Result<ContainerInspectResponse> {

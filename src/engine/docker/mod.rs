@@ -154,6 +154,10 @@ impl Inspect for DockerEngine {
         self.last_log_lines(id, tail).await
     }
 
+    async fn processes(&self, id: &ContainerId) -> Result<Vec<(u32, String)>> {
+        self.processes_of(id).await
+    }
+
     async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
         self.files_below(id, folder).await
     }

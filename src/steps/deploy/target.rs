@@ -22,7 +22,7 @@ pub(crate) struct Fingerprint(pub(crate) String);
 /// Computes the fingerprint of a service with this image.
 pub(crate) fn fingerprint(project: &Project, service: &Service, image: &ImageId) -> Fingerprint {
     let mut digest = Sha256::new();
-    digest.update(service.fingerprint_input());
+    digest.update(service.configuration_to_hash().reveal());
     digest.update(&image.0);
     for key in service.networks.keys() {
         digest.update(
