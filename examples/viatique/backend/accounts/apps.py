@@ -1,0 +1,7 @@
+"""Declares the accounts application."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"

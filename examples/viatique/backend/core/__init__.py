@@ -1,0 +1,1 @@
+"""What belongs to no school subject: health and the heartbeat of background work."""

@@ -1,0 +1,1 @@
+"""Exams, pupils' scanned copies, and what teachers write on them."""

@@ -1,0 +1,7 @@
+"""Declares the papers application."""
+
+from django.apps import AppConfig
+
+
+class PapersConfig(AppConfig):
+    name = "papers"

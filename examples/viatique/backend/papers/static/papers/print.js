@@ -1,0 +1,2 @@
+// The print button of a printed copy.
+document.getElementById("print").addEventListener("click", () => window.print());
