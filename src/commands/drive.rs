@@ -13,12 +13,13 @@ use crate::clock::{Clock, timestamp};
 use crate::engine::{Engine, EngineErrorKind};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::ledger::{self, EntryKind, JOURNAL_FORMAT, Journal, Ledger, RunHeader};
+use crate::ledger::{self, EntryKind, JOURNAL_FORMAT, Journal, Ledger, Releases, RunHeader};
 use crate::lock::{Lock, LockError};
 use crate::pipeline::{
     self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Step, StepId,
+    StepResult, StepSummary,
 };
-use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence};
+use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence, Tag};
 use crate::steps::one_off;
 
 /// What a pipeline works on.
@@ -41,8 +42,33 @@ pub(super) enum Effect {
     Looks,
     /// Changes something, but not what serves.
     Prepares,
-    /// Makes a release serve, which is recorded. `returns_to` is what a rollback goes back to.
-    Deploys { returns_to: Option<Sequence> },
+    /// Makes a release serve, which is recorded.
+    Deploys(ReturnsTo),
+}
+
+/// What a rollback from the release being made goes back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReturnsTo {
+    /// What serves now, unless that is the same tag deployed again, whose own predecessor it then is.
+    WhatServes,
+    /// What stood before the release that is being returned to.
+    Recorded(Option<Sequence>),
+}
+
+impl ReturnsTo {
+    fn sequence(self, releases: &Releases, tag: &Tag) -> Option<Sequence> {
+        match self {
+            Self::Recorded(sequence) => sequence,
+            Self::WhatServes => {
+                let current = releases.current()?;
+                if current.tag == *tag {
+                    current.previous
+                } else {
+                    Some(current.sequence)
+                }
+            }
+        }
+    }
 }
 
 impl Drive<'_> {
@@ -65,22 +91,37 @@ impl Drive<'_> {
         } else if self.effect == Effect::Looks {
             let state = RunState::default();
             pipeline::apply(&self.steps, self.context(&run, &events, &state), None, &interrupt).await
+        } else if let Err(failure) = self.preflight(&run, &events).await {
+            // Nothing stands on the engine yet, not even the lock.
+            ended(Outcome::Failed, Some(failure))
         } else {
             self.under_lock(&run, &events, &interrupt).await
         };
+        let reached: Vec<StepId> = report.steps.iter().map(|summary| summary.step).collect();
+        let mut steps = report.steps;
+        steps.extend(
+            self.step_ids()
+                .into_iter()
+                .filter(|step| !reached.contains(step))
+                .map(|step| StepSummary {
+                    step,
+                    result: StepResult::NotRun,
+                    duration: std::time::Duration::ZERO,
+                }),
+        );
         let code = exit_code(
             report.outcome,
             report.failure.as_ref().map(|failure| failure.kind),
         );
         let serves = match (report.outcome, self.effect, self.dry_run) {
-            (Outcome::Succeeded, Effect::Deploys { .. }, false) => Some(self.settings.tag.to_string()),
+            (Outcome::Succeeded, Effect::Deploys(_), false) => Some(self.settings.tag.to_string()),
             (
                 Outcome::Succeeded
                 | Outcome::Failed
                 | Outcome::RolledBack
                 | Outcome::Stuck
                 | Outcome::Interrupted,
-                Effect::Looks | Effect::Prepares | Effect::Deploys { .. },
+                Effect::Looks | Effect::Prepares | Effect::Deploys(_),
                 _,
             ) => self
                 .settings
@@ -93,7 +134,7 @@ impl Drive<'_> {
             exit_code: code,
             release: serves,
             duration: began.elapsed(),
-            steps: report.steps,
+            steps,
             error: report.failure.map(|failure| failure.report()),
         });
         code
@@ -120,6 +161,18 @@ impl Drive<'_> {
         match pipeline::plan(&self.steps, self.context(run, events, &state)).await {
             Ok(()) => ended(Outcome::Succeeded, None),
             Err(failure) => ended(Outcome::Failed, Some(failure)),
+        }
+    }
+
+    /// What would stop the first step is said before anything is touched.
+    async fn preflight(&self, run: &RunId, events: &Events) -> Result<(), Failure> {
+        let state = RunState::default();
+        match self.steps.first() {
+            Some(step) => step
+                .plan(self.context(run, events, &state).view())
+                .await
+                .map(|_| ()),
+            None => Ok(()),
         }
     }
 
@@ -194,7 +247,7 @@ impl Drive<'_> {
         let context = self.context(run, events, &state);
         let mut report = pipeline::apply(&self.steps, context, Some(&mut journal), interrupt).await;
         if report.outcome == Outcome::Succeeded {
-            if let Effect::Deploys { returns_to } = self.effect
+            if let Effect::Deploys(returns_to) = self.effect
                 && let Err(failure) = self.record(&ledger, run, &report.state, returns_to).await
             {
                 report.outcome = Outcome::Failed;
@@ -254,7 +307,7 @@ impl Drive<'_> {
         ledger: &Ledger<'_>,
         run: &RunId,
         state: &RunState,
-        returns_to: Option<Sequence>,
+        returns_to: ReturnsTo,
     ) -> Result<(), Failure> {
         let releases = ledger.releases().await.map_err(ledger_error)?;
         let settings = &*self.settings;
@@ -267,7 +320,7 @@ impl Drive<'_> {
             command: self.command.to_owned(),
             deployed_at: timestamp(self.clock.now()),
             deployed_by: identity::deployed_by(),
-            previous: returns_to,
+            previous: returns_to.sequence(&releases, &settings.tag),
             images: kept_references(settings, state),
             compose: settings.sources.clone(),
             project: settings

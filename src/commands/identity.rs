@@ -16,8 +16,26 @@ fn user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        .or_else(|| read("/proc/self/loginuid").map(|id| format!("uid {id}")))
+        .or_else(user_of_process)
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// By the process's own user id, for a CI job whose environment names nobody.
+fn user_of_process() -> Option<String> {
+    let status = read("/proc/self/status")?;
+    let id = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))?
+        .split_whitespace()
+        .next()?
+        .to_owned();
+    let users = read("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    Some(name.unwrap_or_else(|| format!("uid {id}")))
 }
 
 fn host_name() -> String {

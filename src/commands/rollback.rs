@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal as _;
 
-use super::drive::{Drive, Effect};
+use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
 use crate::app::http::HttpApp;
 use crate::cli::{GlobalOptions, RollbackArgs};
@@ -56,9 +56,7 @@ pub(super) async fn rollback(
         clock: &SystemClock,
         settings: &mut settings,
         steps: vec![Box::new(Deploy), Box::new(Health)],
-        effect: Effect::Deploys {
-            returns_to: target.previous,
-        },
+        effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
         dry_run: global.dry_run,
     };
     Ok(drive.run(reporter).await)

@@ -1,15 +1,13 @@
 //! `run`, and the subcommands that are one of its steps.
 
-use super::drive::{Drive, Effect};
+use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
 use crate::app::http::HttpApp;
-use crate::cli::{Command, GlobalOptions};
+use crate::cli::GlobalOptions;
 use crate::clock::SystemClock;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
-use crate::ledger::Releases;
 use crate::pipeline::Step;
-use crate::release::{Sequence, Tag};
 use crate::steps::backup::Backup;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
@@ -25,29 +23,21 @@ use crate::ui::{self, OutputOptions};
 /// Whatever is wrong before the first step.
 pub(super) async fn steps(
     global: &GlobalOptions,
-    command: &Command,
+    chosen: Chosen,
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
-    let chosen = choose(command);
     // A release to be made is read from its files before the engine is asked anything.
-    let (mut settings, releases) = if chosen.concerns_what_serves {
+    let mut settings = if chosen.concerns_what_serves {
         let releases = session.releases().await?;
         let tag = session.serving_tag(global, &releases).await?;
-        (session.settings(tag, releases.current().cloned())?, releases)
+        session.settings(tag, releases.current().cloned())?
     } else {
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
-        let releases = session.releases().await?;
-        settings.current = releases.current().cloned();
-        (settings, releases)
+        settings.current = session.releases().await?.current().cloned();
+        settings
     };
     let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    let effect = match chosen.effect {
-        Effect::Deploys { .. } => Effect::Deploys {
-            returns_to: returns_to(&releases, &settings.tag),
-        },
-        Effect::Looks | Effect::Prepares => chosen.effect,
-    };
     let drive = Drive {
         command: chosen.name,
         engine: &session.engine,
@@ -55,24 +45,14 @@ pub(super) async fn steps(
         clock: &SystemClock,
         settings: &mut settings,
         steps: chosen.steps,
-        effect,
+        effect: chosen.effect,
         dry_run: global.dry_run,
     };
     Ok(drive.run(ui::reporter(output)).await)
 }
 
-/// What a rollback from the release about to be made goes back to: what serves now, unless that is the same tag
-/// deployed again, whose own predecessor it then is.
-fn returns_to(releases: &Releases, tag: &Tag) -> Option<Sequence> {
-    let current = releases.current()?;
-    if current.tag == *tag {
-        current.previous
-    } else {
-        Some(current.sequence)
-    }
-}
-
-struct Chosen {
+/// The steps of a subcommand.
+pub(super) struct Chosen {
     name: &'static str,
     steps: Vec<Box<dyn Step>>,
     effect: Effect,
@@ -80,32 +60,63 @@ struct Chosen {
     concerns_what_serves: bool,
 }
 
-fn choose(command: &Command) -> Chosen {
-    let deploys = Effect::Deploys { returns_to: None };
-    let one = |name, step: Box<dyn Step>, effect| Chosen {
-        name,
-        steps: vec![step],
-        effect,
-        concerns_what_serves: false,
-    };
-    match command {
-        Command::Check => one("check", Box::new(Check { build_follows: true }), Effect::Looks),
-        Command::Backup => Chosen {
+impl Chosen {
+    fn one(name: &'static str, step: impl Step + 'static, effect: Effect) -> Self {
+        Self {
+            name,
+            steps: vec![Box::new(step)],
+            effect,
+            concerns_what_serves: false,
+        }
+    }
+
+    /// `check`
+    pub(super) fn check() -> Self {
+        Self::one("check", Check, Effect::Looks)
+    }
+
+    /// `backup`
+    pub(super) fn backup() -> Self {
+        Self {
             concerns_what_serves: true,
-            ..one("backup", Box::new(Backup), Effect::Prepares)
-        },
-        Command::Build => one("build", Box::new(Build), Effect::Prepares),
-        Command::Migrate => one("migrate", Box::new(Migrate), Effect::Prepares),
-        Command::Collectstatic => one("collectstatic", Box::new(Collectstatic), Effect::Prepares),
-        Command::Deploy => one("deploy", Box::new(Deploy), deploys),
-        Command::Health => Chosen {
+            ..Self::one("backup", Backup, Effect::Prepares)
+        }
+    }
+
+    /// `build`
+    pub(super) fn build() -> Self {
+        Self::one("build", Build, Effect::Prepares)
+    }
+
+    /// `migrate`
+    pub(super) fn migrate() -> Self {
+        Self::one("migrate", Migrate, Effect::Prepares)
+    }
+
+    /// `collectstatic`
+    pub(super) fn collectstatic() -> Self {
+        Self::one("collectstatic", Collectstatic, Effect::Prepares)
+    }
+
+    /// `deploy`
+    pub(super) fn deploy() -> Self {
+        Self::one("deploy", Deploy, Effect::Deploys(ReturnsTo::WhatServes))
+    }
+
+    /// `health`
+    pub(super) fn health() -> Self {
+        Self {
             concerns_what_serves: true,
-            ..one("health", Box::new(Health), Effect::Looks)
-        },
-        Command::Run | Command::Rollback(_) | Command::Status | Command::Releases => Chosen {
+            ..Self::one("health", Health, Effect::Looks)
+        }
+    }
+
+    /// `run`: all of it, in order.
+    pub(super) fn run() -> Self {
+        Self {
             name: "run",
             steps: vec![
-                Box::new(Check { build_follows: true }),
+                Box::new(Check),
                 Box::new(Backup),
                 Box::new(Build),
                 Box::new(Migrate),
@@ -113,8 +124,8 @@ fn choose(command: &Command) -> Chosen {
                 Box::new(Deploy),
                 Box::new(Health),
             ],
-            effect: deploys,
+            effect: Effect::Deploys(ReturnsTo::WhatServes),
             concerns_what_serves: false,
-        },
+        }
     }
 }

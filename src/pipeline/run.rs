@@ -70,7 +70,7 @@ pub async fn apply(
             Err(failure) if failure.kind == FailureKind::Interrupted => {
                 (StepResult::Interrupted, "interrupted".to_owned())
             }
-            Err(failure) => (StepResult::Failed, failure.error.to_string()),
+            Err(failure) => (StepResult::Failed, format!("{:#}", failure.error)),
         };
         let duration = started.elapsed();
         context.events.emit(Event::StepFinished {
@@ -207,7 +207,7 @@ async fn unwind(
     for step in reached.iter().rev() {
         let id = step.id();
         let now = || timestamp(context.clock.now());
-        let reason = cause.error.to_string();
+        let reason = format!("{:#}", cause.error);
         if let Some(journal) = journal.as_deref_mut()
             && let Err(error) = journal.write(now(), EntryKind::UndoStarted { step: id }).await
         {

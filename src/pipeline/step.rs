@@ -180,7 +180,7 @@ impl Task {
                 let (result, message) = message(value);
                 self.finish(result, message);
             }
-            Err(failure) => self.finish(StepResult::Failed, failure.error.to_string()),
+            Err(failure) => self.finish(StepResult::Failed, failure.error.root_cause().to_string()),
         }
         result
     }

@@ -13,10 +13,7 @@ use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, 
 
 /// The step.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Check {
-    /// Images that are built later in the same run need not exist yet.
-    pub build_follows: bool,
-}
+pub struct Check;
 
 #[async_trait]
 impl Step for Check {
@@ -27,7 +24,7 @@ impl Step for Check {
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
         for check in Kind::ALL {
-            let answer = check.run(self.build_follows, view).await?;
+            let answer = check.run(view).await?;
             changes.push(Change {
                 kind: ChangeKind::Keep,
                 target: check.name().to_owned(),
@@ -40,7 +37,7 @@ impl Step for Check {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         for check in Kind::ALL {
             let task = context.task(StepId::Check, check.name(), check.name());
-            let answer = check.run(self.build_follows, context.view()).await;
+            let answer = check.run(context.view()).await;
             task.conclude(answer, |answer| (StepResult::Succeeded, answer.clone()))?;
         }
         Ok(Receipt::unchanged(
@@ -85,7 +82,7 @@ impl Kind {
         }
     }
 
-    async fn run(self, build_follows: bool, view: View<'_>) -> Result<String, Failure> {
+    async fn run(self, view: View<'_>) -> Result<String, Failure> {
         match self {
             Self::Engine => {
                 let identity = view.inspect.identity().await?;
@@ -94,7 +91,7 @@ impl Kind {
                     identity.version, identity.address
                 ))
             }
-            Self::Images => check_images(build_follows, view).await,
+            Self::Images => check_images(view).await,
             Self::Networks => {
                 let found = infrastructure::find_networks(view.inspect, &view.settings.project).await?;
                 Ok(format!(
@@ -136,20 +133,14 @@ async fn check_sources(view: View<'_>) -> Result<String, Failure> {
 }
 
 /// An image that is not built must be here, or in its registry.
-async fn check_images(build_follows: bool, view: View<'_>) -> Result<String, Failure> {
+async fn check_images(view: View<'_>) -> Result<String, Failure> {
     let project = &view.settings.project;
     let built = images::built_references(project, &view.settings.tag);
     let found = images::find(view).await?;
     let mut pulled = 0;
     for (service, reference) in &found.missing {
         if built.contains(reference) {
-            if build_follows {
-                continue;
-            }
-            return Err(
-                no_such_image(service.as_str(), reference, "it has not been built")
-                    .hint(format!("viatique-deploy build --tag {}", view.settings.tag)),
-            );
+            continue;
         }
         match view.inspect.image_in_registry(reference).await {
             Ok(true) => pulled += 1,
