@@ -93,7 +93,9 @@ pub trait Engine: Inspect {
 
     /// Creates a container, not started. A taken name is [`EngineErrorKind::NameTaken`]: exactly one of any number
     /// of racers succeeds. Endpoints beyond the first are connected here too (the engine takes only one at create);
-    /// if that fails the container is removed again.
+    /// if that fails the container is removed again. A network that does not exist is
+    /// [`EngineErrorKind::NotFound`]; one whose name another network has too lets the container be created, but on
+    /// older engines not be started.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId>;
 
     /// Creates a never-started container of an empty image, which keeps a name, labels and, where given, a volume

@@ -8,9 +8,9 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
-    RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions, TopOptions,
-    WaitContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, ListContainersOptions,
+    LogsOptions, RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions,
+    TopOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 
@@ -20,8 +20,8 @@ use super::create_body::{create_body, endpoint_settings, whole_seconds};
 use super::failure::{absent_as_done, absent_as_none, status};
 use super::names::checked_name;
 use crate::engine::{
-    Container, ContainerFilter, ContainerId, ContainerSpec, EngineError, EngineErrorKind, Exit, OutputStream,
-    Result,
+    Container, ContainerFilter, ContainerId, ContainerSpec, EngineError, EngineErrorKind, Exit, NetworkId,
+    OutputStream, Result,
 };
 
 /// Creating may copy an image's folder into a fresh volume, starting may wait for a device: several short budgets.
@@ -127,6 +127,9 @@ impl DockerEngine {
         let name = checked_name("creating container", &spec.name)?;
         let api = self.api_version().await?;
         let body = create_body(spec, api)?;
+        for endpoint in &spec.networks {
+            self.make_sure_of_network(name, &endpoint.network).await?;
+        }
         let further = spec
             .networks
             .iter()
@@ -160,6 +163,14 @@ impl DockerEngine {
             }
         }
         Ok(id)
+    }
+
+    /// Older engines take a network that does not exist, both at create and at connect, and fail at start.
+    async fn make_sure_of_network(&self, container: &str, network: &NetworkId) -> Result<()> {
+        let operation = "looking up the network of container";
+        let id = checked_name(operation, &network.0)?;
+        let call = self.client.inspect_network(id, None::<InspectNetworkOptions>);
+        self.short(operation, container, call).await.map(|_| ())
     }
 
     pub(super) async fn create_with(

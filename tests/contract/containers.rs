@@ -1,0 +1,208 @@
+//! The life of containers, and images as far as every engine has them.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use viatique_deploy::engine::{
+    ContainerFilter, ContainerId, ContainerState, EngineErrorKind, Health, labels,
+};
+
+use super::{Ground, kind, specs};
+
+const MOMENT: Option<Duration> = Some(Duration::from_secs(1));
+
+pub(crate) async fn a_name_is_taken_once(ground: Ground) {
+    let name = ground.name("lock");
+    let labels = specs::project_label(&ground.project);
+    let racers = (0..16).map(|_| ground.engine.create_marker(&name, &labels, None));
+    let (won, lost): (Vec<_>, Vec<_>) = join_all(racers).await.into_iter().partition(Result::is_ok);
+    assert_eq!(won.len(), 1);
+    for loser in lost {
+        assert_eq!(kind(loser), EngineErrorKind::NameTaken);
+    }
+}
+
+pub(crate) async fn starting_stopping_and_removing_can_be_repeated(ground: Ground) {
+    let engine = &ground.engine;
+    let id = engine.create_container(&ground.running("a")).await.unwrap();
+    assert_eq!(ground.look(&id).await.state, ContainerState::Created);
+    assert_eq!(ground.look(&id).await.started, None);
+    for _ in 0..2 {
+        engine.start(&id).await.unwrap();
+        assert_eq!(ground.look(&id).await.state, ContainerState::Running);
+    }
+    for _ in 0..2 {
+        engine.stop(&id, MOMENT).await.unwrap();
+        assert!(matches!(ground.look(&id).await.state, ContainerState::Exited(_)));
+    }
+    for _ in 0..2 {
+        engine.remove_container(&id).await.unwrap();
+        assert!(engine.container(&id.0).await.unwrap().is_none());
+    }
+}
+
+pub(crate) async fn a_stopped_container_starts_again(ground: Ground) {
+    let id = ground.start(&ground.running("a")).await;
+    let first = ground.look(&id).await.started;
+    ground.engine.stop(&id, MOMENT).await.unwrap();
+    ground.engine.start(&id).await.unwrap();
+    let again = ground.look(&id).await;
+    assert_eq!(again.state, ContainerState::Running);
+    assert!(again.started > first);
+    // A running one is removed as well.
+    ground.engine.remove_container(&id).await.unwrap();
+    assert!(ground.engine.container(&id.0).await.unwrap().is_none());
+}
+
+pub(crate) async fn what_does_not_exist_is_not_found(ground: Ground) {
+    let engine = &ground.engine;
+    let nobody = ContainerId(ground.name("nobody"));
+    assert!(engine.container(&nobody.0).await.unwrap().is_none());
+    assert_eq!(kind(engine.start(&nobody).await), EngineErrorKind::NotFound);
+    assert_eq!(kind(engine.stop(&nobody, None).await), EngineErrorKind::NotFound);
+    assert_eq!(
+        kind(engine.stop(&nobody, MOMENT).await),
+        EngineErrorKind::NotFound
+    );
+    assert_eq!(kind(engine.wait(&nobody).await), EngineErrorKind::NotFound);
+    assert_eq!(kind(engine.logs(&nobody, 10).await), EngineErrorKind::NotFound);
+    assert_eq!(
+        kind(engine.rename(&nobody, &ground.name("new")).await),
+        EngineErrorKind::NotFound
+    );
+    assert!(
+        engine
+            .image("viatique-test-no-such-image:1")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let mut spec = ground.running("a");
+    spec.image = viatique_deploy::engine::ImageId(format!("sha256:{}", "0".repeat(64)));
+    assert_eq!(
+        kind(engine.create_container(&spec).await),
+        EngineErrorKind::NotFound
+    );
+}
+
+pub(crate) async fn names_that_are_none_are_refused(ground: Ground) {
+    let engine = &ground.engine;
+    let id = engine.create_container(&ground.running("a")).await.unwrap();
+    // Put into a URL as it is, this would be another object.
+    let elsewhere = format!("x/../{}", id.0);
+    assert_eq!(kind(engine.container(&elsewhere).await), EngineErrorKind::Invalid);
+    assert_eq!(
+        kind(engine.remove_container(&ContainerId(elsewhere.clone())).await),
+        EngineErrorKind::Invalid
+    );
+    assert_eq!(kind(engine.rename(&id, "a b").await), EngineErrorKind::Invalid);
+    assert_eq!(kind(engine.image("a/../b").await), EngineErrorKind::Invalid);
+    assert_eq!(kind(engine.volume("../a").await), EngineErrorKind::Invalid);
+    let mut spec = ground.running("b");
+    spec.name = "a/b".to_owned();
+    assert_eq!(
+        kind(engine.create_container(&spec).await),
+        EngineErrorKind::Invalid
+    );
+    assert!(engine.container(&id.0).await.unwrap().is_some());
+}
+
+pub(crate) async fn labels_select_containers(ground: Ground) {
+    let engine = &ground.engine;
+    let mut ids = Vec::new();
+    for (what, role) in [("c", "service"), ("b", "one-off"), ("a", "service")] {
+        let mut spec = ground.running(what);
+        spec.labels.insert(labels::ROLE.to_owned(), role.to_owned());
+        ids.push(engine.create_container(&spec).await.unwrap());
+    }
+    let found = async |filter: ContainerFilter| -> Vec<ContainerId> {
+        let listed = engine.containers(&filter).await.unwrap();
+        listed.into_iter().map(|container| container.id).collect()
+    };
+    let mine = || ContainerFilter::labelled(labels::PROJECT, &ground.project);
+    // Oldest first.
+    assert_eq!(found(mine()).await, ids);
+    assert_eq!(
+        found(mine().and(labels::ROLE, "service")).await,
+        [ids[0].clone(), ids[2].clone()]
+    );
+    assert_eq!(found(mine().and_present(labels::ROLE)).await, ids);
+    assert!(found(mine().and_present(labels::RELEASE)).await.is_empty());
+    let seen = ground.look(&ids[1]).await;
+    assert_eq!(seen.label(labels::ROLE), Some("one-off"));
+    assert_eq!(seen.name, ground.name("b"));
+    assert_eq!(seen.image, ground.plain);
+    assert_eq!(engine.container(&seen.name).await.unwrap().unwrap().id, ids[1]);
+}
+
+pub(crate) async fn a_container_is_renamed(ground: Ground) {
+    let engine = &ground.engine;
+    let a = engine.create_container(&ground.running("a")).await.unwrap();
+    let b = engine.create_container(&ground.running("b")).await.unwrap();
+    assert_eq!(
+        kind(engine.rename(&a, &ground.name("b")).await),
+        EngineErrorKind::NameTaken
+    );
+    engine.rename(&b, &ground.name("c")).await.unwrap();
+    engine.rename(&a, &ground.name("b")).await.unwrap();
+    assert_eq!(engine.container(&ground.name("b")).await.unwrap().unwrap().id, a);
+    assert!(engine.container(&ground.name("a")).await.unwrap().is_none());
+}
+
+pub(crate) async fn health_is_told(ground: Ground) {
+    let plain = ground.start(&ground.running("plain")).await;
+    let well = ground.start(&ground.healthy("well")).await;
+    let ill = ground.start(&ground.unhealthy("ill")).await;
+    assert_eq!(ground.look(&plain).await.health, None);
+    ground
+        .look_until(&well, |container| container.health == Some(Health::Healthy))
+        .await;
+    let ill = ground
+        .look_until(&ill, |container| {
+            matches!(container.health, Some(Health::Unhealthy { .. }))
+        })
+        .await;
+    let Some(Health::Unhealthy { probes }) = ill.health else {
+        unreachable!("just seen");
+    };
+    let last = probes.last().expect("what the test said is told");
+    assert_eq!(last.exit_code, 1);
+    assert_eq!(last.output.trim(), "not well");
+}
+
+pub(crate) async fn an_ended_container_tells_its_code_and_its_last_lines(ground: Ground) {
+    let engine = &ground.engine;
+    let id = ground.start(&ground.exiting("a")).await;
+    for _ in 0..2 {
+        assert_eq!(engine.wait(&id).await.unwrap().code, 3);
+    }
+    let ContainerState::Exited(exit) = ground.look(&id).await.state else {
+        panic!("it has ended");
+    };
+    assert_eq!(exit.code, 3);
+    assert!(!exit.out_of_memory);
+    assert_eq!(engine.logs(&id, 2).await.unwrap(), ["two", "three"]);
+    assert_eq!(engine.logs(&id, 100).await.unwrap(), ["one", "two", "three"]);
+}
+
+pub(crate) async fn restarts_are_counted(ground: Ground) {
+    let id = ground.start(&ground.crashing("a")).await;
+    ground
+        .look_until(&id, |container| container.restart_count >= 2)
+        .await;
+}
+
+pub(crate) async fn an_image_is_tagged_and_untagged(ground: Ground) {
+    let engine = &ground.engine;
+    let reference = format!("{}:1", ground.name("image"));
+    engine.tag(&ground.plain, &reference).await.unwrap();
+    engine.tag(&ground.plain, &reference).await.unwrap();
+    let image = engine.image(&reference).await.unwrap().unwrap();
+    assert_eq!(image.id, ground.plain);
+    assert!(image.references.contains(&reference), "{:?}", image.references);
+    for _ in 0..2 {
+        engine.remove_image(&reference).await.unwrap();
+        assert!(engine.image(&reference).await.unwrap().is_none());
+    }
+    assert!(engine.image(&ground.plain_reference).await.unwrap().is_some());
+}

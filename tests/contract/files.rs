@@ -1,0 +1,121 @@
+//! Marker containers, and files in containers.
+
+use std::io::Read;
+
+use viatique_deploy::engine::{Captured, ContainerId, ContainerState, EngineErrorKind};
+
+use super::{Ground, kind, specs};
+
+async fn marker(ground: &Ground, what: &str, volume: &str) -> ContainerId {
+    ground
+        .engine
+        .create_volume(&specs::volume(&ground.project, volume))
+        .await
+        .unwrap();
+    let labels = specs::project_label(&ground.project);
+    ground
+        .engine
+        .create_marker(&ground.name(what), &labels, Some(volume))
+        .await
+        .unwrap()
+}
+
+fn file(path: &str, content: &[u8]) -> (String, Vec<u8>) {
+    (path.to_owned(), content.to_vec())
+}
+
+pub(crate) async fn a_marker_keeps_files(ground: Ground) {
+    let engine = &ground.engine;
+    let id = marker(&ground, "ledger", &ground.name("ledger-data")).await;
+    assert_eq!(engine.read_files(&id, "/data").await.unwrap().unwrap(), []);
+    engine.write_file(&id, "/data", "b.json", b"two").await.unwrap();
+    engine
+        .write_file(&id, "/data", "runs/2026/a.json", b"one")
+        .await
+        .unwrap();
+    // Longer, then shorter: nothing of the old content stays.
+    engine
+        .write_file(&id, "/data", "b.json", &[b'x'; 70_000])
+        .await
+        .unwrap();
+    engine.write_file(&id, "/data", "b.json", b"").await.unwrap();
+    let all = engine.read_files(&id, "/data").await.unwrap().unwrap();
+    assert_eq!(all, [file("b.json", b""), file("runs/2026/a.json", b"one")]);
+    let below = engine.read_files(&id, "/data/runs").await.unwrap().unwrap();
+    assert_eq!(below, [file("2026/a.json", b"one")]);
+    assert_eq!(ground.look(&id).await.state, ContainerState::Created);
+    assert_eq!(
+        kind(engine.write_file(&id, "/data", "../b.json", b"").await),
+        EngineErrorKind::Invalid
+    );
+}
+
+pub(crate) async fn files_outlive_their_marker(ground: Ground) {
+    let engine = &ground.engine;
+    let volume = ground.name("ledger-data");
+    let first = marker(&ground, "first", &volume).await;
+    engine
+        .write_file(&first, "/data", "a.json", b"one")
+        .await
+        .unwrap();
+    let second = marker(&ground, "second", &volume).await;
+    assert_eq!(
+        engine.read_files(&second, "/data").await.unwrap().unwrap(),
+        [file("a.json", b"one")]
+    );
+    engine.remove_container(&first).await.unwrap();
+    engine.remove_container(&second).await.unwrap();
+    let third = marker(&ground, "third", &volume).await;
+    assert_eq!(
+        engine.read_files(&third, "/data").await.unwrap().unwrap(),
+        [file("a.json", b"one")]
+    );
+}
+
+pub(crate) async fn a_folder_that_is_missing_is_none(ground: Ground) {
+    let engine = &ground.engine;
+    let id = marker(&ground, "ledger", &ground.name("ledger-data")).await;
+    assert!(engine.read_files(&id, "/data/runs").await.unwrap().is_none());
+    assert_eq!(
+        kind(engine.write_file(&id, "/data/runs", "a", b"").await),
+        EngineErrorKind::NotFound
+    );
+    let nobody = ContainerId(ground.name("nobody"));
+    assert_eq!(
+        kind(engine.read_files(&nobody, "/data").await),
+        EngineErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(engine.write_file(&nobody, "/data", "a", b"").await),
+        EngineErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(engine.archive(&nobody, "/data", &mut Captured::default()).await),
+        EngineErrorKind::NotFound
+    );
+}
+
+pub(crate) async fn an_archive_is_whole(ground: Ground) {
+    let engine = &ground.engine;
+    let id = marker(&ground, "media", &ground.name("media-data")).await;
+    let large: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    engine.write_file(&id, "/data", "a/large", &large).await.unwrap();
+    engine.write_file(&id, "/data", "small", b"small").await.unwrap();
+    let mut output = Captured::default();
+    engine.archive(&id, "/data", &mut output).await.unwrap();
+    let mut archive = tar::Archive::new(output.stdout.as_slice());
+    let mut files = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        if entry.header().entry_type().is_file() && !content.is_empty() {
+            files.push((entry.path().unwrap().to_string_lossy().into_owned(), content));
+        }
+    }
+    files.sort();
+    assert_eq!(files.len(), 2);
+    assert_eq!(files[0].0, "data/a/large");
+    assert!(files[0].1 == large);
+    assert_eq!(files[1], file("data/small", b"small"));
+}

@@ -1,0 +1,3 @@
+//! The Docker adapter: the contract that every engine keeps, and what only a real one can show.
+
+mod contract;

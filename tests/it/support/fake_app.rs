@@ -1,0 +1,65 @@
+//! An app that answers as scripted, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use viatique_deploy::app::{App, AppError, Request, Response};
+
+type Script = dyn Fn(&Request, usize) -> Result<(u16, String), String> + Send + Sync;
+
+/// Answers through a closure of the request and how many came before it.
+#[derive(Clone)]
+pub(crate) struct FakeApp {
+    script: Arc<Script>,
+    asked: Arc<Mutex<Vec<Request>>>,
+}
+
+impl FakeApp {
+    /// Answers by the closure: a status and a body, or why there is no answer.
+    pub(crate) fn answering(
+        script: impl Fn(&Request, usize) -> Result<(u16, String), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            script: Arc::new(script),
+            asked: Arc::default(),
+        }
+    }
+
+    /// Always well.
+    pub(crate) fn healthy() -> Self {
+        Self::answering(|_, _| Ok((200, "ok".to_owned())))
+    }
+
+    /// Never answers.
+    pub(crate) fn unreachable() -> Self {
+        Self::answering(|_, _| Err("connection refused".to_owned()))
+    }
+
+    /// What it was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Request> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl App for FakeApp {
+    async fn get(&self, request: &Request) -> Result<Response, AppError> {
+        let before = {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(request.clone());
+            asked.len() - 1
+        };
+        match (self.script)(request, before) {
+            Ok((status, body)) => Ok(Response {
+                status,
+                body,
+                elapsed: Duration::from_millis(1),
+            }),
+            Err(message) => Err(AppError {
+                url: request.url.clone(),
+                message,
+            }),
+        }
+    }
+}

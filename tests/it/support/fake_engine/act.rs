@@ -1,0 +1,496 @@
+//! What a simulated engine does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use viatique_deploy::engine::{
+    BuildEvent, BuildRequest, BuildSink, ContainerId, ContainerSpec, ContainerState, Engine, EngineError,
+    EngineErrorKind, ExecSpec, Exit, ImageId, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec,
+    OutputSink, OutputStream, Result, VolumeSpec,
+};
+
+use super::FakeEngine;
+use super::behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
+use super::inspect::files_below;
+use super::world::{FakeVolume, checked, digest, not_found, with_tag};
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn build(&self, request: &BuildRequest, progress: &dyn BuildSink) -> Result<ImageId> {
+        let call = self.enter("build", &request.title).await?;
+        let step = "[1/1] FROM scratch".to_owned();
+        progress.event(BuildEvent::StepStarted {
+            id: step.clone(),
+            title: step.clone(),
+        });
+        let outcome = {
+            let mut world = self.world();
+            let (result, revision) = world
+                .builds
+                .get(&request.title)
+                .cloned()
+                .unwrap_or((Ok(ImageBehaviour::running()), 0));
+            result
+                .map(|behaviour| {
+                    // The request's tags are no part of what the image is.
+                    let inputs = format!(
+                        "{} {revision} {:?} {:?}",
+                        request.title, request.build, request.labels
+                    );
+                    let id = ImageId(format!("sha256:{}", digest(&inputs)));
+                    for tag in &request.tags {
+                        world.add_image(id.clone(), &with_tag(tag), behaviour.clone());
+                    }
+                    if let Some(image) = world.images.get_mut(&id) {
+                        image.labels.clone_from(&request.labels);
+                    }
+                    id
+                })
+                .map_err(|message| {
+                    EngineError::new(
+                        "building image",
+                        &request.title,
+                        EngineErrorKind::BuildFailed,
+                        message,
+                    )
+                })
+        };
+        if outcome.is_ok() {
+            progress.event(BuildEvent::StepFinished {
+                id: step.clone(),
+                title: step,
+                cached: false,
+                duration: Duration::from_secs(1),
+            });
+        }
+        call.leave(outcome).await
+    }
+
+    async fn pull(&self, reference: &str, progress: &dyn BuildSink) -> Result<ImageId> {
+        let call = self.enter("pull", reference).await?;
+        let behaviour = self.world().registry.get(&with_tag(reference)).cloned();
+        let outcome = behaviour
+            .map(|behaviour| {
+                progress.event(BuildEvent::Pull {
+                    layer: "layer".to_owned(),
+                    done: 1,
+                    total: Some(1),
+                });
+                let id = Self::image_id(reference);
+                self.world()
+                    .add_image(id.clone(), &with_tag(reference), behaviour);
+                id
+            })
+            .ok_or_else(|| not_found("pulling image", reference));
+        call.leave(outcome).await
+    }
+
+    async fn tag(&self, image: &ImageId, reference: &str) -> Result<()> {
+        let call = self.enter("tag", reference).await?;
+        let outcome = {
+            let mut world = self.world();
+            let behaviour = world.images.get(image).map(|image| image.behaviour.clone());
+            behaviour
+                .map(|behaviour| world.add_image(image.clone(), &with_tag(reference), behaviour))
+                .ok_or_else(|| not_found("tagging image as", reference))
+        };
+        call.leave(outcome).await
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        let call = self.enter("create_container", &spec.name).await?;
+        let outcome = self
+            .world()
+            .add_container(&spec.name, &spec.image, &spec.labels, Some(spec.clone()));
+        call.leave(outcome).await
+    }
+
+    async fn create_marker(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        volume: Option<&str>,
+    ) -> Result<ContainerId> {
+        let call = self.enter("create_marker", name).await?;
+        let outcome = {
+            let mut world = self.world();
+            let created = world.add_container(name, &ImageId("sha256:empty".to_owned()), labels, None);
+            if let (Ok(id), Some(volume)) = (&created, volume) {
+                world.volumes.entry(volume.to_owned()).or_default();
+                let container = world.container("creating container", &id.0)?;
+                container.volumes.insert("/data".to_owned(), volume.to_owned());
+            }
+            created
+        };
+        call.leave(outcome).await
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<()> {
+        let call = self.enter("start", &id.0).await?;
+        let outcome = self.world().start(&id.0);
+        self.changed.notify_waiters();
+        call.leave(outcome).await
+    }
+
+    async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<()> {
+        let call = self.enter("stop", &id.0).await?;
+        let outcome = self
+            .world()
+            .container("stopping container", &id.0)
+            .map(|container| {
+                if matches!(
+                    container.state,
+                    ContainerState::Running | ContainerState::Restarting { .. }
+                ) {
+                    container.state = ContainerState::Exited(Exit {
+                        code: 0,
+                        out_of_memory: false,
+                    });
+                }
+            });
+        self.changed.notify_waiters();
+        call.leave(outcome).await
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+        let call = self.enter("remove_container", &id.0).await?;
+        let outcome = checked("removing container", &id.0).map(|()| self.forget(id));
+        call.leave(outcome).await
+    }
+
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let call = self.enter("rename", name).await?;
+        let operation = "renaming container to";
+        let outcome = checked(operation, name).and_then(|()| {
+            let mut world = self.world();
+            let taken = world.position(name).is_some();
+            let container = world.container(operation, &id.0)?;
+            if taken {
+                return Err(EngineError::new(
+                    operation,
+                    name,
+                    EngineErrorKind::NameTaken,
+                    "in use",
+                ));
+            }
+            name.clone_into(&mut container.name);
+            Ok(())
+        });
+        call.leave(outcome).await
+    }
+
+    async fn wait(&self, id: &ContainerId) -> Result<Exit> {
+        let call = self.enter("wait", &id.0).await?;
+        loop {
+            let changed = self.changed.notified();
+            let state = self
+                .world()
+                .container("waiting for container", &id.0)
+                .map(|container| container.state.clone());
+            match state {
+                Err(error) => return call.leave(Err(error)).await,
+                Ok(ContainerState::Exited(exit)) => return call.leave(Ok(exit)).await,
+                Ok(ContainerState::Created | ContainerState::Dead | ContainerState::Removing) => {
+                    return call
+                        .leave(Ok(Exit {
+                            code: 0,
+                            out_of_memory: false,
+                        }))
+                        .await;
+                }
+                Ok(ContainerState::Running | ContainerState::Paused | ContainerState::Restarting { .. }) => {
+                    changed.await;
+                }
+            }
+        }
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkId> {
+        let call = self.enter("create_network", &spec.network.name).await?;
+        let id = {
+            let mut world = self.world();
+            let id = NetworkId(world.new_id("network"));
+            world.networks.push(NetworkOnEngine {
+                id: id.clone(),
+                name: spec.network.name.clone(),
+                labels: spec.labels.clone(),
+            });
+            id
+        };
+        call.leave(Ok(id)).await
+    }
+
+    async fn remove_network(&self, id: &NetworkId) -> Result<()> {
+        let call = self.enter("remove_network", &id.0).await?;
+        let outcome = {
+            let mut world = self.world();
+            let used = world.containers.iter().any(|container| {
+                container.state == ContainerState::Running
+                    && container
+                        .spec
+                        .iter()
+                        .flat_map(|spec| &spec.networks)
+                        .any(|endpoint| endpoint.network == *id)
+            });
+            if used {
+                Err(EngineError::new(
+                    "removing network",
+                    &id.0,
+                    EngineErrorKind::Conflict,
+                    "in use",
+                ))
+            } else {
+                world.networks.retain(|network| network.id != *id);
+                Ok(())
+            }
+        };
+        call.leave(outcome).await
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
+        let call = self.enter("create_volume", &spec.volume.name).await?;
+        self.world()
+            .volumes
+            .entry(spec.volume.name.clone())
+            .or_insert_with(|| FakeVolume {
+                labels: spec.labels.clone(),
+                files: BTreeMap::new(),
+            });
+        call.leave(Ok(())).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<()> {
+        let call = self.enter("remove_volume", name).await?;
+        let outcome = {
+            let mut world = self.world();
+            if world
+                .containers
+                .iter()
+                .any(|container| container.volumes.values().any(|used| used == name))
+            {
+                Err(EngineError::new(
+                    "removing volume",
+                    name,
+                    EngineErrorKind::Conflict,
+                    "in use",
+                ))
+            } else {
+                world.volumes.remove(name);
+                Ok(())
+            }
+        };
+        call.leave(outcome).await
+    }
+
+    async fn run_one_off(&self, spec: &OneOffSpec, output: &mut dyn OutputSink) -> Result<Exit> {
+        let operation = "running a one-off";
+        let call = self.enter("run_one_off", &spec.container.name).await?;
+        let container = &spec.container;
+        let id = match self.world().add_container(
+            &container.name,
+            &container.image,
+            &container.labels,
+            Some(container.clone()),
+        ) {
+            Ok(id) => id,
+            Err(error) => return Err(error),
+        };
+        let mut environment = environment_of(container);
+        environment.extend(spec.environment.clone());
+        let command = FakeCommand {
+            kind: CommandKind::OneOff,
+            service: container.service.name.as_str().to_owned(),
+            container: container.name.clone(),
+            image: container.image.clone(),
+            words: spec.command.clone(),
+            environment,
+            input: Vec::new(),
+        };
+        self.world().container(operation, &id.0)?.state = ContainerState::Running;
+        let told = self.perform(command);
+        let outcome = if told.missing {
+            Err(EngineError::new(
+                operation,
+                &container.name,
+                EngineErrorKind::StartFailed,
+                "no such command",
+            ))
+        } else {
+            write_out(operation, &told, output).await
+        };
+        // One that never returns has not come to its removal either.
+        if !call.hangs_after() {
+            self.forget(&id);
+        }
+        call.leave(outcome).await
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        spec: &ExecSpec,
+        input: Option<&mut (dyn AsyncRead + Send + Unpin)>,
+        output: &mut dyn OutputSink,
+    ) -> Result<Exit> {
+        let operation = "running a command in container";
+        let call = self.enter("exec", &id.0).await?;
+        let mut given = Vec::new();
+        if let Some(input) = input {
+            input.read_to_end(&mut given).await.map_err(|error| {
+                EngineError::new(operation, &id.0, EngineErrorKind::Sink, error.to_string())
+            })?;
+        }
+        let command = {
+            let mut world = self.world();
+            let container = world.container(operation, &id.0)?;
+            if container.state != ContainerState::Running {
+                return Err(EngineError::new(
+                    operation,
+                    &id.0,
+                    EngineErrorKind::Conflict,
+                    "not running",
+                ));
+            }
+            let mut environment = container.spec.as_ref().map(environment_of).unwrap_or_default();
+            environment.extend(spec.environment.clone());
+            FakeCommand {
+                kind: CommandKind::Exec,
+                service: container.service(),
+                container: container.name.clone(),
+                image: container.image.clone(),
+                words: spec.command.clone(),
+                environment,
+                input: given,
+            }
+        };
+        let mut told = self.perform(command);
+        if told.missing {
+            told = FakeOutput::stdout("no such command\n").exits(127);
+        }
+        let outcome = write_out(operation, &told, output).await;
+        call.leave(outcome).await
+    }
+
+    async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()> {
+        let operation = "writing a file into container";
+        let call = self.enter("write_file", path).await?;
+        let outcome = {
+            let mut world = self.world();
+            let exists = files_below(&mut world, operation, id, folder).map(|found| found.is_some());
+            exists.and_then(|exists| {
+                if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                    return Err(EngineError::new(
+                        operation,
+                        path,
+                        EngineErrorKind::Invalid,
+                        "not below the folder",
+                    ));
+                }
+                if !exists {
+                    return Err(not_found(operation, folder));
+                }
+                let full = format!("{}/{path}", folder.trim_end_matches('/'));
+                let container = world.container(operation, &id.0)?;
+                let mount = container.volumes.iter().find_map(|(target, volume)| {
+                    let below = full.strip_prefix(&format!("{target}/"))?;
+                    Some((volume.clone(), below.to_owned()))
+                });
+                match mount {
+                    Some((volume, below)) => {
+                        let volume = world
+                            .volumes
+                            .get_mut(&volume)
+                            .ok_or_else(|| not_found(operation, &volume))?;
+                        volume.files.insert(below, content.to_vec());
+                    }
+                    None => {
+                        container.files.insert(full, content.to_vec());
+                    }
+                }
+                Ok(())
+            })
+        };
+        call.leave(outcome).await
+    }
+
+    async fn archive(&self, id: &ContainerId, folder: &str, output: &mut dyn OutputSink) -> Result<()> {
+        let operation = "archiving a folder of container";
+        let call = self.enter("archive", folder).await?;
+        let files = files_below(&mut self.world(), operation, id, folder)?
+            .ok_or_else(|| not_found(operation, folder))?;
+        let top = folder
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            archive
+                .append_data(&mut header, format!("{top}/{path}"), content.as_slice())
+                .unwrap();
+        }
+        let outcome = output
+            .write(OutputStream::Stdout, &archive.into_inner().unwrap())
+            .await
+            .map_err(|error| EngineError::new(operation, folder, EngineErrorKind::Sink, error.to_string()));
+        call.leave(outcome).await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Result<()> {
+        let call = self.enter("remove_image", reference).await?;
+        {
+            let mut world = self.world();
+            if let Some(id) = world.image_id(reference) {
+                let used = world.containers.iter().any(|container| container.image == id);
+                let image = world.images.get_mut(&id).expect("just found");
+                image.references.remove(&with_tag(reference));
+                if image.references.is_empty() && !used {
+                    world.images.remove(&id);
+                }
+            }
+        }
+        call.leave(Ok(())).await
+    }
+}
+
+impl FakeEngine {
+    fn forget(&self, id: &ContainerId) {
+        self.world()
+            .containers
+            .retain(|container| container.id != *id && container.name != id.0);
+        self.changed.notify_waiters();
+    }
+
+    fn perform(&self, command: FakeCommand) -> FakeOutput {
+        let script = self.script.lock().unwrap().clone();
+        let told = script(&command);
+        self.calls.lock().unwrap().commands.push(command);
+        told
+    }
+}
+
+fn environment_of(spec: &ContainerSpec) -> BTreeMap<String, String> {
+    spec.service
+        .environment
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.reveal()?.to_owned())))
+        .collect()
+}
+
+async fn write_out(operation: &'static str, told: &FakeOutput, output: &mut dyn OutputSink) -> Result<Exit> {
+    tokio::time::sleep(told.takes).await;
+    for (stream, bytes) in &told.pieces {
+        output.write(*stream, bytes).await.map_err(|error| {
+            EngineError::new(operation, "output", EngineErrorKind::Sink, error.to_string())
+        })?;
+    }
+    Ok(Exit {
+        code: told.code,
+        out_of_memory: told.out_of_memory,
+    })
+}

@@ -1,0 +1,178 @@
+//! How the images and commands of a simulated engine behave: scripts, written by the test.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use viatique_deploy::engine::{ImageId, OutputStream};
+
+/// What a container of an image does when it is started.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageBehaviour {
+    pub(super) life: Life,
+    pub(super) health: HealthScript,
+    /// Written at each start.
+    pub(super) log: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Life {
+    Runs,
+    Exits(i64),
+    CrashLoops(i64),
+    CannotStart(String),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum HealthScript {
+    /// The image has no health test; one of the service passes at once.
+    None,
+    AfterInspections(u32),
+    After(Duration),
+    Never(String),
+}
+
+impl ImageBehaviour {
+    fn new(life: Life, health: HealthScript) -> Self {
+        Self {
+            life,
+            health,
+            log: Vec::new(),
+        }
+    }
+
+    /// Runs, and has no health test.
+    pub(crate) fn running() -> Self {
+        Self::new(Life::Runs, HealthScript::None)
+    }
+
+    /// Runs, and is healthy when it is first looked at.
+    pub(crate) fn healthy() -> Self {
+        Self::healthy_after_inspections(1)
+    }
+
+    /// Runs, and is healthy the n-th time it is looked at.
+    pub(crate) fn healthy_after_inspections(times: u32) -> Self {
+        Self::new(Life::Runs, HealthScript::AfterInspections(times))
+    }
+
+    /// Runs, and is healthy after this long, in tokio's time.
+    pub(crate) fn healthy_after(duration: Duration) -> Self {
+        Self::new(Life::Runs, HealthScript::After(duration))
+    }
+
+    /// Runs, and its health test fails with this output.
+    pub(crate) fn never_healthy(output: &str) -> Self {
+        Self::new(Life::Runs, HealthScript::Never(output.to_owned()))
+    }
+
+    /// Ends at once.
+    pub(crate) fn exits(code: i64) -> Self {
+        Self::new(Life::Exits(code), HealthScript::None)
+    }
+
+    /// Ends at once, each time it is started again; one restart per look, as far as its restart policy goes.
+    pub(crate) fn crash_loops(code: i64) -> Self {
+        Self::new(Life::CrashLoops(code), HealthScript::None)
+    }
+
+    /// The engine cannot start it.
+    pub(crate) fn cannot_start(message: &str) -> Self {
+        Self::new(Life::CannotStart(message.to_owned()), HealthScript::None)
+    }
+
+    /// Writes these lines at each start.
+    #[must_use]
+    pub(crate) fn logging(mut self, lines: &[&str]) -> Self {
+        self.log.extend(lines.iter().map(|line| (*line).to_owned()));
+        self
+    }
+}
+
+/// A command to be run in a container, as the script sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FakeCommand {
+    pub(crate) kind: CommandKind,
+    /// The service of the container; empty for a marker.
+    pub(crate) service: String,
+    pub(crate) container: String,
+    pub(crate) image: ImageId,
+    pub(crate) words: Vec<String>,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Everything it was given on its standard input.
+    pub(crate) input: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommandKind {
+    OneOff,
+    Exec,
+}
+
+impl FakeCommand {
+    /// The words as one line.
+    pub(crate) fn line(&self) -> String {
+        self.words.join(" ")
+    }
+}
+
+/// What a command does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FakeOutput {
+    pub(super) pieces: Vec<(OutputStream, Vec<u8>)>,
+    pub(super) code: i64,
+    pub(super) out_of_memory: bool,
+    pub(super) missing: bool,
+    pub(super) takes: Duration,
+}
+
+impl FakeOutput {
+    /// Ends with 0 and says nothing.
+    pub(crate) fn silent() -> Self {
+        Self::default()
+    }
+
+    /// Ends with 0 after writing this.
+    pub(crate) fn stdout(text: impl Into<Vec<u8>>) -> Self {
+        let mut output = Self::default();
+        output.pieces.push((OutputStream::Stdout, text.into()));
+        output
+    }
+
+    /// Writes this to its standard error.
+    #[must_use]
+    pub(crate) fn and_stderr(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.pieces.push((OutputStream::Stderr, text.into()));
+        self
+    }
+
+    /// Ends with this code.
+    #[must_use]
+    pub(crate) fn exits(mut self, code: i64) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Is ended by the kernel for want of memory.
+    pub(crate) fn out_of_memory() -> Self {
+        Self {
+            code: 137,
+            out_of_memory: true,
+            ..Self::default()
+        }
+    }
+
+    /// There is no such command.
+    pub(crate) fn missing() -> Self {
+        Self {
+            missing: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes this long, in tokio's time.
+    #[must_use]
+    pub(crate) fn taking(mut self, duration: Duration) -> Self {
+        self.takes = duration;
+        self
+    }
+}

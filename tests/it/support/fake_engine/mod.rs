@@ -1,0 +1,229 @@
+//! A simulated engine: it holds state and knows no expectations. Ids are deterministic, calls are recorded, and any
+//! call can be made to fail, to be done while its answer is lost, or never to return, so that it can be cancelled
+//! there. Keeps the same contract as the real one (`tests/contract`).
+
+mod act;
+mod behaviour;
+mod inspect;
+mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+use viatique_deploy::engine::{EngineError, EngineErrorKind, ImageId, Result};
+
+pub(crate) use behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
+use world::{World, digest, with_tag};
+
+type Script = dyn Fn(&FakeCommand) -> FakeOutput + Send + Sync;
+
+/// The engine. Clones share one state.
+#[derive(Clone)]
+pub(crate) struct FakeEngine {
+    world: Arc<Mutex<World>>,
+    script: Arc<Mutex<Arc<Script>>>,
+    calls: Arc<Mutex<Calls>>,
+    /// A container may have ended.
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Calls {
+    made: Vec<Call>,
+    faults: Vec<(When, Fault)>,
+    commands: Vec<FakeCommand>,
+}
+
+/// A call that was made: the port's method, and the object it was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) name: &'static str,
+    pub(crate) target: String,
+}
+
+enum When {
+    Number(usize),
+    NthOf(&'static str, usize),
+}
+
+/// What goes wrong at a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is done, and the call fails.
+    Fail(EngineErrorKind),
+    /// It is done, but the call fails: give [`EngineErrorKind::TimedOut`] or [`EngineErrorKind::ConnectionLost`].
+    LoseReply(EngineErrorKind),
+    /// Nothing is done, and the call never returns.
+    HangBefore,
+    /// It is done, and the call never returns.
+    HangAfter,
+}
+
+impl FakeEngine {
+    /// An engine with nothing on it.
+    pub(crate) fn new() -> Self {
+        let silent: Arc<Script> = Arc::new(|_| FakeOutput::silent());
+        Self {
+            world: Arc::default(),
+            script: Arc::new(Mutex::new(silent)),
+            calls: Arc::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Has an image; its id follows from the reference.
+    #[must_use]
+    pub(crate) fn with_image(self, reference: &str, behaviour: ImageBehaviour) -> Self {
+        self.world()
+            .add_image(Self::image_id(reference), &with_tag(reference), behaviour);
+        self
+    }
+
+    /// The id that [`FakeEngine::with_image`] and a pull give to a reference.
+    pub(crate) fn image_id(reference: &str) -> ImageId {
+        ImageId(format!(
+            "sha256:{}",
+            digest(&format!("image {}", with_tag(reference)))
+        ))
+    }
+
+    /// A registry has an image.
+    #[must_use]
+    pub(crate) fn with_registry_image(self, reference: &str, behaviour: ImageBehaviour) -> Self {
+        self.world().registry.insert(with_tag(reference), behaviour);
+        self
+    }
+
+    /// Builds of this title give such an image from now on, another one than before: its sources have changed.
+    /// Builds of a title never mentioned give one that runs.
+    pub(crate) fn change_sources(&self, title: &str, behaviour: ImageBehaviour) {
+        let mut world = self.world();
+        let revision = world.builds.get(title).map_or(0, |(_, revision)| *revision);
+        world
+            .builds
+            .insert(title.to_owned(), (Ok(behaviour), revision + 1));
+    }
+
+    /// Builds of this title fail from now on.
+    pub(crate) fn break_sources(&self, title: &str, message: &str) {
+        self.world()
+            .builds
+            .insert(title.to_owned(), (Err(message.to_owned()), 0));
+    }
+
+    /// One-offs and execs do what the closure says. Where nothing is said they end with 0 and write nothing.
+    #[must_use]
+    pub(crate) fn with_commands(
+        self,
+        script: impl Fn(&FakeCommand) -> FakeOutput + Send + Sync + 'static,
+    ) -> Self {
+        *self.script.lock().unwrap() = Arc::new(script);
+        self
+    }
+
+    /// Something goes wrong at the n-th call from the start, counted from 1.
+    pub(crate) fn fault_at(&self, number: usize, fault: Fault) {
+        self.calls
+            .lock()
+            .unwrap()
+            .faults
+            .push((When::Number(number), fault));
+    }
+
+    /// Something goes wrong at the n-th call of this method from the start, counted from 1.
+    pub(crate) fn fault_on(&self, name: &'static str, nth: usize, fault: Fault) {
+        self.calls
+            .lock()
+            .unwrap()
+            .faults
+            .push((When::NthOf(name, nth), fault));
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.calls.lock().unwrap().faults.clear();
+    }
+
+    /// Every call so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().made.clone()
+    }
+
+    /// Every command that was run so far, in one-offs and execs.
+    pub(crate) fn commands(&self) -> Vec<FakeCommand> {
+        self.calls.lock().unwrap().commands.clone()
+    }
+
+    /// A running container ends by itself.
+    pub(crate) fn kill(&self, name: &str, code: i64) {
+        use viatique_deploy::engine::{ContainerState, Exit};
+        self.world().container("killing", name).unwrap().state = ContainerState::Exited(Exit {
+            code,
+            out_of_memory: false,
+        });
+        self.changed.notify_waiters();
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Records a call, and lets happen what is to happen before it.
+    async fn enter(&self, name: &'static str, target: &str) -> Result<Entered> {
+        let fault = self.calls.lock().unwrap().record(name, target);
+        match fault {
+            Some(Fault::Fail(kind)) => Err(EngineError::new(name, target, kind, "made to fail")),
+            Some(Fault::HangBefore) => std::future::pending().await,
+            Some(Fault::LoseReply(_) | Fault::HangAfter) | None => Ok(Entered {
+                name,
+                target: target.to_owned(),
+                fault,
+            }),
+        }
+    }
+}
+
+impl Calls {
+    fn record(&mut self, name: &'static str, target: &str) -> Option<Fault> {
+        self.made.push(Call {
+            name,
+            target: target.to_owned(),
+        });
+        let number = self.made.len();
+        let nth = self.made.iter().filter(|call| call.name == name).count();
+        self.faults
+            .iter()
+            .find(|(when, _)| match when {
+                When::Number(wanted) => *wanted == number,
+                When::NthOf(wanted, wanted_nth) => *wanted == name && *wanted_nth == nth,
+            })
+            .map(|(_, fault)| *fault)
+    }
+}
+
+/// A call that is being made.
+struct Entered {
+    name: &'static str,
+    target: String,
+    fault: Option<Fault>,
+}
+
+impl Entered {
+    fn hangs_after(&self) -> bool {
+        self.fault == Some(Fault::HangAfter)
+    }
+
+    /// Lets happen what is to happen after it.
+    async fn leave<T>(self, outcome: Result<T>) -> Result<T> {
+        match self.fault {
+            Some(Fault::LoseReply(kind)) => Err(EngineError::new(
+                self.name,
+                self.target,
+                kind,
+                "done, but the answer was lost",
+            )),
+            Some(Fault::HangAfter) => std::future::pending().await,
+            Some(Fault::Fail(_) | Fault::HangBefore) | None => outcome,
+        }
+    }
+}
