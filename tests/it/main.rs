@@ -1,1 +1,5 @@
 //! Everything that needs no Docker Engine.
+
+mod compose;
+mod config;
+mod yaml;
