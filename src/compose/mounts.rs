@@ -164,14 +164,16 @@ fn long(at: &At<'_>) -> Option<Mount> {
     })
 }
 
+/// Unlike the short form, this one does not make an empty folder of a source that is missing, unless told to; so
+/// does Compose 2.40, whatever its handbook says.
 fn bind(at: &At<'_>, fields: &Fields<'_>, source: Option<String>) -> Option<MountKind> {
-    let mut create_host_path = true;
+    let mut create_host_path = false;
     let mut propagation = None;
     let mut selinux = None;
     if let Some(at) = fields.get("bind")
         && let Some(fields) = at.fields()
     {
-        create_host_path = fields.boolean("create_host_path").unwrap_or(true);
+        create_host_path = fields.flag("create_host_path");
         propagation = fields.text("propagation");
         selinux = fields.text("selinux");
         fields.finish(&[("recursive", "")]);

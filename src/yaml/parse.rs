@@ -7,6 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
 use super::error::{Error, ErrorKind};
 use super::node::{Entry, Mapping, Mark, Node, Origin, Scalar, Style, Value};
+use super::scalar::{Resolved, resolve};
 
 /// How many nodes aliases may add in all. Large stacks that merge several anchors into each of a hundred services
 /// need some twenty thousand; a "billion laughs" text needs more than any number.
@@ -201,6 +202,7 @@ impl<'input> Builder<'input> {
                     return Err(self.refused(span, "a key that is a list or a mapping", None));
                 }
             };
+            Self::require_text(&key, style, key_mark)?;
             let (event, span) = self.require(span)?;
             let (value, more) = self.node(event, span)?;
             size += more + 1;
@@ -216,23 +218,38 @@ impl<'input> Builder<'input> {
             }
         }
         if let Some(merges) = merges {
-            self.merge(&mut mapping, merges)?;
+            Self::merge(&mut mapping, merges)?;
         }
         Ok((mapping, size))
     }
 
+    /// `true:` and `1:` are no texts; other readers of the file refuse them or read something else.
+    fn require_text(key: &str, style: Style, mark: Mark) -> Result<(), Error> {
+        let scalar = Scalar {
+            text: key.to_owned(),
+            style,
+            origin: Origin::Written,
+        };
+        if matches!(resolve(&scalar), Resolved::Text(_)) {
+            return Ok(());
+        }
+        let what = format!("the key `{key}` is not text");
+        let hint = Some(format!("write `\"{key}\"`"));
+        Err(Error::at(mark, ErrorKind::Refused { what, hint }))
+    }
+
     /// What is merged here was itself finished before, so nested merge keys need no second round.
-    fn merge(&self, mapping: &mut Mapping, merges: Node) -> Result<(), Error> {
+    fn merge(mapping: &mut Mapping, merges: Node) -> Result<(), Error> {
         let sources = match merges.value {
             Value::Mapping(source) => vec![source],
             Value::Sequence(items) => items
                 .into_iter()
                 .map(|item| match item.value {
                     Value::Mapping(source) => Ok(source),
-                    Value::Scalar(_) | Value::Sequence(_) => Err(self.no_mapping(item.mark)),
+                    Value::Scalar(_) | Value::Sequence(_) => Err(Self::no_mapping(item.mark)),
                 })
                 .collect::<Result<_, _>>()?,
-            Value::Scalar(_) => return Err(self.no_mapping(merges.mark)),
+            Value::Scalar(_) => return Err(Self::no_mapping(merges.mark)),
         };
         for source in sources {
             for (key, entry) in source.entries {
@@ -242,8 +259,7 @@ impl<'input> Builder<'input> {
         Ok(())
     }
 
-    #[expect(clippy::unused_self, reason = "reads as its siblings do")]
-    fn no_mapping(&self, mark: Mark) -> Error {
+    fn no_mapping(mark: Mark) -> Error {
         let what = "`<<` takes a mapping or a list of mappings".to_owned();
         Error::at(mark, ErrorKind::Refused { what, hint: None })
     }

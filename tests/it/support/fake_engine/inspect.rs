@@ -139,7 +139,8 @@ impl Inspect for FakeEngine {
             });
         let processes = running.map(|name| {
             let Some(name) = name else { return Vec::new() };
-            let reloads = self.commands().iter().filter(|command| {
+            let commands = self.commands();
+            let reloads = commands.iter().filter(|command| {
                 command.container == name && command.words.iter().any(|word| word == "reload")
             });
             let worker = 100 + u32::try_from(reloads.count()).unwrap();
