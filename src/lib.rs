@@ -1,4 +1,31 @@
 //! Takes a Compose stack in production from one release to the next, and back, without losing a request or a row.
+//!
+//! # The way of a command
+//!
+//! `main` parses what was typed ([`cli`]) and hands it to [`commands`], which read the configuration ([`config`]) and
+//! the Compose files ([`compose`]), connect to the engine, choose [`steps`] and drive them through the [`pipeline`]:
+//! lock, journal, steps, record, lock back. Steps see the engine and the app through two ports, [`engine`] and [`app`],
+//! and tell what happens as events, which [`ui`] shows.
+//!
+//! # Modules, in reading order
+//!
+//! 1. [`release`], [`compose`], [`config`]: what is deployed. They know no port.
+//! 2. [`engine`], [`app`]: the ports. `engine::docker` alone names bollard, `app::http` alone names reqwest.
+//! 3. [`pipeline`]: what a step is, how steps are sequenced, and the way back.
+//! 4. [`stack`]: what is known of Django, PostgreSQL, nginx and media. Commands, parsers, rules; no calls.
+//! 5. [`steps`]: one for each subcommand; the rules of a deploy are in `steps::deploy`.
+//! 6. [`ledger`], [`lock`]: what the engine remembers, and one run at a time.
+//! 7. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.
+//!
+//! # Invariants
+//!
+//! - A step plans against [`engine::Inspect`], which cannot change anything: `--dry-run` is safe by type.
+//! - The journal entry of a step is durable before its effect. A step whose entry cannot be written does not start.
+//! - Undo begins with the failed step and finds what to undo by label and name, not by memory.
+//! - An old container is stopped only once its successor is ready, and kept until the whole run has succeeded.
+//! - Whatever is created carries the labels of its project and run ([`engine::labels`]).
+//! - Nothing prints outside [`ui`]; a reporter cannot stop a run.
+//! - A secret's value is held in [`secret::Secret`], which cannot be printed or serialised.
 
 pub mod app;
 pub mod cli;

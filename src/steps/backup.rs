@@ -7,7 +7,7 @@
 mod file;
 mod manifest;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt as _;
