@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
-use super::error::{ComposeError, ComposeErrors};
+use super::error::{ComposeError, ComposeErrors, why_unreadable};
 use super::interpolate::{InterpolationError, Variable, interpolate};
 
 /// One `KEY=value`; `None`: the key stands alone and takes its value from outside.
@@ -174,8 +174,9 @@ fn unreadable(file: &Path, error: &io::Error) -> ComposeError {
         line: 0,
         column: 0,
         path: String::new(),
-        message: format!("cannot read the env file: {error}"),
-        hint: None,
+        message: format!("cannot read the env file: {}", why_unreadable(error)),
+        hint: (error.kind() == io::ErrorKind::NotFound)
+            .then(|| "`env_file` in deploy.yml names the files, relative to its own folder".to_owned()),
     }
 }
 
