@@ -85,12 +85,11 @@ fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
     let assignments = if raw {
         parse_raw(&text)
     } else {
-        parse(&text, &|name| {
-            at.scope.variable(name).or_else(|| {
-                let value = environment.get(name)?.reveal()?.to_owned();
-                Some(Variable { value, public: false })
-            })
-        })
+        let earlier = |name: &str| {
+            let value = environment.get(name)?.reveal()?.to_owned();
+            Some(Variable { value, public: false })
+        };
+        parse(&text, &|name| at.scope.variable(name), &earlier)
     };
     match assignments {
         Ok(assignments) => {

@@ -143,6 +143,13 @@ impl<'a> Scope<'a> {
 
     /// A variable of the request.
     pub(super) fn variable(&self, name: &str) -> Option<Variable> {
+        if name == "COMPOSE_PROJECT_NAME" {
+            // Compose sets it itself.
+            return Some(Variable {
+                value: self.request.project_name.clone(),
+                public: true,
+            });
+        }
         let value = self.request.variables.get(name)?.reveal().clone();
         Some(Variable {
             value,

@@ -1,5 +1,6 @@
 //! Compose files: against Docker Compose's own reading, refusals word for word, env files, secrets, order.
 
+mod broken;
 mod env_file;
 mod normalisation;
 mod oracle;
