@@ -7,7 +7,8 @@ use crate::yaml::Node;
 
 use super::model::{HostPort, NetworkMode, Project, PublishedPort, Service, is_engine_name};
 use super::project::{suggestion, volume_key};
-use super::scope::{Scope, mark_on_the_way};
+use super::reader::without_secret;
+use super::scope::{Scope, deepest_on_the_way};
 
 /// Checks the project; `root` is the tree it came from, for positions.
 pub(super) fn check(project: &Project, root: &Node, scope: &Scope<'_>) {
@@ -34,9 +35,16 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn report(&self, steps: &[&str], message: String, hint: Option<&str>) {
-        let mark = mark_on_the_way(self.root, steps);
+        let (node, mark) = deepest_on_the_way(self.root, steps);
+        let shown = without_secret(message.clone(), node);
+        // A name that may be secret is a step of the path as well.
+        let steps = if shown == message {
+            steps
+        } else {
+            &steps[..steps.len() - 1]
+        };
         self.scope
-            .report(mark, &steps.join("."), message, hint.map(str::to_owned));
+            .report(mark, &steps.join("."), shown, hint.map(str::to_owned));
     }
 
     /// What there is to say of a service that is not in the project: unknown, or left out by its profile.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
-use super::error::{ComposeError, ComposeErrors};
+use super::error::{ComposeError, ComposeErrors, why_unreadable};
 use super::interpolate::{InterpolationError, Variable, interpolate};
 
 /// One `KEY=value`; `None`: the key stands alone and takes its value from outside.
@@ -25,10 +25,12 @@ pub(super) struct EnvFileError {
     pub(super) hint: Option<String>,
 }
 
-/// Reads the assignments. `lookup` finds what was set before this file; earlier lines are seen by later ones.
+/// Reads the assignments. A variable in a value is looked for `outside` first, then in the lines above, then in what
+/// `earlier` files set.
 pub(super) fn parse(
     text: &str,
-    lookup: &dyn Fn(&str) -> Option<Variable>,
+    outside: &dyn Fn(&str) -> Option<Variable>,
+    earlier: &dyn Fn(&str) -> Option<Variable>,
 ) -> Result<Vec<Assignment>, EnvFileError> {
     let mut assignments: Vec<Assignment> = Vec::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -54,18 +56,16 @@ pub(super) fn parse(
         };
         let raw = raw_value(value_text, line)?;
         let value = if raw.interpolated {
-            let earlier = |name: &str| {
-                let own = assignments.iter().rev().find(|assignment| assignment.key == name);
-                match own.and_then(|assignment| assignment.value.as_ref()) {
-                    Some(value) => Some(Variable {
-                        value: value.reveal().clone(),
-                        public: false,
-                    }),
-                    None => lookup(name),
-                }
+            let above = |name: &str| {
+                let assignment = assignments
+                    .iter()
+                    .rev()
+                    .find(|assignment| assignment.key == name)?;
+                let value = assignment.value.as_ref()?.reveal().clone();
+                Some(Variable { value, public: false })
             };
-            let from_outside = |name: &str| lookup(name).or_else(|| earlier(name));
-            interpolate(&raw.text, &from_outside)
+            let lookup = |name: &str| outside(name).or_else(|| above(name)).or_else(|| earlier(name));
+            interpolate(&raw.text, &lookup)
                 .map_err(|error| in_file(error, &key, line))?
                 .text
         } else {
@@ -131,15 +131,13 @@ pub fn read_variables(
                 continue;
             }
         };
-        let lookup = |name: &str| {
-            let value = process
-                .get(name)
-                .or_else(|| variables.get(name))?
-                .reveal()
-                .clone();
-            Some(Variable { value, public: false })
+        let secret = |value: &Secret<String>| Variable {
+            value: value.reveal().clone(),
+            public: false,
         };
-        match parse(&text, &lookup) {
+        let outside = |name: &str| process.get(name).map(secret);
+        let earlier = |name: &str| variables.get(name).map(secret);
+        match parse(&text, &outside, &earlier) {
             Ok(assignments) => {
                 for assignment in assignments {
                     if let Some(value) = assignment.value {
@@ -174,8 +172,9 @@ fn unreadable(file: &Path, error: &io::Error) -> ComposeError {
         line: 0,
         column: 0,
         path: String::new(),
-        message: format!("cannot read the env file: {error}"),
-        hint: None,
+        message: format!("cannot read the env file: {}", why_unreadable(error)),
+        hint: (error.kind() == io::ErrorKind::NotFound)
+            .then(|| "`env_file` in deploy.yml names the files, relative to its own folder".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::secret::Secret;
 use crate::yaml::{Origin, Value};
 
 use super::env_file::{Assignment, located, parse, parse_raw};
+use super::error::why_unreadable;
 use super::interpolate::Variable;
 use super::model::EnvironmentValue;
 use super::reader::{At, Fields};
@@ -71,7 +72,11 @@ fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => return,
         Err(error) => {
             at.refuse_with(
-                format!("cannot read the env file {}: {error}", shown.display()),
+                format!(
+                    "cannot read the env file {}: {}",
+                    shown.display(),
+                    why_unreadable(&error)
+                ),
                 "write the file, or `{path: …, required: false}` if it may be absent",
             );
             return;
@@ -80,12 +85,11 @@ fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
     let assignments = if raw {
         parse_raw(&text)
     } else {
-        parse(&text, &|name| {
-            at.scope.variable(name).or_else(|| {
-                let value = environment.get(name)?.reveal()?.to_owned();
-                Some(Variable { value, public: false })
-            })
-        })
+        let earlier = |name: &str| {
+            let value = environment.get(name)?.reveal()?.to_owned();
+            Some(Variable { value, public: false })
+        };
+        parse(&text, &|name| at.scope.variable(name), &earlier)
     };
     match assignments {
         Ok(assignments) => {

@@ -35,6 +35,15 @@ impl fmt::Display for ComposeError {
 
 impl std::error::Error for ComposeError {}
 
+/// Why a file cannot be read, in the same words on every platform where it is only missing.
+pub(super) fn why_unreadable(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "no such file".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
 /// Everything found wrong, in the order of files and lines; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposeErrors(pub Vec<ComposeError>);

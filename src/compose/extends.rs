@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use crate::yaml::{self, Entry, Mapping, Mark, Node, Value};
+use crate::yaml::{self, Entry, Mapping, Mark, Node, Origin, Value};
 
+use super::error::why_unreadable;
 use super::interpolate::interpolate_tree;
 use super::merge::merge_service;
 use super::scope::{Scope, absolute_from};
@@ -36,6 +37,8 @@ struct Reference {
     service: String,
     file: Option<String>,
     mark: Mark,
+    /// Whether the service's name may be secret.
+    secret: bool,
 }
 
 /// The service with what it extends merged under it; `None` where something is wrong, which has been reported.
@@ -93,7 +96,11 @@ fn from_file(
     let text = match (scope.request.read_file)(&file) {
         Ok(text) => text,
         Err(error) => {
-            let message = format!("cannot read {}: {error}", scope.shown(&file).display());
+            let message = format!(
+                "cannot read {}: {}",
+                scope.shown(&file).display(),
+                why_unreadable(&error)
+            );
             scope.report(reference.mark, path, message, None);
             return None;
         }
@@ -158,6 +165,7 @@ fn reference(extends: &Node, path: &str, scope: &Scope<'_>) -> Option<Reference>
             service: scalar.text.clone(),
             file: None,
             mark: extends.mark,
+            secret: scalar.origin == Origin::Variable,
         }),
         Value::Mapping(mapping) => {
             for (key, Entry { key_mark, .. }) in &mapping.entries {
@@ -170,6 +178,7 @@ fn reference(extends: &Node, path: &str, scope: &Scope<'_>) -> Option<Reference>
                     service: service.to_owned(),
                     file: text_of(mapping.get("file")).map(str::to_owned),
                     mark: extends.mark,
+                    secret: mapping.get("service").is_some_and(is_variable),
                 }),
                 None => {
                     scope.report(extends.mark, path, "missing key `service`", None);
@@ -188,6 +197,13 @@ fn reference(extends: &Node, path: &str, scope: &Scope<'_>) -> Option<Reference>
     }
 }
 
+const fn is_variable(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(scalar) => matches!(scalar.origin, Origin::Variable),
+        Value::Sequence(_) | Value::Mapping(_) => false,
+    }
+}
+
 fn text_of(node: Option<&Node>) -> Option<&str> {
     match &node?.value {
         Value::Scalar(scalar) if !scalar.is_null() => Some(&scalar.text),
@@ -196,17 +212,15 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
 }
 
 fn unknown(reference: &Reference, services: &Mapping, path: &str, file: &Path, scope: &Scope<'_>) {
-    let known = services.entries.keys().map(String::as_str);
-    let suggestion = match yaml::nearest(&reference.service, known) {
-        Some(word) => format!("; did you mean `{word}`?"),
-        None => String::new(),
-    };
     let file = scope.shown(file);
-    let message = format!(
-        "no service `{}` in {}{suggestion}",
-        reference.service,
-        file.display()
-    );
+    let name = if reference.secret {
+        "…"
+    } else {
+        &reference.service
+    };
+    let known = services.entries.keys().map(String::as_str);
+    let suggestion = super::project::suggestion(name, known);
+    let message = format!("no service `{name}` in {}{suggestion}", file.display());
     scope.report(reference.mark, path, message, None);
 }
 

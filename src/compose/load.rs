@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::secret::Secret;
 use crate::yaml::{self, Node};
 
-use super::error::{ComposeError, ComposeErrors};
+use super::error::{ComposeError, ComposeErrors, why_unreadable};
 use super::interpolate::interpolate_tree;
 use super::merge::merge_files;
 use super::model::Project;
@@ -62,7 +62,7 @@ pub fn read_sources(paths: &[PathBuf]) -> Result<Vec<Source>, ComposeErrors> {
                 line: 0,
                 column: 0,
                 path: String::new(),
-                message: format!("cannot read the Compose file: {error}"),
+                message: format!("cannot read the Compose file: {}", why_unreadable(&error)),
                 hint: (error.kind() == io::ErrorKind::NotFound).then(|| {
                     "`compose` in deploy.yml names the files, relative to its own folder".to_owned()
                 }),

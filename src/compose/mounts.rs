@@ -265,13 +265,8 @@ fn file(at: &At<'_>, section: &str, files: &Files, folder: &str) -> Option<Mount
         Value::Scalar(_) | Value::Sequence(_) => (at.text()?, None),
     };
     let Some(path) = files.get(&source) else {
-        // A declaration that was refused is in the files with its error; here it is only absent.
-        at.refuse(
-            match crate::yaml::nearest(&source, files.keys().map(String::as_str)) {
-                Some(word) => format!("no usable `{source}` in `{section}`; did you mean `{word}`?"),
-                None => format!("no usable `{source}` in `{section}`"),
-            },
-        );
+        let suggestion = super::project::suggestion(&source, files.keys().map(String::as_str));
+        at.refuse(format!("no `{source}` in the top-level `{section}`{suggestion}"));
         return None;
     };
     let target = match target {

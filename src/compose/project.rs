@@ -155,9 +155,11 @@ fn files(at: Option<At<'_>>, section: &str) -> Files {
         fields.ignore("name");
         let hint = "only files of the host are supported: `file: <path>`";
         let missing = file.is_none();
-        if let Some(file) = file {
-            files.insert(key.to_owned(), at.scope.absolute(&file));
-        }
+        // One that is refused below is there all the same: its users are not at fault.
+        files.insert(
+            key.to_owned(),
+            at.scope.absolute(file.as_deref().unwrap_or_default()),
+        );
         let others = ["external", "environment", "content"];
         let says_other = at
             .node

@@ -29,12 +29,16 @@ pub(super) struct KeyValue<'a> {
 
 impl<'a> At<'a> {
     pub(super) fn refuse(&self, message: impl Into<String>) {
-        self.scope.report(self.node.mark, &self.path, message, None);
+        self.report(message.into(), None);
     }
 
     pub(super) fn refuse_with(&self, message: impl Into<String>, hint: impl Into<String>) {
-        self.scope
-            .report(self.node.mark, &self.path, message, Some(hint.into()));
+        self.report(message.into(), Some(hint.into()));
+    }
+
+    fn report(&self, message: String, hint: Option<String>) {
+        let message = without_secret(message, self.node);
+        self.scope.report(self.node.mark, &self.path, message, hint);
     }
 
     pub(super) fn expected(&self, what: &str) {
@@ -252,6 +256,15 @@ impl<'a> At<'a> {
     /// A whole number, in quotes or not (an interpolated one is in quotes).
     pub(super) fn integer<T: TryFrom<i128> + Display>(&self, what: &str) -> Option<T> {
         if let Value::Scalar(scalar) = &self.node.value {
+            let digits = scalar.text.trim_start_matches(['-', '+']);
+            if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+            {
+                self.refuse_with(
+                    format!("`{}` may be read as an octal number or not", scalar.text),
+                    "write `0o…` for an octal number, or leave the zero out",
+                );
+                return None;
+            }
             let number = match resolve(scalar) {
                 Resolved::Integer(number) => Some(number),
                 Resolved::Text(text) => text.trim().parse().ok(),
@@ -301,6 +314,25 @@ impl<'a> At<'a> {
         self.expected("a number of processors such as `0.5`");
         None
     }
+}
+
+/// A message about a node: what it quotes of the node's text is left out if that may be secret.
+pub(super) fn without_secret(message: String, node: &Node) -> String {
+    let text = match &node.value {
+        Value::Scalar(scalar) if scalar.origin == Origin::Variable => scalar.text.as_str(),
+        Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_) => return message,
+    };
+    let quoted = |(index, part): (usize, &str)| {
+        let is_quoted = index % 2 == 1;
+        let shows = is_quoted && !part.is_empty() && (text.contains(part) || part.contains(text));
+        if shows { "…".to_owned() } else { part.to_owned() }
+    };
+    message
+        .split('`')
+        .enumerate()
+        .map(quoted)
+        .collect::<Vec<_>>()
+        .join("`")
 }
 
 /// Each text once, where it first stood.

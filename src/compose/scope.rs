@@ -143,6 +143,13 @@ impl<'a> Scope<'a> {
 
     /// A variable of the request.
     pub(super) fn variable(&self, name: &str) -> Option<Variable> {
+        if name == "COMPOSE_PROJECT_NAME" {
+            // Compose sets it itself.
+            return Some(Variable {
+                value: self.request.project_name.clone(),
+                public: true,
+            });
+        }
         let value = self.request.variables.get(name)?.reveal().clone();
         Some(Variable {
             value,
@@ -192,8 +199,9 @@ pub(super) fn absolute_from(folder: &Path, path: &str, home: Option<&str>) -> Pa
     clean
 }
 
-/// The mark of the deepest node that stands on the way of `steps`: for errors found after the tree was read.
-pub(super) fn mark_on_the_way(root: &Node, steps: &[&str]) -> Mark {
+/// The deepest node that stands on the way of `steps`, and where its key or itself stands: for errors found after
+/// the tree was read.
+pub(super) fn deepest_on_the_way<'n>(root: &'n Node, steps: &[&str]) -> (&'n Node, Mark) {
     let mut node = root;
     let mut mark = root.mark;
     for step in steps {
@@ -205,27 +213,27 @@ pub(super) fn mark_on_the_way(root: &Node, steps: &[&str]) -> Mark {
                 }
                 None => break,
             },
-            yaml::Value::Sequence(items) => {
-                let names_it = |item: &&Node| match &item.value {
-                    yaml::Value::Scalar(scalar) => scalar.text.split([':', '=']).next() == Some(*step),
-                    yaml::Value::Mapping(mapping) => {
-                        mapping.entries.values().any(|entry| match &entry.value.value {
-                            yaml::Value::Scalar(scalar) => scalar.text == **step,
-                            yaml::Value::Sequence(_) | yaml::Value::Mapping(_) => false,
-                        })
-                    }
-                    yaml::Value::Sequence(_) => false,
-                };
-                match items.iter().find(names_it) {
-                    Some(item) => {
-                        node = item;
-                        mark = item.mark;
-                    }
-                    None => break,
+            yaml::Value::Sequence(items) => match items.iter().find(|item| names(item, step)) {
+                Some(item) => {
+                    node = item;
+                    mark = item.mark;
                 }
-            }
+                None => break,
+            },
             yaml::Value::Scalar(_) => break,
         }
     }
-    mark
+    (node, mark)
+}
+
+/// Whether an item of a list is about a name: `name`, `name:…`, `name=…`, or a mapping with it as a value.
+fn names(item: &Node, name: &str) -> bool {
+    match &item.value {
+        yaml::Value::Scalar(scalar) => scalar.text.split([':', '=']).next() == Some(name),
+        yaml::Value::Mapping(mapping) => mapping.entries.values().any(|entry| match &entry.value.value {
+            yaml::Value::Scalar(scalar) => scalar.text == name,
+            yaml::Value::Sequence(_) | yaml::Value::Mapping(_) => false,
+        }),
+        yaml::Value::Sequence(_) => false,
+    }
 }

@@ -127,7 +127,9 @@ pub(super) fn service(at: &At<'_>, name: ServiceName, secrets: &Files, configs: 
         profiles: fields.texts_once("profiles"),
         name,
     };
-    if service.image.is_none() && service.build.is_none() {
+    // Still there only where it could not be worked out, which has been reported.
+    let extends_nothing = fields.get("extends").is_none();
+    if service.image.is_none() && service.build.is_none() && extends_nothing {
         at.refuse("neither `image` nor `build`");
     }
     if service.network_mode.is_some() && !service.networks.is_empty() {

@@ -57,7 +57,12 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let hint = (error.kind() == io::ErrorKind::NotFound)
             .then(|| "deploy.example.yml shows every key".to_owned());
-        ConfigError::whole(path, format!("cannot read the configuration: {error}"), hint)
+        let why = if error.kind() == io::ErrorKind::NotFound {
+            "no such file".to_owned()
+        } else {
+            error.to_string()
+        };
+        ConfigError::whole(path, format!("cannot read the configuration: {why}"), hint)
     })?;
     parse(path, &text)
 }

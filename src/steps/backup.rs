@@ -377,11 +377,7 @@ async fn archive_volume(
 }
 
 /// What was read back is what was written; only then does the file get its name.
-async fn confirm(
-    written: file::Written,
-    reader: HashedReader,
-    path: &PathBuf,
-) -> Result<BackupFile, Failure> {
+async fn confirm(written: file::Written, reader: HashedReader, path: &Path) -> Result<BackupFile, Failure> {
     let read = reader.digest();
     if read != (written.bytes, written.sha256.clone()) {
         return Err(Failure::message(

@@ -4,7 +4,7 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, expectation};
 use super::node::{Entry, Mark, Node, Value};
 use super::scalar::{Resolved, resolve};
 
@@ -24,7 +24,7 @@ struct NodeDeserializer<'de> {
 impl<'de> NodeDeserializer<'de> {
     fn unexpected(self, expected: &dyn de::Expected) -> Error {
         let kind = ErrorKind::Unexpected {
-            expected: expected.to_string(),
+            expected: expectation(expected),
             found: self.node.describe(),
         };
         Error::at(self.node.mark, kind)

@@ -146,7 +146,7 @@ impl serde::de::Error for Error {
     fn invalid_type(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
         Self {
             kind: ErrorKind::Unexpected {
-                expected: expected.to_string(),
+                expected: expectation(expected),
                 found: found(unexpected),
             },
             mark: None,
@@ -186,6 +186,15 @@ impl serde::de::Error for Error {
             mark: None,
             path: String::new(),
         }
+    }
+}
+
+/// What a visitor waits for; serde's own word for text is a programmer's.
+pub(super) fn expectation(expected: &dyn serde::de::Expected) -> String {
+    match expected.to_string().as_str() {
+        "a string" => "text".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use viatique_deploy::compose::{self, LoadRequest, Project};
 use viatique_deploy::secret::Secret;
 
+use super::normalisation::normalised;
 use super::projection;
 
 fn fixtures() -> PathBuf {
@@ -71,7 +72,7 @@ fn we_read_what_docker_compose_reads() {
         let theirs: Vec<&String> = services.keys().collect();
         assert_eq!(ours, theirs, "the services of {case}");
         for (name, service) in &project.services {
-            let theirs = projection::normalised(&services[name.as_str()]);
+            let theirs = normalised(&services[name.as_str()]);
             compare(
                 projection::service(service),
                 theirs,
@@ -84,11 +85,7 @@ fn we_read_what_docker_compose_reads() {
             ("volumes", projection::volumes(&project)),
         ] {
             for (key, theirs) in expected[section].as_object().into_iter().flatten() {
-                assert_eq!(
-                    ours[key],
-                    projection::normalised(theirs),
-                    "{section}.{key} of {case}"
-                );
+                assert_eq!(ours[key], normalised(theirs), "{section}.{key} of {case}");
             }
         }
         cases += 1;

@@ -1,0 +1,64 @@
+//! deploy.example.yml, held to the types.
+
+use std::path::Path;
+
+use viatique_deploy::config;
+use viatique_deploy::yaml::{self, ErrorKind, Node};
+
+fn text() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy.example.yml")).unwrap()
+}
+
+#[test]
+fn the_example_loads() {
+    let config = config::parse(Path::new("deploy.yml"), &text()).unwrap();
+    assert_eq!(config.project.as_str(), "viatique");
+    assert_eq!(config.services.len(), 4);
+}
+
+/// What keys the type of a section knows: it is asked for one that nobody knows, and says so.
+fn known<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> Vec<&'static str> {
+    let node = yaml::parse("no-such-key: 1", 0).unwrap();
+    let error = yaml::from_node::<T>(&node).unwrap_err();
+    let ErrorKind::UnknownKey { known, .. } = error.kind else {
+        panic!("{error}")
+    };
+    known
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let root = yaml::parse(&text(), 0).unwrap();
+    let section = |keys: &[&str]| {
+        let found = keys
+            .iter()
+            .try_fold(&root, |node: &Node, key| node.as_mapping()?.get(key));
+        found.unwrap_or_else(|| panic!("no {keys:?} in the example"))
+    };
+    let has = |node: &Node, key: &str| {
+        node.as_mapping()
+            .is_some_and(|mapping| mapping.get(key).is_some())
+    };
+    for (keys, known) in [
+        (&[][..], known::<config::Config>()),
+        (&["release"], known::<config::Release>()),
+        (&["django"], known::<config::Django>()),
+        (&["backup"], known::<config::Backup>()),
+        (&["backup", "database"], known::<config::DatabaseBackup>()),
+        (&["backup", "media"], known::<config::MediaBackup>()),
+        (&["health"], known::<config::Health>()),
+    ] {
+        assert!(!known.is_empty());
+        for key in known {
+            assert!(
+                has(section(keys), key),
+                "`{key}` of {keys:?} is not in the example"
+            );
+        }
+    }
+    let services = section(&["services"]).as_mapping().unwrap();
+    for key in known::<config::ServiceSettings>() {
+        let shown = services.entries.values().any(|entry| has(&entry.value, key));
+        assert!(shown, "`{key}` of a service is not in the example");
+    }
+}
