@@ -14,7 +14,7 @@ use viatique_deploy::engine::docker::{DockerEngine, EngineEnvironment};
 use viatique_deploy::engine::{ContainerFilter, Engine, Inspect, labels};
 
 use crate::contract::Ground;
-pub(crate) use busybox::{BUSYBOX, busybox, docker};
+pub(crate) use busybox::{BUSYBOX, busybox};
 
 /// The engine of this machine.
 pub(crate) async fn docker_engine() -> DockerEngine {
