@@ -14,7 +14,7 @@ use viatique_deploy::engine::docker::{DockerEngine, EngineEnvironment};
 use viatique_deploy::engine::{ContainerFilter, Engine, Inspect, labels};
 
 use crate::contract::Ground;
-pub(crate) use busybox::{BUSYBOX, busybox};
+pub(crate) use busybox::{BUSYBOX, busybox, docker};
 
 /// The engine of this machine.
 pub(crate) async fn docker_engine() -> DockerEngine {
@@ -72,5 +72,11 @@ async fn remove_everything_of(engine: &dyn Engine, project: &str) {
     }
     for volume in engine.volumes_labelled(labels::PROJECT, project).await.unwrap() {
         engine.remove_volume(&volume.name).await.unwrap();
+    }
+    // The port does not list images; every reference of a test begins with its project.
+    let own = format!("reference={project}-*");
+    let references = docker(&["images", "--filter", &own, "--format", "{{.Repository}}:{{.Tag}}"]);
+    for reference in references.lines() {
+        engine.remove_image(reference).await.unwrap();
     }
 }
