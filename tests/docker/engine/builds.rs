@@ -28,9 +28,14 @@ impl Heard {
     }
 
     fn finished(&self, part: &str) -> Option<bool> {
-        self.all().into_iter().find_map(|event| match event {
-            BuildEvent::StepFinished { title, cached, .. } if title.contains(part) => Some(cached),
-            _ => None,
+        self.all().into_iter().find_map(|event| {
+            if let BuildEvent::StepFinished { title, cached, .. } = event
+                && title.contains(part)
+            {
+                Some(cached)
+            } else {
+                None
+            }
         })
     }
 }
@@ -93,9 +98,12 @@ async fn equal_inputs_give_the_same_image() {
         }
         assert_eq!(heard.finished("COPY a /a"), Some(false));
         let events = heard.all();
-        let bytes = events.iter().find_map(|event| match event {
-            BuildEvent::Context { files: 2, bytes } => Some(*bytes),
-            _ => None,
+        let bytes = events.iter().find_map(|event| {
+            if let BuildEvent::Context { files: 2, bytes } = event {
+                Some(*bytes)
+            } else {
+                None
+            }
         });
         assert!(bytes.is_some_and(|bytes| bytes > 20), "{events:?}");
         let said = events
