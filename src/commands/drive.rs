@@ -23,7 +23,7 @@ use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence, Ta
 use crate::steps::one_off;
 
 /// What a pipeline works on.
-pub(super) struct Drive<'a> {
+pub struct Drive<'a> {
     /// The subcommand.
     pub command: &'static str,
     pub engine: &'a dyn Engine,
@@ -37,7 +37,7 @@ pub(super) struct Drive<'a> {
 
 /// What a pipeline does to the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Looks only: needs no lock and writes no journal.
     Looks,
     /// Changes something, but not what serves.
@@ -48,7 +48,7 @@ pub(super) enum Effect {
 
 /// What a rollback from the release being made goes back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReturnsTo {
+pub enum ReturnsTo {
     /// What serves now, unless that is the same tag deployed again, whose own predecessor it then is.
     WhatServes,
     /// What stood before the release that is being returned to.
@@ -73,11 +73,16 @@ impl ReturnsTo {
 
 impl Drive<'_> {
     /// Runs it, from `RunStarted` to `Finished`.
-    pub(super) async fn run(mut self, reporter: Arc<dyn Reporter>) -> ExitCode {
+    pub(super) async fn run(self, reporter: Arc<dyn Reporter>) -> ExitCode {
+        let run = RunId::new(self.clock.now(), identity::random());
+        self.run_as(run, &signals::listen(), reporter).await
+    }
+
+    /// Runs it under this name, until it ends or is interrupted. With ports that are simulated, this is a whole
+    /// command: the tests drive it.
+    pub async fn run_as(mut self, run: RunId, interrupt: &Interrupt, reporter: Arc<dyn Reporter>) -> ExitCode {
         let began = Instant::now();
         let events = Events::new(reporter);
-        let run = RunId::new(self.clock.now(), identity::random());
-        let interrupt = signals::listen();
         events.emit(Event::RunStarted {
             run: run.to_string(),
             command: self.command.to_owned(),
@@ -90,12 +95,12 @@ impl Drive<'_> {
             self.plan(&run, &events).await
         } else if self.effect == Effect::Looks {
             let state = RunState::default();
-            pipeline::apply(&self.steps, self.context(&run, &events, &state), None, &interrupt).await
+            pipeline::apply(&self.steps, self.context(&run, &events, &state), None, interrupt).await
         } else if let Err(failure) = self.preflight(&run, &events).await {
             // Nothing stands on the engine yet, not even the lock.
             ended(Outcome::Failed, Some(failure))
         } else {
-            self.under_lock(&run, &events, &interrupt).await
+            self.under_lock(&run, &events, interrupt).await
         };
         let reached: Vec<StepId> = report.steps.iter().map(|summary| summary.step).collect();
         let mut steps = report.steps;

@@ -63,7 +63,10 @@ pub(super) async fn rollback(
 }
 
 /// The release that was asked for, or the one before the current.
-fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Release, Failure> {
+///
+/// # Errors
+/// Where there is none; the known ones are named.
+pub fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Release, Failure> {
     let known = || {
         let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
         if tags.is_empty() {
