@@ -80,7 +80,12 @@ impl Drive<'_> {
 
     /// Runs it under this name, until it ends or is interrupted. With ports that are simulated, this is a whole
     /// command: the tests drive it.
-    pub async fn run_as(mut self, run: RunId, interrupt: &Interrupt, reporter: Arc<dyn Reporter>) -> ExitCode {
+    pub async fn run_as(
+        mut self,
+        run: RunId,
+        interrupt: &Interrupt,
+        reporter: Arc<dyn Reporter>,
+    ) -> ExitCode {
         let began = Instant::now();
         let events = Events::new(reporter);
         events.emit(Event::RunStarted {

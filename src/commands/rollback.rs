@@ -3,8 +3,9 @@
 
 use std::io::IsTerminal as _;
 
-use super::drive::{Drive, Effect, ReturnsTo};
+use super::drive::Drive;
 use super::session::Session;
+use super::steps::Chosen;
 use crate::app::http::HttpApp;
 use crate::cli::{GlobalOptions, RollbackArgs};
 use crate::clock::SystemClock;
@@ -13,8 +14,6 @@ use crate::exit_code::ExitCode;
 use crate::ledger::Releases;
 use crate::pipeline::{Event, Settings};
 use crate::release::{Release, Tag};
-use crate::steps::deploy::Deploy;
-use crate::steps::health::Health;
 use crate::ui::{self, OutputOptions};
 
 /// Goes back to a release.
@@ -49,14 +48,15 @@ pub(super) async fn rollback(
         reporter.event(&warning);
     }
     let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+    let chosen = Chosen::rollback(target);
     let drive = Drive {
-        command: "rollback",
+        command: chosen.name,
         engine: &session.engine,
         app: &app,
         clock: &SystemClock,
         settings: &mut settings,
-        steps: vec![Box::new(Deploy), Box::new(Health)],
-        effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
+        steps: chosen.steps,
+        effect: chosen.effect,
         dry_run: global.dry_run,
     };
     Ok(drive.run(reporter).await)

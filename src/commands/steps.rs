@@ -8,6 +8,7 @@ use crate::clock::SystemClock;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::pipeline::Step;
+use crate::release::Release;
 use crate::steps::backup::Backup;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
@@ -109,6 +110,16 @@ impl Chosen {
         Self {
             concerns_what_serves: true,
             ..Self::one("health", Health, Effect::Looks)
+        }
+    }
+
+    /// `rollback`: the same deploy, of a release that is recorded.
+    pub fn rollback(target: &Release) -> Self {
+        Self {
+            name: "rollback",
+            steps: vec![Box::new(Deploy), Box::new(Health)],
+            effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
+            concerns_what_serves: false,
         }
     }
 

@@ -12,6 +12,7 @@ mod compose;
 mod config;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod deploy;
 mod engine;
 mod support;
 mod ui;

@@ -266,6 +266,11 @@ impl World {
     /// Looking lets time pass for it.
     pub(super) fn look(&mut self, position: usize) -> Container {
         self.containers[position].pass_time();
+        self.describe(position)
+    }
+
+    /// Shows a container as it stands.
+    pub(super) fn describe(&self, position: usize) -> Container {
         let container = &self.containers[position];
         let running = container.state == ContainerState::Running;
         let endpoints = container.spec.iter().flat_map(|spec| &spec.networks).enumerate();
