@@ -14,6 +14,7 @@ mod config;
 mod contract;
 mod deploy;
 mod engine;
+mod pipeline;
 mod support;
 mod ui;
 mod yaml;

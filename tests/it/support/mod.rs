@@ -7,6 +7,8 @@ mod fake_socket;
 mod stack;
 
 pub(crate) use fake_app::FakeApp;
-pub(crate) use fake_engine::{CommandKind, FakeCommand, FakeEngine, FakeOutput, Fault, ImageBehaviour, Seen};
+pub(crate) use fake_engine::{
+    Call, CommandKind, FakeCommand, FakeEngine, FakeOutput, Fault, ImageBehaviour, Seen,
+};
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
-pub(crate) use stack::{DUMP, Database, Ended, PASSWORD, PROJECT, Stack};
+pub(crate) use stack::{DUMP, Database, Ended, FOREVER, PASSWORD, PROJECT, Stack};

@@ -83,6 +83,31 @@ impl FakeEngine {
         self
     }
 
+    /// Another engine on which the same stands. Nobody has called it yet, and nothing goes wrong on it.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(self.world().clone())),
+            script: Arc::new(Mutex::new(Arc::clone(&self.script.lock().unwrap()))),
+            calls: Arc::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// The same engine to somebody whose calls are not counted and always succeed.
+    pub(crate) fn onlooker(&self) -> Self {
+        Self {
+            calls: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Another label on a container, as no call could give it.
+    pub(crate) fn relabel(&self, name: &str, label: &str, value: &str) {
+        let mut world = self.world();
+        let container = world.container("relabelling", name).unwrap();
+        container.labels.insert(label.to_owned(), value.to_owned());
+    }
+
     /// The id that [`FakeEngine::with_image`] and a pull give to a reference.
     pub(crate) fn image_id(reference: &str) -> ImageId {
         ImageId(format!(

@@ -36,7 +36,7 @@ pub(crate) const PROJECT: &str = "viatique";
 pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 /// What Django's database knows: which migrations stand, and which the next image brings.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Database {
     pub(crate) applied: Vec<(String, String)>,
     pub(crate) pending: Vec<(String, String)>,
@@ -48,12 +48,12 @@ type Answers = dyn Fn(&FakeCommand) -> Option<FakeOutput> + Send + Sync;
 pub(crate) struct Stack {
     pub(crate) engine: FakeEngine,
     pub(crate) app: FakeApp,
-    pub(crate) directory: TempDir,
+    pub(crate) directory: Arc<TempDir>,
     pub(crate) database: Arc<Mutex<Database>>,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
-    clock: SteadyClock,
-    runs: AtomicU32,
+    clock: Arc<SteadyClock>,
+    runs: Arc<AtomicU32>,
 }
 
 /// A second later each time it is asked.
@@ -79,7 +79,7 @@ impl Stack {
             .with_image("redis:7", ImageBehaviour::running())
             .with_image("nginx:1.28", ImageBehaviour::running())
             .with_image("nginx:1.29", ImageBehaviour::running());
-        let directory = quick_folder();
+        let directory = Arc::new(quick_folder());
         for context in ["backend", "worker", "beat", "frontend"] {
             let context = directory.path().join(context);
             std::fs::create_dir(&context).unwrap();
@@ -92,11 +92,28 @@ impl Stack {
             database: Arc::default(),
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
-            clock: SteadyClock(AtomicI64::new(0)),
-            runs: AtomicU32::new(0),
+            clock: Arc::new(SteadyClock(AtomicI64::new(0))),
+            runs: Arc::default(),
         };
         stack.answer(|_| None);
         stack
+    }
+
+    /// Another engine on which the same stands, with the same project beside it. Commands answer as on a healthy day.
+    pub(crate) fn fork(&self) -> Self {
+        let database = self.database.lock().unwrap();
+        let fork = Self {
+            engine: self.engine.fork(),
+            app: self.app.clone(),
+            directory: Arc::clone(&self.directory),
+            database: Arc::new(Mutex::new(database.clone())),
+            compose: Mutex::new(self.compose.lock().unwrap().clone()),
+            deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
+            clock: Arc::clone(&self.clock),
+            runs: Arc::clone(&self.runs),
+        };
+        fork.answer(|_| None);
+        fork
     }
 
     /// Commands in containers answer so; where the closure says nothing, as on a healthy day.
@@ -269,7 +286,7 @@ impl Stack {
             command: chosen.name,
             engine: &self.engine,
             app: &self.app,
-            clock: &self.clock,
+            clock: &*self.clock,
             settings,
             steps: chosen.steps,
             effect: chosen.effect,
@@ -281,9 +298,11 @@ impl Stack {
         recorder.ended(run, code)
     }
 
-    /// The recorded releases.
+    /// The recorded releases, as somebody else reads them: not one of the command's calls.
     pub(crate) async fn releases(&self) -> Releases {
-        ledger::read_releases(&self.engine, PROJECT).await.unwrap()
+        ledger::read_releases(&self.engine.onlooker(), PROJECT)
+            .await
+            .unwrap()
     }
 }
 
