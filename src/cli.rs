@@ -53,8 +53,8 @@ Exit codes:
     2  the command line could not be understood
     3  deploy.yml, a Compose file or the environment is invalid, or the engine
        cannot be reached; nothing was touched
-    4  another run holds the lock, or an unfinished run stands
-    5  a gate said no: check, health
+    4  another run holds the lock
+    5  a gate said no: health
     6  deployed, then rolled back by itself
     7  stuck, a person is needed; the message says what stands where
    70  a bug in this program
@@ -99,7 +99,7 @@ pub struct GlobalOptions {
     #[arg(long, global = true)]
     pub dry_run: bool,
 
-    /// Ask nothing; needed where there is no terminal to ask on
+    /// Ask nothing
     #[arg(short, long, global = true)]
     pub yes: bool,
 
@@ -144,15 +144,14 @@ pub enum Command {
 In order:
   1. reads deploy.yml, the Compose files and the environment, and says what is
      invalid, by file and path
-  2. reaches the engine, and looks for what would break a deploy on this host
-  3. runs the tests and scanners that deploy.yml names
-
-A check that could not run is never counted as passed.
+  2. reaches the engine, and looks for what would break a deploy on this host:
+     images, networks, volumes and build contexts that are missing, host ports
+     that are taken
 
 Leaves alone: the running containers, the database, the files, the recorded
 releases.",
         after_help = "\
-Exit codes: 0 all passed; 3 configuration invalid; 5 a check said no.
+Exit codes: 0 all passed; 3 configuration invalid.
 
 Examples:
   viatique-deploy check
@@ -168,7 +167,6 @@ In order:
   1. dumps the database, while it serves
   2. saves the media volume
   3. reads both copies back, and only then counts them as backups
-  4. removes backups that deploy.yml no longer wants kept
 
 Leaves alone: the running containers, and the data itself.",
         after_help = "\
@@ -203,8 +201,7 @@ Examples:
         help_template = ONE_COMMAND,
         before_help = "\
 In order:
-  1. lists the migrations that are not applied, and which of them the running
-     release may not survive
+  1. asks Django which migrations are not applied
   2. applies them, in a container of the new release
 
 Leaves alone: the running containers; the release that serves now goes on, on
@@ -213,10 +210,10 @@ Migrations are not taken back by a rollback: make them fit the release before,
 too.",
         after_help = "\
 Exit codes: 0 migrated, or nothing to apply; 1 failed; 3 configuration invalid;
-4 locked; 7 stopped half-way, and a person must look.
+4 locked.
 
 Examples:
-  viatique-deploy migrate --dry-run     list what would be applied
+  viatique-deploy migrate --dry-run     see what would be run
   viatique-deploy migrate --tag v42"
     )]
     Migrate,
@@ -290,7 +287,7 @@ that served before this one.
 In order:
   1. finds the release and makes sure that its images are still there
   2. says which migrations were applied since; the schema is NOT taken back
-  3. replaces all services: web, workers, static files
+  3. replaces the services: web, workers, scheduler
   4. asks the app whether it is well
 
 Leaves alone: the database, the media, backups. To get data back, restore a
@@ -320,14 +317,15 @@ In order:
   6. deploy         replaces the containers, one service at a time
   7. health         asks the app whether it is well
 
-Stops at the first step that fails, and puts back what the steps before it
-changed.
+Stops at the first step that fails. A failed deploy or health puts the
+previous release back by itself.
 
 Leaves alone: services that have not changed. Applied migrations stay, and so
 do backups.",
         after_help = "\
 Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
-invalid; 4 locked; 5 a check said no; 6 deployed, then rolled back by itself;
+invalid; 4 locked; 5 health said no and nothing had been replaced; 6 deployed,
+then rolled back by itself;
 7 stuck, a person is needed; 130 interrupted, and put back.
 
 Examples:

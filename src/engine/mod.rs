@@ -81,8 +81,10 @@ pub trait Inspect: Send + Sync {
 /// Everything: what can be asked, and what changes the engine.
 #[async_trait]
 pub trait Engine: Inspect {
-    /// Builds an image with BuildKit and gives it every tag of the request. Equal inputs give the same id.
-    /// A build that fails is [`EngineErrorKind::BuildFailed`] with the builder's own words.
+    /// Builds an image with BuildKit and gives it every tag of the request. Equal inputs give the same id, also
+    /// after a fresh checkout with other file times; labels are inputs, so none that changes with each run may be
+    /// among them. A build that fails is [`EngineErrorKind::BuildFailed`] with the builder's own words, the failed
+    /// step's title, and its last lines in [`EngineError::detail`].
     async fn build(&self, request: &BuildRequest, progress: &dyn BuildSink) -> Result<ImageId>;
 
     /// Pulls a reference from its registry, with the credentials of the Docker configuration.

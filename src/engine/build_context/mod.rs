@@ -53,6 +53,15 @@ pub struct Counted {
 }
 
 impl Counted {
+    fn add_file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_bytes(&self, length: usize) {
+        self.bytes
+            .fetch_add(u64::try_from(length).unwrap_or_default(), Ordering::Relaxed);
+    }
+
     /// Files, and bytes of their content.
     pub fn so_far(&self) -> (u64, u64) {
         (
@@ -149,6 +158,8 @@ impl BuildContext {
             archive
                 .append_data(&mut header, &self.dockerfile, text)
                 .map_err(|error| ContextError::new(Path::new(&self.dockerfile), error))?;
+            counted.add_file();
+            counted.add_bytes(text.len());
         }
         for path in &self.paths {
             let source = self.folder.join(path);
@@ -237,7 +248,7 @@ fn append(
             counted,
         };
         archive.append_data(&mut header, path, content)?;
-        counted.files.fetch_add(1, Ordering::Relaxed);
+        counted.add_file();
         Ok(())
     }
 }
@@ -281,9 +292,10 @@ impl Read for ExactContent<'_> {
                 "became shorter while it was read",
             ));
         }
-        let length_read = u64::try_from(length).unwrap_or_default();
-        self.left = self.left.saturating_sub(length_read);
-        self.counted.bytes.fetch_add(length_read, Ordering::Relaxed);
+        self.left = self
+            .left
+            .saturating_sub(u64::try_from(length).unwrap_or_default());
+        self.counted.add_bytes(length);
         Ok(length)
     }
 }

@@ -40,10 +40,7 @@ impl<'sink> BuildProgress<'sink> {
         for vertex in &status.vertexes {
             let step = self.steps.entry(vertex.digest.clone()).or_default();
             step.title.clone_from(&vertex.name);
-            let Some(started) = &vertex.started else {
-                continue;
-            };
-            if !step.started {
+            if vertex.started.is_some() && !step.started {
                 step.started = true;
                 self.sink.event(BuildEvent::StepStarted {
                     id: vertex.digest.clone(),
@@ -53,21 +50,8 @@ impl<'sink> BuildProgress<'sink> {
             if !vertex.error.is_empty() && self.failed.is_none() {
                 self.failed = Some(vertex.digest.clone());
             }
-            if let Some(completed) = &vertex.completed
-                && !step.finished
-            {
-                step.finished = true;
-                self.sink.event(BuildEvent::StepFinished {
-                    id: vertex.digest.clone(),
-                    title: step.title.clone(),
-                    cached: vertex.cached,
-                    duration: between(
-                        (started.seconds, started.nanos),
-                        (completed.seconds, completed.nanos),
-                    ),
-                });
-            }
         }
+        // A step's beginning, its words and its end may come together.
         for log in &status.logs {
             let step = self.steps.entry(log.vertex.clone()).or_default();
             step.open_line.extend_from_slice(&log.msg);
@@ -81,6 +65,30 @@ impl<'sink> BuildProgress<'sink> {
                 });
             }
         }
+        for vertex in &status.vertexes {
+            let step = self.steps.entry(vertex.digest.clone()).or_default();
+            if let Some(started) = &vertex.started
+                && let Some(completed) = &vertex.completed
+                && !step.finished
+            {
+                step.finished = true;
+                if let Some(line) = step.rest_of_line() {
+                    self.sink.event(BuildEvent::Output {
+                        id: vertex.digest.clone(),
+                        line,
+                    });
+                }
+                self.sink.event(BuildEvent::StepFinished {
+                    id: vertex.digest.clone(),
+                    title: step.title.clone(),
+                    cached: vertex.cached,
+                    duration: between(
+                        (started.seconds, started.nanos),
+                        (completed.seconds, completed.nanos),
+                    ),
+                });
+            }
+        }
     }
 
     /// Adds which step failed and what it wrote last.
@@ -90,12 +98,7 @@ impl<'sink> BuildProgress<'sink> {
         }
         let failed = self.failed.as_ref().and_then(|digest| self.steps.get_mut(digest));
         if let Some(step) = failed {
-            let rest = String::from_utf8_lossy(&std::mem::take(&mut step.open_line))
-                .trim_end()
-                .to_owned();
-            if !rest.is_empty() {
-                step.keep(&rest);
-            }
+            step.rest_of_line();
             error.message = format!("{}: {}", step.title, error.message);
             error.detail = step.last_lines.iter().cloned().collect();
         }
@@ -104,6 +107,18 @@ impl<'sink> BuildProgress<'sink> {
 }
 
 impl Step {
+    /// What it wrote after its last line break.
+    fn rest_of_line(&mut self) -> Option<String> {
+        let rest = String::from_utf8_lossy(&std::mem::take(&mut self.open_line))
+            .trim_end()
+            .to_owned();
+        if rest.is_empty() {
+            return None;
+        }
+        self.keep(&rest);
+        Some(rest)
+    }
+
     fn keep(&mut self, line: &str) {
         if self.last_lines.len() == LINES_KEPT {
             self.last_lines.pop_front();

@@ -59,7 +59,7 @@ pub(super) fn client(endpoint: &Endpoint, budgets: &TimeBudgets) -> Result<Clien
         }
     };
     made.map(|client| client.with_request_modifier(repaired))
-        .map_err(|error| refused(&endpoint.shown(), &error.to_string()))
+        .map_err(|error| refused(&endpoint.shown(), &format!("no engine answers there: {error}")))
 }
 
 /// Once per process; whoever was first stays. Without it rustls panics, because no default is compiled in.

@@ -50,8 +50,8 @@ impl DockerEngine {
     /// at the first call.
     ///
     /// # Errors
-    /// [`EngineErrorKind::Unreachable`] where a Docker context is named but cannot be used, or the address is of a
-    /// kind that is not supported.
+    /// [`EngineErrorKind::Unreachable`] where a Docker context is named but cannot be used, the address is of a
+    /// kind that is not supported, or there is no socket at it.
     pub fn connect(environment: &EngineEnvironment) -> Result<Self> {
         Self::connect_within(environment, TimeBudgets::default())
     }

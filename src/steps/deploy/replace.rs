@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::infrastructure::NetworkIds;
 use super::ready::{wait_until_completed, wait_until_ready};
 use super::reload::{self, Proxy};
-use super::standing::{Places, Slot};
+use super::standing::{Places, Slot, is_alive};
 use super::strategy::Strategy;
 use super::target::{Purpose, arriving_name, container_spec, retired_name, settled_name, stale_name};
 use crate::compose::{NetworkMode, Service};
@@ -68,16 +68,17 @@ impl Replacement<'_> {
     }
 
     async fn fill(&self, slot: &Slot) -> Result<String, Failure> {
-        let running: Vec<&Container> = slot
-            .replaced
-            .iter()
-            .filter(|old| old.state == ContainerState::Running)
-            .collect();
+        let alive: Vec<&Container> = slot.replaced.iter().filter(|old| is_alive(old)).collect();
+        if let (Strategy::Untouched(_), Some(stopped)) = (self.strategy, slot.replaced.first()) {
+            // It holds data: what stands is started as it is, never replaced.
+            self.start_and_wait(&stopped.id).await?;
+            return Ok("started again".to_owned());
+        }
         let new = match self.strategy {
             Strategy::Rolling => {
                 let new = self.create(slot).await?;
                 self.start_and_wait(&new).await?;
-                if !running.is_empty() {
+                if !alive.is_empty() {
                     self.task.progress("healthy; taking it into service");
                     self.reload_proxies().await?;
                 }
@@ -85,16 +86,16 @@ impl Replacement<'_> {
             }
             Strategy::Recreate(_) | Strategy::Singleton | Strategy::Untouched(_) => {
                 let new = self.create(slot).await?;
-                self.stop_all(&running).await?;
+                self.stop_all(&alive).await?;
                 self.start_and_wait(&new).await?;
                 new
             }
             Strategy::Reload => {
                 let new = self.create(slot).await?;
-                if !running.is_empty() {
+                if !alive.is_empty() {
                     self.test_configuration().await?;
                 }
-                self.stop_all(&running).await?;
+                self.stop_all(&alive).await?;
                 self.start_and_wait(&new).await?;
                 new
             }
@@ -108,11 +109,11 @@ impl Replacement<'_> {
         for old in &slot.replaced {
             self.retire(old).await?;
         }
-        if !running.is_empty() || !self.proxies.is_empty() {
+        if !alive.is_empty() || !self.proxies.is_empty() {
             self.reload_proxies().await?;
         }
         self.settle_name(&new, "", slot.number).await?;
-        Ok(match (self.strategy, running.is_empty()) {
+        Ok(match (self.strategy, alive.is_empty()) {
             (Strategy::OneShot, _) => "ran to its end".to_owned(),
             (_, true) => "started".to_owned(),
             (Strategy::Rolling, false) => "replaced".to_owned(),
@@ -199,15 +200,11 @@ impl Replacement<'_> {
     async fn retire(&self, old: &Container) -> Result<(), Failure> {
         self.task.progress("retiring the old one");
         self.context.engine.stop(&old.id, self.drain()).await?;
-        let name = match &old.state {
-            // It did not serve before this run either, so the way back must not start it.
-            ContainerState::Exited(_) | ContainerState::Created | ContainerState::Dead => {
-                stale_name(&old.name, self.context.run)
-            }
-            ContainerState::Running
-            | ContainerState::Paused
-            | ContainerState::Restarting { .. }
-            | ContainerState::Removing => retired_name(&old.name, self.context.run),
+        // One that did not run before this run either must not be started by the way back.
+        let name = if is_alive(old) {
+            retired_name(&old.name, self.context.run)
+        } else {
+            stale_name(&old.name, self.context.run)
         };
         self.context.engine.rename(&old.id, &name).await?;
         Ok(())

@@ -84,7 +84,7 @@ pub(crate) fn places(
         target.is_none_or(|Fingerprint(wanted)| container.label(labels::SPEC) == Some(wanted))
     };
     let keeps = |container: &Container| match strategy {
-        Strategy::Untouched(_) => container.state == ContainerState::Running,
+        Strategy::Untouched(_) => is_alive(container),
         Strategy::OneShot => {
             matches(container)
                 && match &container.state {
@@ -123,6 +123,18 @@ pub(crate) fn places(
         }
     }
     Places { slots, surplus }
+}
+
+/// Whether a process of the container may be running, or may run again without being asked to: what must be stopped
+/// before another one may touch the same files or ports.
+pub(crate) const fn is_alive(container: &Container) -> bool {
+    match &container.state {
+        ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Restarting { .. }
+        | ContainerState::Removing => true,
+        ContainerState::Created | ContainerState::Exited(_) | ContainerState::Dead => false,
+    }
 }
 
 /// Whether two services share a network, so that one may hold the other's address.

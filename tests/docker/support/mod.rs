@@ -73,4 +73,10 @@ async fn remove_everything_of(engine: &dyn Engine, project: &str) {
     for volume in engine.volumes_labelled(labels::PROJECT, project).await.unwrap() {
         engine.remove_volume(&volume.name).await.unwrap();
     }
+    // The port does not list images; every reference of a test begins with its project.
+    let own = format!("reference={project}-*");
+    let references = docker(&["images", "--filter", &own, "--format", "{{.Repository}}:{{.Tag}}"]);
+    for reference in references.lines() {
+        engine.remove_image(reference).await.unwrap();
+    }
 }

@@ -180,8 +180,7 @@ fn top_level_help() {
           --tag <TAG>        Name the release, as its images are tagged [default: as
                              deploy.yml says]
           --dry-run          Show what would be done, and change nothing
-      -y, --yes              Ask nothing; needed where there is no terminal to ask
-                             on
+      -y, --yes              Ask nothing
           --output <FORMAT>  Write for people (human, on stderr) or for programs
                              (json, one object per line on stdout) [default: human]
       -v, --verbose...       Show every line that processes write; twice: this
@@ -198,8 +197,8 @@ fn top_level_help() {
         2  the command line could not be understood
         3  deploy.yml, a Compose file or the environment is invalid, or the engine
            cannot be reached; nothing was touched
-        4  another run holds the lock, or an unfinished run stands
-        5  a gate said no: check, health
+        4  another run holds the lock
+        5  a gate said no: health
         6  deployed, then rolled back by itself
         7  stuck, a person is needed; the message says what stands where
        70  a bug in this program
@@ -227,8 +226,8 @@ fn run_help() {
       6. deploy         replaces the containers, one service at a time
       7. health         asks the app whether it is well
 
-    Stops at the first step that fails, and puts back what the steps before it
-    changed.
+    Stops at the first step that fails. A failed deploy or health puts the
+    previous release back by itself.
 
     Leaves alone: services that have not changed. Applied migrations stay, and so
     do backups.
@@ -244,8 +243,7 @@ fn run_help() {
           --tag <TAG>        Name the release, as its images are tagged [default: as
                              deploy.yml says]
           --dry-run          Show what would be done, and change nothing
-      -y, --yes              Ask nothing; needed where there is no terminal to ask
-                             on
+      -y, --yes              Ask nothing
           --output <FORMAT>  Write for people (human, on stderr) or for programs
                              (json, one object per line on stdout) [default: human]
       -v, --verbose...       Show every line that processes write; twice: this
@@ -255,7 +253,8 @@ fn run_help() {
                              auto]
 
     Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
-    invalid; 4 locked; 5 a check said no; 6 deployed, then rolled back by itself;
+    invalid; 4 locked; 5 health said no and nothing had been replaced; 6 deployed,
+    then rolled back by itself;
     7 stuck, a person is needed; 130 interrupted, and put back.
 
     Examples:
@@ -277,7 +276,7 @@ fn rollback_help() {
     In order:
       1. finds the release and makes sure that its images are still there
       2. says which migrations were applied since; the schema is NOT taken back
-      3. replaces all services: web, workers, static files
+      3. replaces the services: web, workers, scheduler
       4. asks the app whether it is well
 
     Leaves alone: the database, the media, backups. To get data back, restore a
@@ -295,8 +294,7 @@ fn rollback_help() {
           --tag <TAG>        Name the release, as its images are tagged [default: as
                              deploy.yml says]
           --dry-run          Show what would be done, and change nothing
-      -y, --yes              Ask nothing; needed where there is no terminal to ask
-                             on
+      -y, --yes              Ask nothing
           --output <FORMAT>  Write for people (human, on stderr) or for programs
                              (json, one object per line on stdout) [default: human]
       -v, --verbose...       Show every line that processes write; twice: this
