@@ -125,7 +125,16 @@ impl Lock {
                     });
                 }
                 Err(error) if error.kind == EngineErrorKind::NameTaken => {}
-                Err(error) => return Err(error.into()),
+                // The answer may have been lost on its way, and the lock be ours.
+                Err(error) => {
+                    return match engine.container(&name).await {
+                        Ok(Some(standing)) if Holder::read(&standing).run == holder.run => Ok(Self {
+                            container: standing.id,
+                            taken_over_from,
+                        }),
+                        Ok(_) | Err(_) => Err(error.into()),
+                    };
+                }
             }
             let Some(standing) = engine.container(&name).await? else {
                 continue;

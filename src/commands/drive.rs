@@ -23,7 +23,7 @@ use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence, Ta
 use crate::steps::one_off;
 
 /// What a pipeline works on.
-pub(super) struct Drive<'a> {
+pub struct Drive<'a> {
     /// The subcommand.
     pub command: &'static str,
     pub engine: &'a dyn Engine,
@@ -37,7 +37,7 @@ pub(super) struct Drive<'a> {
 
 /// What a pipeline does to the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Looks only: needs no lock and writes no journal.
     Looks,
     /// Changes something, but not what serves.
@@ -48,7 +48,7 @@ pub(super) enum Effect {
 
 /// What a rollback from the release being made goes back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReturnsTo {
+pub enum ReturnsTo {
     /// What serves now, unless that is the same tag deployed again, whose own predecessor it then is.
     WhatServes,
     /// What stood before the release that is being returned to.
@@ -71,13 +71,23 @@ impl ReturnsTo {
     }
 }
 
-impl Drive<'_> {
+impl<'a> Drive<'a> {
     /// Runs it, from `RunStarted` to `Finished`.
-    pub(super) async fn run(mut self, reporter: Arc<dyn Reporter>) -> ExitCode {
+    pub(super) async fn run(self, reporter: Arc<dyn Reporter>) -> ExitCode {
+        let run = RunId::new(self.clock.now(), identity::random());
+        self.run_as(run, &signals::listen(), reporter).await
+    }
+
+    /// Runs it under this name, until it ends or is interrupted. With ports that are simulated, this is a whole
+    /// command: the tests drive it.
+    pub async fn run_as(
+        mut self,
+        run: RunId,
+        interrupt: &Interrupt,
+        reporter: Arc<dyn Reporter>,
+    ) -> ExitCode {
         let began = Instant::now();
         let events = Events::new(reporter);
-        let run = RunId::new(self.clock.now(), identity::random());
-        let interrupt = signals::listen();
         events.emit(Event::RunStarted {
             run: run.to_string(),
             command: self.command.to_owned(),
@@ -90,12 +100,12 @@ impl Drive<'_> {
             self.plan(&run, &events).await
         } else if self.effect == Effect::Looks {
             let state = RunState::default();
-            pipeline::apply(&self.steps, self.context(&run, &events, &state), None, &interrupt).await
-        } else if let Err(failure) = self.preflight(&run, &events).await {
+            pipeline::apply(&self.steps, self.context(&run, &events, &state), None, interrupt).await
+        } else if let Err(failure) = unless_interrupted(interrupt, self.preflight(&run, &events)).await {
             // Nothing stands on the engine yet, not even the lock.
-            ended(Outcome::Failed, Some(failure))
+            not_begun(failure)
         } else {
-            self.under_lock(&run, &events, &interrupt).await
+            self.under_lock(&run, &events, interrupt).await
         };
         let reached: Vec<StepId> = report.steps.iter().map(|summary| summary.step).collect();
         let mut steps = report.steps;
@@ -113,22 +123,11 @@ impl Drive<'_> {
             report.outcome,
             report.failure.as_ref().map(|failure| failure.kind),
         );
-        let serves = match (report.outcome, self.effect, self.dry_run) {
-            (Outcome::Succeeded, Effect::Deploys(_), false) => Some(self.settings.tag.to_string()),
-            (
-                Outcome::Succeeded
-                | Outcome::Failed
-                | Outcome::RolledBack
-                | Outcome::Stuck
-                | Outcome::Interrupted,
-                Effect::Looks | Effect::Prepares | Effect::Deploys(_),
-                _,
-            ) => self
-                .settings
-                .current
-                .as_ref()
-                .map(|release| release.tag.to_string()),
-        };
+        let serves = self
+            .settings
+            .current
+            .as_ref()
+            .map(|release| release.tag.to_string());
         events.emit(Event::Finished {
             outcome: report.outcome,
             exit_code: code,
@@ -194,7 +193,7 @@ impl Drive<'_> {
         }
         let mut report = match self.journalled(run, events, interrupt).await {
             Ok(report) => report,
-            Err(failure) => ended(Outcome::Failed, Some(failure)),
+            Err(failure) => not_begun(failure),
         };
         if let Err(error) = lock.release(self.engine).await {
             let message = format!("the lock could not be given back: {error}");
@@ -218,14 +217,51 @@ impl Drive<'_> {
         events: &Events,
         interrupt: &Interrupt,
     ) -> Result<RunReport, Failure> {
-        let project = self.settings.project.name.clone();
         let state = RunState::default();
+        let (releases, ledger) = unless_interrupted(interrupt, self.prepare(run, events)).await?;
+        self.settings.current = releases.current().cloned();
+        let header = ledger.begin(self.header(run));
+        let begun = unless_interrupted(interrupt, async { header.await.map_err(ledger_error) });
+        let mut journal = begun.await?;
+        let context = self.context(run, events, &state);
+        let mut report = pipeline::apply(&self.steps, context, Some(&mut journal), interrupt).await;
+        if report.outcome == Outcome::Succeeded {
+            if let Effect::Deploys(returns_to) = self.effect {
+                let release = self.release(&releases, run, &report.state, returns_to);
+                let recorded = match releases.current() {
+                    Some(current) if is_same(current, &release) => Ok(()),
+                    Some(_) | None => ledger.record(&release).await.map_err(ledger_error),
+                };
+                self.settings.current = Some(release);
+                if let Err(failure) = recorded {
+                    report.outcome = Outcome::Stuck;
+                    report.failure = Some(
+                        failure
+                            .with_kind(FailureKind::Stuck)
+                            .context(format!(
+                                "release {} serves, but it could not be recorded",
+                                self.settings.tag
+                            ))
+                            .hint(
+                                "run the same command again: it changes nothing that stands, and records it",
+                            ),
+                    );
+                }
+            }
+            pipeline::settle(&self.steps, self.context(run, events, &report.state)).await;
+        }
+        self.close(&mut journal, events, report.outcome).await;
+        Ok(report)
+    }
+
+    /// Reads what others left, clears it away, and opens the ledger.
+    async fn prepare(&self, run: &RunId, events: &Events) -> Result<(Releases, Ledger<'a>), Failure> {
+        let project = &self.settings.project.name;
         // What was read before the lock was taken may have been changed by who held it.
-        let releases = ledger::read_releases(self.engine, &project)
+        let releases = ledger::read_releases(self.engine, project)
             .await
             .map_err(ledger_error)?;
-        self.settings.current = releases.current().cloned();
-        if let Some(unfinished) = ledger::unfinished_run(self.engine, &project)
+        if let Some(unfinished) = ledger::unfinished_run(self.engine, project)
             .await
             .map_err(ledger_error)?
         {
@@ -241,36 +277,9 @@ impl Drive<'_> {
                 hint: None,
             });
         }
-        one_off::sweep(self.engine, &project, run, true).await?;
-        let ledger = Ledger::open(self.engine, &project).await.map_err(ledger_error)?;
-        let mut journal = ledger.begin(self.header(run)).await.map_err(ledger_error)?;
-        let context = self.context(run, events, &state);
-        let mut report = pipeline::apply(&self.steps, context, Some(&mut journal), interrupt).await;
-        if report.outcome == Outcome::Succeeded {
-            if let Effect::Deploys(returns_to) = self.effect
-                && let Err(failure) = self.record(&ledger, run, &report.state, returns_to).await
-            {
-                report.outcome = Outcome::Failed;
-                report.failure = Some(
-                    failure
-                        .context(format!(
-                            "release {} serves, but it could not be recorded",
-                            self.settings.tag
-                        ))
-                        .hint("run the same command again: it changes nothing that stands, and records it"),
-                );
-            }
-            pipeline::settle(
-                &self.steps,
-                Context {
-                    state: &report.state,
-                    ..context
-                },
-            )
-            .await;
-        }
-        self.close(&mut journal, events, report.outcome).await;
-        Ok(report)
+        one_off::sweep(self.engine, project, run, true).await?;
+        let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
+        Ok((releases, ledger))
     }
 
     /// A run that is stuck stays unfinished in the journal, for the next command to find.
@@ -302,16 +311,9 @@ impl Drive<'_> {
         }
     }
 
-    async fn record(
-        &self,
-        ledger: &Ledger<'_>,
-        run: &RunId,
-        state: &RunState,
-        returns_to: ReturnsTo,
-    ) -> Result<(), Failure> {
-        let releases = ledger.releases().await.map_err(ledger_error)?;
+    fn release(&self, releases: &Releases, run: &RunId, state: &RunState, returns_to: ReturnsTo) -> Release {
         let settings = &*self.settings;
-        let release = Release {
+        Release {
             format: RELEASE_FORMAT,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             sequence: releases.next_sequence(),
@@ -320,7 +322,7 @@ impl Drive<'_> {
             command: self.command.to_owned(),
             deployed_at: timestamp(self.clock.now()),
             deployed_by: identity::deployed_by(),
-            previous: returns_to.sequence(&releases, &settings.tag),
+            previous: returns_to.sequence(releases, &settings.tag),
             images: kept_references(settings, state),
             compose: settings.sources.clone(),
             project: settings
@@ -328,14 +330,7 @@ impl Drive<'_> {
                 .without_secrets(&fingerprint(&settings.project.name)),
             migrations: state.migrations.clone(),
             backup: state.backup.clone(),
-        };
-        if releases
-            .current()
-            .is_some_and(|current| is_same(current, &release))
-        {
-            return Ok(());
         }
-        ledger.record(&release).await.map_err(ledger_error)
     }
 }
 
@@ -392,6 +387,30 @@ fn ended(outcome: Outcome, failure: Option<Failure>) -> RunReport {
         steps: Vec::new(),
         state: RunState::default(),
         changed: false,
+    }
+}
+
+/// Stopped before its first step: production is untouched.
+fn not_begun(failure: Failure) -> RunReport {
+    let outcome = if failure.kind == FailureKind::Interrupted {
+        Outcome::Interrupted
+    } else {
+        Outcome::Failed
+    };
+    ended(outcome, Some(failure))
+}
+
+/// What comes before the first step has nothing to undo: it is dropped where it stands.
+async fn unless_interrupted<T>(
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        () = interrupt.asked(1) => {
+            Err(Failure::message(FailureKind::Interrupted, "interrupted before the first step"))
+        }
+        result = work => result,
     }
 }
 

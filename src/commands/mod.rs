@@ -1,14 +1,14 @@
 //! One subcommand each: wires the rooms together, chooses the steps, and turns how it ended into an exit code. Rules
 //! of a deploy are in `steps`; what is shown is in `ui`.
 
-mod drive;
+pub mod drive;
 mod identity;
 mod releases;
-mod rollback;
+pub mod rollback;
 mod session;
 mod signals;
 mod status;
-mod steps;
+pub mod steps;
 
 use self::steps::Chosen;
 use crate::cli::{Cli, Command, GlobalOptions};

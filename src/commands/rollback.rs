@@ -3,8 +3,9 @@
 
 use std::io::IsTerminal as _;
 
-use super::drive::{Drive, Effect, ReturnsTo};
+use super::drive::Drive;
 use super::session::Session;
+use super::steps::Chosen;
 use crate::app::http::HttpApp;
 use crate::cli::{GlobalOptions, RollbackArgs};
 use crate::clock::SystemClock;
@@ -13,8 +14,6 @@ use crate::exit_code::ExitCode;
 use crate::ledger::Releases;
 use crate::pipeline::{Event, Settings};
 use crate::release::{Release, Tag};
-use crate::steps::deploy::Deploy;
-use crate::steps::health::Health;
 use crate::ui::{self, OutputOptions};
 
 /// Goes back to a release.
@@ -49,21 +48,25 @@ pub(super) async fn rollback(
         reporter.event(&warning);
     }
     let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+    let chosen = Chosen::rollback(target);
     let drive = Drive {
-        command: "rollback",
+        command: chosen.name,
         engine: &session.engine,
         app: &app,
         clock: &SystemClock,
         settings: &mut settings,
-        steps: vec![Box::new(Deploy), Box::new(Health)],
-        effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
+        steps: chosen.steps,
+        effect: chosen.effect,
         dry_run: global.dry_run,
     };
     Ok(drive.run(reporter).await)
 }
 
 /// The release that was asked for, or the one before the current.
-fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Release, Failure> {
+///
+/// # Errors
+/// Where there is none; the known ones are named.
+pub fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Release, Failure> {
     let known = || {
         let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
         if tags.is_empty() {

@@ -8,6 +8,7 @@ use crate::clock::SystemClock;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::pipeline::Step;
+use crate::release::Release;
 use crate::steps::backup::Backup;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
@@ -52,10 +53,11 @@ pub(super) async fn steps(
 }
 
 /// The steps of a subcommand.
-pub(super) struct Chosen {
-    name: &'static str,
-    steps: Vec<Box<dyn Step>>,
-    effect: Effect,
+pub struct Chosen {
+    /// As the command line names it.
+    pub name: &'static str,
+    pub steps: Vec<Box<dyn Step>>,
+    pub effect: Effect,
     /// Rather than a release to be made.
     concerns_what_serves: bool,
 }
@@ -71,12 +73,12 @@ impl Chosen {
     }
 
     /// `check`
-    pub(super) fn check() -> Self {
+    pub fn check() -> Self {
         Self::one("check", Check, Effect::Looks)
     }
 
     /// `backup`
-    pub(super) fn backup() -> Self {
+    pub fn backup() -> Self {
         Self {
             concerns_what_serves: true,
             ..Self::one("backup", Backup, Effect::Prepares)
@@ -84,35 +86,45 @@ impl Chosen {
     }
 
     /// `build`
-    pub(super) fn build() -> Self {
+    pub fn build() -> Self {
         Self::one("build", Build, Effect::Prepares)
     }
 
     /// `migrate`
-    pub(super) fn migrate() -> Self {
+    pub fn migrate() -> Self {
         Self::one("migrate", Migrate, Effect::Prepares)
     }
 
     /// `collectstatic`
-    pub(super) fn collectstatic() -> Self {
+    pub fn collectstatic() -> Self {
         Self::one("collectstatic", Collectstatic, Effect::Prepares)
     }
 
     /// `deploy`
-    pub(super) fn deploy() -> Self {
+    pub fn deploy() -> Self {
         Self::one("deploy", Deploy, Effect::Deploys(ReturnsTo::WhatServes))
     }
 
     /// `health`
-    pub(super) fn health() -> Self {
+    pub fn health() -> Self {
         Self {
             concerns_what_serves: true,
             ..Self::one("health", Health, Effect::Looks)
         }
     }
 
+    /// `rollback`: the same deploy, of a release that is recorded.
+    pub fn rollback(target: &Release) -> Self {
+        Self {
+            name: "rollback",
+            steps: vec![Box::new(Deploy), Box::new(Health)],
+            effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
+            concerns_what_serves: false,
+        }
+    }
+
     /// `run`: all of it, in order.
-    pub(super) fn run() -> Self {
+    pub fn run() -> Self {
         Self {
             name: "run",
             steps: vec![

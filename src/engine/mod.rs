@@ -100,6 +100,10 @@ pub trait Engine: Inspect {
     /// older engines not be started.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId>;
 
+    /// Creates a container made exactly like an existing one (image, command, environment, labels, mounts, networks),
+    /// not started, under another name. What the existing one wrote into its own file system is not copied.
+    async fn create_twin(&self, of: &ContainerId, name: &str) -> Result<ContainerId>;
+
     /// Creates a never-started container of an empty image, which keeps a name, labels and, where given, a volume
     /// (mounted on `/data`) whose files can be read and written. Makes the image on demand.
     async fn create_marker(

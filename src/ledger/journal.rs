@@ -33,7 +33,7 @@ pub struct RunHeader {
 pub struct Entry {
     /// See [`JOURNAL_FORMAT`].
     pub format: u32,
-    /// From 1, without gaps.
+    /// From 1; one is left out where an entry could not be written.
     pub number: u32,
     /// RFC 3339, UTC.
     pub at: String,
@@ -159,6 +159,19 @@ impl StepState {
 }
 
 impl EntryKind {
+    /// Where it leaves its step, whatever stood before; `Finished` is about the run.
+    const fn leads_to(&self) -> Option<StepState> {
+        match self {
+            Self::Started { .. } => Some(StepState::Started),
+            Self::Succeeded { .. } => Some(StepState::Succeeded),
+            Self::Failed { .. } => Some(StepState::Failed),
+            Self::UndoStarted { .. } => Some(StepState::UndoStarted),
+            Self::Undone { .. } => Some(StepState::Undone),
+            Self::UndoFailed { .. } => Some(StepState::UndoFailed),
+            Self::Finished { .. } => None,
+        }
+    }
+
     /// The step it is about; `Finished` is about the run.
     pub const fn step(&self) -> Option<StepId> {
         match self {
@@ -231,6 +244,8 @@ impl UnfinishedRun {
         let mut header = None;
         let mut last = None;
         let mut states: BTreeMap<StepId, StepState> = BTreeMap::new();
+        let mut read = 0;
+        let mut gaps = false;
         for (file, content) in files {
             let path = format!("runs/{run}/{file}");
             if file == "0000.json" {
@@ -238,14 +253,24 @@ impl UnfinishedRun {
                 continue;
             }
             let entry = decode::<Entry>(&path, &content, JOURNAL_FORMAT)?;
-            match entry.kind.step() {
+            // An entry that could not be written is missing, and its run went on to unwind: no table can be held
+            // against what follows.
+            gaps |= entry.number != read + 1;
+            read = entry.number;
+            match entry.kind.step().zip(entry.kind.leads_to()) {
                 None => return Ok(None),
-                Some(step) => {
+                Some((step, told)) => {
                     let state = states.get(&step).copied().unwrap_or(StepState::NotStarted);
-                    let next = state.next(&entry.kind).map_err(|error| LedgerError::Damaged {
-                        file: path,
-                        message: error.to_string(),
-                    })?;
+                    let next = match state.next(&entry.kind) {
+                        Ok(next) => next,
+                        Err(_) if gaps => told,
+                        Err(error) => {
+                            return Err(LedgerError::Damaged {
+                                file: path,
+                                message: error.to_string(),
+                            });
+                        }
+                    };
                     states.insert(step, next);
                     last = Some((step, next));
                 }

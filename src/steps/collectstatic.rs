@@ -54,19 +54,9 @@ impl Step for Collectstatic {
         let prepared = prepare(context, StepId::Collectstatic, &application).await?;
         let task = context.task(StepId::Collectstatic, "collectstatic", "collecting static files");
         let command = django::collectstatic_command(application.manage);
-        let collected = one_off::run(
-            context,
-            application.service,
-            &prepared.image,
-            &prepared.networks,
-            &command,
-            &task,
-        )
-        .await;
-        let collected = match collected {
-            Ok(result) => result.require_success("static files could not be collected"),
-            Err(failure) => Err(failure),
-        };
+        let collected = prepared
+            .run(context, &command, "static files could not be collected", &task)
+            .await;
         let result = task.conclude(collected, |result| {
             (StepResult::Succeeded, last_line(&result.stdout))
         })?;

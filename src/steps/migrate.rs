@@ -4,12 +4,13 @@
 
 use async_trait::async_trait;
 
+use super::one_off::OneOffResult;
 use super::{deploy, images, one_off};
 use crate::compose::{Service, ServiceName};
 use crate::engine::ImageId;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
-    Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, StepResult, Undone, View,
+    Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, StepResult, Task, Undone, View,
 };
 use crate::release::MigrationRecord;
 use crate::stack::django::{self, MigrationState};
@@ -86,19 +87,9 @@ impl Step for Migrate {
             format!("applying {}", pending.join(", ")),
         );
         let command = django::migrate_command(application.manage);
-        let migrated = one_off::run(
-            context,
-            application.service,
-            &prepared.image,
-            &prepared.networks,
-            &command,
-            &task,
-        )
-        .await;
-        let migrated = match migrated {
-            Ok(result) => result.require_success("the migration failed"),
-            Err(failure) => Err(failure),
-        };
+        let migrated = prepared
+            .run(context, &command, "the migration failed", &task)
+            .await;
         let result = task.conclude(migrated, |_| {
             (StepResult::Succeeded, format!("{} applied", pending.len()))
         });
@@ -147,20 +138,39 @@ impl Step for Migrate {
 }
 
 /// The image and networks of the application, and its dependencies running.
-pub(crate) struct Prepared {
-    pub image: ImageId,
-    pub networks: deploy::infrastructure::NetworkIds,
+pub(crate) struct Prepared<'a> {
+    service: &'a Service,
+    image: ImageId,
+    networks: deploy::infrastructure::NetworkIds,
+}
+
+impl Prepared<'_> {
+    /// Runs a command of the application to its end.
+    ///
+    /// # Errors
+    /// `failed`, where the command ends with another code than 0; and the engine's.
+    pub(crate) async fn run(
+        &self,
+        context: Context<'_>,
+        command: &[String],
+        failed: &str,
+        task: &Task,
+    ) -> Result<OneOffResult, Failure> {
+        one_off::run(context, self.service, &self.image, &self.networks, command, task)
+            .await?
+            .require_success(failed)
+    }
 }
 
 /// Makes a one-off of the application possible: networks, volumes, and what it depends on.
 ///
 /// # Errors
 /// Missing images, and dependencies that do not start.
-pub(crate) async fn prepare(
+pub(crate) async fn prepare<'a>(
     context: Context<'_>,
     step: StepId,
-    application: &Application<'_>,
-) -> Result<Prepared, Failure> {
+    application: &Application<'a>,
+) -> Result<Prepared<'a>, Failure> {
     let images = images::require(context.view()).await?;
     let name = &application.service.name;
     let image = images
@@ -170,7 +180,11 @@ pub(crate) async fn prepare(
     let networks =
         deploy::infrastructure::ensure(context.engine, &context.settings.project, context.run).await?;
     deploy::start_dependencies(context, step, name, &images, &networks).await?;
-    Ok(Prepared { image, networks })
+    Ok(Prepared {
+        service: application.service,
+        image,
+        networks,
+    })
 }
 
 /// What `prepare` would start.
@@ -189,7 +203,7 @@ pub(crate) async fn plan_dependencies(view: View<'_>, service: &ServiceName) -> 
 async fn migration_state(
     context: Context<'_>,
     application: &Application<'_>,
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
 ) -> Result<MigrationState, Failure> {
     let task = context.task(
         StepId::Migrate,
@@ -197,20 +211,9 @@ async fn migration_state(
         "asking django which migrations are applied",
     );
     let command = django::migration_state_command(application.manage);
-    let asked = one_off::run(
-        context,
-        application.service,
-        &prepared.image,
-        &prepared.networks,
-        &command,
-        &task,
-    )
-    .await;
-    let state = match asked {
-        Ok(result) => match result.require_success("django could not say which migrations are applied") {
-            Ok(result) => django::parse_migration_state(&result.stdout).map_err(Failure::from),
-            Err(failure) => Err(failure),
-        },
+    let failed = "django could not say which migrations are applied";
+    let state = match prepared.run(context, &command, failed, &task).await {
+        Ok(result) => django::parse_migration_state(&result.stdout).map_err(Failure::from),
         Err(failure) => Err(failure),
     };
     task.conclude(state, |state| {
@@ -225,7 +228,7 @@ async fn migration_state(
 async fn explain_what_stands(
     context: Context<'_>,
     application: &Application<'_>,
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     before: &MigrationState,
     failure: Failure,
 ) -> Failure {

@@ -186,6 +186,7 @@ macro_rules! contract_tests {
             names_that_are_none_are_refused,
             labels_select_containers,
             a_container_is_renamed,
+            a_twin_is_made_exactly_like_its_model,
             health_is_told,
             an_ended_container_tells_its_code_and_its_last_lines,
             restarts_are_counted,

@@ -1,9 +1,10 @@
 //! Networks, whose names are not unique, and volumes, whose names are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use viatique_deploy::compose::{Mount, MountKind};
-use viatique_deploy::engine::{EngineErrorKind, NetworkId, labels};
+use viatique_deploy::engine::{ContainerState, EngineErrorKind, NetworkId, labels};
 
 use super::{Ground, endpoint, kind, specs};
 
@@ -118,6 +119,48 @@ pub(crate) async fn a_container_stands_on_two_networks(ground: Ground) {
             );
         }
     }
+}
+
+pub(crate) async fn a_twin_is_made_exactly_like_its_model(ground: Ground) {
+    let engine = &ground.engine;
+    let mut networks = Vec::new();
+    for name in ["front", "back"] {
+        let network = specs::network(&ground.project, &ground.name(name));
+        networks.push(endpoint(
+            &engine.create_network(&network).await.unwrap(),
+            &["web"],
+        ));
+    }
+    let mut spec = ground.running("model");
+    spec.network_mode = None;
+    spec.networks = networks;
+    spec.labels.insert("of".to_owned(), "both".to_owned());
+    let model = ground.start(&spec).await;
+    engine.stop(&model, Some(Duration::from_secs(1))).await.unwrap();
+    let twin = engine.create_twin(&model, &ground.name("twin")).await.unwrap();
+    assert_eq!(ground.look(&twin).await.state, ContainerState::Created);
+    engine.start(&twin).await.unwrap();
+    let (model, twin) = (ground.look(&model).await, ground.look(&twin).await);
+    assert_ne!(model.id, twin.id);
+    assert_eq!(twin.state, ContainerState::Running);
+    assert_eq!((twin.image, twin.labels), (model.image, model.labels));
+    assert_eq!(twin.environment, model.environment);
+    let on = |networks: &[viatique_deploy::engine::ContainerNetwork]| -> BTreeMap<NetworkId, bool> {
+        let with_alias = |network: &viatique_deploy::engine::ContainerNetwork| {
+            (
+                network.id.clone(),
+                network.aliases.iter().any(|alias| alias == "web"),
+            )
+        };
+        networks.iter().map(with_alias).collect()
+    };
+    assert_eq!(
+        on(&twin.networks),
+        spec.networks
+            .iter()
+            .map(|one| (one.network.clone(), true))
+            .collect()
+    );
 }
 
 pub(crate) async fn a_failed_connection_leaves_no_container(ground: Ground) {

@@ -11,7 +11,9 @@ mod compose;
 mod config;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod deploy;
 mod engine;
+mod pipeline;
 mod support;
 mod ui;
 mod yaml;

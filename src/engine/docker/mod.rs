@@ -15,6 +15,7 @@ mod images;
 mod names;
 mod networks_and_volumes;
 mod processes;
+mod twin;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -179,6 +180,10 @@ impl Engine for DockerEngine {
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId> {
         self.create(spec).await
+    }
+
+    async fn create_twin(&self, of: &ContainerId, name: &str) -> Result<ContainerId> {
+        self.twin(of, name).await
     }
 
     async fn create_marker(

@@ -2,16 +2,17 @@
 //! name, not by memory, so it does not matter where the run stopped.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::ready::{is_serving, wait_until_ready};
 use super::reload::{self, Proxy};
 use super::standing::{Standing, standing};
 use super::strategy::{Strategy, strategy};
-use super::target::{retired_suffix, stale_suffix};
+use super::target::{retired_suffix, stale_name, stale_suffix};
 use crate::compose::ServiceName;
-use crate::engine::{Container, ContainerFilter, ContainerState, labels};
+use crate::engine::{Container, ContainerFilter, ContainerId, ContainerState, labels};
 use crate::error::Failure;
-use crate::pipeline::{Context, StepId, StepResult, Undone};
+use crate::pipeline::{Context, StepId, StepResult, Task, Undone};
 
 /// Puts back what stood before this run.
 ///
@@ -108,12 +109,7 @@ impl Taken {
         }
     }
 
-    async fn put_back(
-        &self,
-        context: Context<'_>,
-        proxies: &[Proxy],
-        task: &crate::pipeline::Task,
-    ) -> Result<(), Failure> {
+    async fn put_back(&self, context: Context<'_>, proxies: &[Proxy], task: &Task) -> Result<(), Failure> {
         let engine = context.engine;
         let settings = context.settings;
         let Some(service) = settings.project.services.get(&self.name) else {
@@ -133,10 +129,13 @@ impl Taken {
             self.remove_fresh(context).await?;
         }
         let suffix = retired_suffix(context.run);
+        let mut started = Vec::new();
         for old in &self.retired {
             match &old.state {
                 // A one-shot that had run, or a container that somebody had stopped before this run.
-                ContainerState::Exited(_) if self.is_one_shot(context) => {}
+                ContainerState::Exited(_) if self.is_one_shot(context) => {
+                    started.push((old.id.clone(), old.name.clone()))
+                }
                 ContainerState::Exited(_)
                 | ContainerState::Created
                 | ContainerState::Running
@@ -144,9 +143,8 @@ impl Taken {
                 | ContainerState::Restarting { .. }
                 | ContainerState::Removing
                 | ContainerState::Dead => {
-                    task.progress("starting the old one again");
-                    engine.start(&old.id).await?;
-                    wait_until_ready(engine, &old.id, limit, task).await?;
+                    let standing = start_again(context, old, limit, task).await?;
+                    started.push((standing, old.name.clone()));
                 }
             }
         }
@@ -159,9 +157,9 @@ impl Taken {
         if together {
             self.remove_fresh(context).await?;
         }
-        for old in &self.retired {
-            if let Some(name) = old.name.strip_suffix(&suffix) {
-                engine.rename(&old.id, name).await?;
+        for (id, name) in started {
+            if let Some(name) = name.strip_suffix(&suffix) {
+                engine.rename(&id, name).await?;
             }
         }
         if self.fresh.iter().any(is_serving) || !self.retired.is_empty() {
@@ -185,6 +183,45 @@ impl Taken {
             context.engine.remove_container(&fresh.id).await?;
         }
         Ok(())
+    }
+}
+
+/// Starts a retired container; where it does not come back as it was, one made just like it takes its place.
+async fn start_again(
+    context: Context<'_>,
+    old: &Container,
+    limit: Duration,
+    task: &Task,
+) -> Result<ContainerId, Failure> {
+    let engine = context.engine;
+    task.progress("starting the old one again");
+    let first = match engine.start(&old.id).await {
+        Ok(()) => match wait_until_ready(engine, &old.id, limit, task).await {
+            Ok(()) => return Ok(old.id.clone()),
+            Err(failure) => failure,
+        },
+        Err(error) => Failure::from(error),
+    };
+    task.progress("it does not come back; starting one made just like it");
+    engine.stop(&old.id, None).await?;
+    engine
+        .rename(&old.id, &stale_name(&old.name, context.run))
+        .await?;
+    let twin = engine.create_twin(&old.id, &old.name).await?;
+    let second = match engine.start(&twin).await {
+        Ok(()) => wait_until_ready(engine, &twin, limit, task).await,
+        Err(error) => Err(Failure::from(error)),
+    };
+    match second {
+        Ok(()) => {
+            engine.remove_container(&old.id).await?;
+            Ok(twin)
+        }
+        // The first failure is about what had served; what the twin says goes beside it.
+        Err(second) => Err(first.evidence(
+            "one made just like it failed too",
+            vec![format!("{:#}", second.error)],
+        )),
     }
 }
 

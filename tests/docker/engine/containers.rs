@@ -387,3 +387,36 @@ async fn a_marker_needs_no_image() {
     })
     .await;
 }
+
+/// What a twin is for: runc 1.1 gives the tmpfs another mode at the second start, so the stopped container fails
+/// where one made like it does not.
+#[tokio::test]
+async fn a_twin_writes_where_a_restarted_container_cannot() {
+    on_docker("twin_tmpfs", async |ground: Ground| {
+        let mut spec = ground.running("model");
+        spec.service.user = Some("1234".to_owned());
+        spec.service.command = Some(specs::words(&["sh", "-c", "touch /run/own/file && sleep 600"]));
+        spec.service.mounts = vec![mount(
+            "/run/own",
+            false,
+            MountKind::Tmpfs {
+                size: None,
+                mode: Some(0o1777),
+                options: Vec::new(),
+            },
+        )];
+        let model = ground.start(&spec).await;
+        ground.engine.stop(&model, Some(Duration::ZERO)).await.unwrap();
+        let twin = ground
+            .engine
+            .create_twin(&model, &ground.name("twin"))
+            .await
+            .unwrap();
+        ground.engine.start(&twin).await.unwrap();
+        let spec = ExecSpec::command(&["touch", "/run/own/file"]);
+        let mut output = Captured::default();
+        let exit = ground.engine.exec(&twin, &spec, None, &mut output).await.unwrap();
+        assert!(exit.success(), "{}", output.stderr_text());
+    })
+    .await;
+}

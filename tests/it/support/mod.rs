@@ -1,10 +1,14 @@
-//! What the tests without a Docker Engine stand on: a simulated engine, a scripted app, and a socket that plays an
-//! engine word for word.
+//! What the tests without a Docker Engine stand on: a simulated engine, a scripted app, a socket that plays an engine
+//! word for word, and a whole stack to deploy.
 
 mod fake_app;
 mod fake_engine;
 mod fake_socket;
+mod stack;
 
 pub(crate) use fake_app::FakeApp;
-pub(crate) use fake_engine::{CommandKind, FakeCommand, FakeEngine, FakeOutput, Fault, ImageBehaviour};
+pub(crate) use fake_engine::{
+    Call, CommandKind, FakeCommand, FakeEngine, FakeOutput, Fault, ImageBehaviour, Seen,
+};
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
+pub(crate) use stack::{DUMP, Database, Ended, FOREVER, PASSWORD, PROJECT, Stack};

@@ -107,6 +107,24 @@ impl Engine for FakeEngine {
         call.leave(outcome).await
     }
 
+    async fn create_twin(&self, of: &ContainerId, name: &str) -> Result<ContainerId> {
+        let call = self.enter("create_twin", name).await?;
+        let outcome = {
+            let mut world = self.world();
+            let like = world
+                .container("creating a container like", &of.0)
+                .map(|container| {
+                    (
+                        container.image.clone(),
+                        container.labels.clone(),
+                        container.spec.clone(),
+                    )
+                });
+            like.and_then(|(image, labels, spec)| world.add_container(name, &image, &labels, spec))
+        };
+        call.leave(outcome).await
+    }
+
     async fn create_marker(
         &self,
         name: &str,

@@ -5,6 +5,7 @@
 mod act;
 mod behaviour;
 mod inspect;
+mod peek;
 mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use viatique_deploy::engine::{EngineError, EngineErrorKind, ImageId, Result};
 
 pub(crate) use behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
+pub(crate) use peek::Seen;
 use world::{World, digest, with_tag};
 
 type Script = dyn Fn(&FakeCommand) -> FakeOutput + Send + Sync;
@@ -32,6 +34,8 @@ struct Calls {
     made: Vec<Call>,
     faults: Vec<(When, Fault)>,
     commands: Vec<FakeCommand>,
+    /// What stood when each call was made, since somebody watches.
+    watched: Option<Vec<(Call, Seen)>>,
 }
 
 /// A call that was made: the port's method, and the object it was about.
@@ -77,6 +81,31 @@ impl FakeEngine {
         self.world()
             .add_image(Self::image_id(reference), &with_tag(reference), behaviour);
         self
+    }
+
+    /// Another engine on which the same stands. Nobody has called it yet, and nothing goes wrong on it.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(self.world().clone())),
+            script: Arc::new(Mutex::new(Arc::clone(&self.script.lock().unwrap()))),
+            calls: Arc::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// The same engine to somebody whose calls are not counted and always succeed.
+    pub(crate) fn onlooker(&self) -> Self {
+        Self {
+            calls: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Another label on a container, as no call could give it.
+    pub(crate) fn relabel(&self, name: &str, label: &str, value: &str) {
+        let mut world = self.world();
+        let container = world.container("relabelling", name).unwrap();
+        container.labels.insert(label.to_owned(), value.to_owned());
     }
 
     /// The id that [`FakeEngine::with_image`] and a pull give to a reference.
@@ -164,13 +193,22 @@ impl FakeEngine {
         self.changed.notify_waiters();
     }
 
+    fn record(&self, name: &'static str, target: &str) -> Option<Fault> {
+        let mut calls = self.calls.lock().unwrap();
+        if let Some(watched) = &mut calls.watched {
+            let target = target.to_owned();
+            watched.push((Call { name, target }, self.peek()));
+        }
+        calls.record(name, target)
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
     /// Records a call, and lets happen what is to happen before it.
     async fn enter(&self, name: &'static str, target: &str) -> Result<Entered> {
-        let fault = self.calls.lock().unwrap().record(name, target);
+        let fault = self.record(name, target);
         match fault {
             Some(Fault::Fail(kind)) => Err(EngineError::new(name, target, kind, "made to fail")),
             Some(Fault::HangBefore) => std::future::pending().await,

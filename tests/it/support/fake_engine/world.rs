@@ -15,7 +15,7 @@ use viatique_deploy::secret::Secret;
 
 use super::behaviour::{HealthScript, ImageBehaviour, Life};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct World {
     pub(super) images: BTreeMap<ImageId, FakeImage>,
     /// In order of creation.
@@ -29,18 +29,20 @@ pub(super) struct World {
     count: u64,
 }
 
+#[derive(Clone)]
 pub(super) struct FakeImage {
     pub(super) references: BTreeSet<String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) behaviour: ImageBehaviour,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct FakeVolume {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) files: BTreeMap<String, Vec<u8>>,
 }
 
+#[derive(Clone)]
 pub(super) struct FakeContainer {
     pub(super) id: ContainerId,
     /// `None` for a marker.
@@ -266,6 +268,11 @@ impl World {
     /// Looking lets time pass for it.
     pub(super) fn look(&mut self, position: usize) -> Container {
         self.containers[position].pass_time();
+        self.describe(position)
+    }
+
+    /// Shows a container as it stands.
+    pub(super) fn describe(&self, position: usize) -> Container {
         let container = &self.containers[position];
         let running = container.state == ContainerState::Running;
         let endpoints = container.spec.iter().flat_map(|spec| &spec.networks).enumerate();

@@ -1,0 +1,5 @@
+//! Whole commands through the pipeline: what goes wrong at every single call of the engine, and what stands then.
+
+mod faults;
+mod invariants;
+mod killed;

@@ -1,0 +1,188 @@
+//! How a command ended, as the person who typed it saw it.
+
+use std::sync::Mutex;
+
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::{
+    Change, ErrorReport, Event, Outcome, Reporter, StepId, StepResult, UnwindResult,
+};
+use viatique_deploy::release::RunId;
+
+/// Keeps every event.
+#[derive(Default)]
+pub(super) struct Recorder(Mutex<Vec<Event>>);
+
+impl Reporter for Recorder {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Recorder {
+    /// Reads the last event, which every command ends with.
+    pub(super) fn ended(&self, run: RunId, code: ExitCode) -> Ended {
+        let events = self.0.lock().unwrap().clone();
+        let Some(Event::Finished {
+            outcome,
+            exit_code,
+            release,
+            steps,
+            error,
+            ..
+        }) = events.last().cloned()
+        else {
+            panic!("the last event is {:?}", events.last());
+        };
+        assert_eq!(code, exit_code, "the event says what the shell gets");
+        Ended {
+            run,
+            code,
+            outcome,
+            serves: release,
+            steps: steps.into_iter().map(|step| (step.step, step.result)).collect(),
+            error,
+            events,
+        }
+    }
+}
+
+/// A command that ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) run: RunId,
+    pub(crate) code: ExitCode,
+    pub(crate) outcome: Outcome,
+    /// The release that serves, as the command says.
+    pub(crate) serves: Option<String>,
+    pub(crate) steps: Vec<(StepId, StepResult)>,
+    pub(crate) error: Option<ErrorReport>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Ended {
+    /// It did what it was asked to.
+    #[track_caller]
+    pub(crate) fn succeeded(&self) -> &Self {
+        assert_eq!(
+            (self.outcome, self.code),
+            (Outcome::Succeeded, ExitCode::Done),
+            "{:#?}",
+            self.error
+        );
+        self
+    }
+
+    /// It ended so.
+    #[track_caller]
+    pub(crate) fn ended(&self, outcome: Outcome, code: ExitCode) -> &Self {
+        assert_eq!((self.outcome, self.code), (outcome, code), "{:#?}", self.error);
+        self
+    }
+
+    /// The error as one text: what was being done, and why it failed.
+    pub(crate) fn message(&self) -> String {
+        self.error
+            .as_ref()
+            .map(|error| error.chain.join(": "))
+            .unwrap_or_default()
+    }
+
+    /// The hints, a line each.
+    pub(crate) fn hints(&self) -> String {
+        self.error
+            .as_ref()
+            .map(|error| error.hints.join("\n"))
+            .unwrap_or_default()
+    }
+
+    /// The lines that show why, each block with its title.
+    pub(crate) fn evidence(&self) -> String {
+        let blocks = self.error.iter().flat_map(|error| &error.evidence);
+        blocks
+            .map(|block| format!("{}:\n{}\n", block.title, block.lines.join("\n")))
+            .collect()
+    }
+
+    /// The message must say this.
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str) -> &Self {
+        assert!(self.message().contains(text), "{:#?}", self.error);
+        self
+    }
+
+    /// The evidence must show this.
+    #[track_caller]
+    pub(crate) fn shows(&self, text: &str) -> &Self {
+        assert!(self.evidence().contains(text), "{:#?}", self.error);
+        self
+    }
+
+    /// A hint must say this.
+    #[track_caller]
+    pub(crate) fn hints_at(&self, text: &str) -> &Self {
+        assert!(self.hints().contains(text), "{:#?}", self.error);
+        self
+    }
+
+    /// How a step went.
+    pub(crate) fn step(&self, id: StepId) -> StepResult {
+        self.steps
+            .iter()
+            .find(|(step, _)| *step == id)
+            .map(|(_, result)| *result)
+            .unwrap_or_else(|| panic!("{id:?} is not among {:?}", self.steps))
+    }
+
+    /// What the step said when it finished.
+    pub(crate) fn step_message(&self, id: StepId) -> String {
+        let messages = self.events.iter().filter_map(|event| match event {
+            Event::StepFinished { step, message, .. } if *step == id => Some(message.clone()),
+            _ => None,
+        });
+        messages.last().unwrap_or_default()
+    }
+
+    /// How taking a step back went, and what was said of it.
+    pub(crate) fn undo(&self, id: StepId) -> Option<(UnwindResult, String)> {
+        self.events.iter().find_map(|event| match event {
+            Event::UnwindFinished {
+                step,
+                result,
+                message,
+            } if *step == id => Some((*result, message.clone())),
+            _ => None,
+        })
+    }
+
+    /// Every warning with its hint, a line each.
+    pub(crate) fn warnings(&self) -> String {
+        let warnings = self.events.iter().filter_map(|event| match event {
+            Event::Warning { message, hint } => {
+                Some(format!("{message} ({})", hint.as_deref().unwrap_or_default()))
+            }
+            _ => None,
+        });
+        warnings.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What a part of a step said when it finished.
+    pub(crate) fn task_message(&self, id: StepId, name: &str) -> Option<String> {
+        self.events.iter().find_map(|event| match event {
+            Event::TaskFinished {
+                step, task, message, ..
+            } if *step == id && task.0 == name => Some(message.clone()),
+            _ => None,
+        })
+    }
+
+    /// What a dry run of this step planned.
+    pub(crate) fn planned(&self, id: StepId) -> Vec<Change> {
+        self.events
+            .iter()
+            .find_map(|event| match event {
+                Event::Planned { step, changes } if *step == id => Some(changes.clone()),
+                _ => None,
+            })
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,321 @@
+//! A Viatique-like stack on the simulated engine, driven by whole commands: lock, ledger, journal, steps, record.
+//! What a test changes is the files, the images' behaviour, and what the commands in the containers answer.
+
+mod ended;
+mod texts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use viatique_deploy::clock::Clock;
+use viatique_deploy::commands::drive::Drive;
+use viatique_deploy::commands::{rollback, steps::Chosen};
+use viatique_deploy::compose::{self, LoadRequest, Source};
+use viatique_deploy::config;
+use viatique_deploy::error::Failure;
+use viatique_deploy::ledger::{self, Releases};
+use viatique_deploy::pipeline::{Interrupt, Settings};
+use viatique_deploy::release::{RecordedFile, Release, RunId, Tag};
+use viatique_deploy::secret::Secret;
+
+pub(crate) use ended::Ended;
+use ended::Recorder;
+pub(crate) use texts::{COMPOSE, DEPLOY_YML, DUMP, PASSWORD};
+
+use super::{FakeApp, FakeCommand, FakeEngine, FakeOutput, ImageBehaviour};
+
+/// The project's name.
+pub(crate) const PROJECT: &str = "viatique";
+
+/// Longer than any command takes that does not hang, in tokio's time.
+pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3600);
+
+/// What Django's database knows: which migrations stand, and which the next image brings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Database {
+    pub(crate) applied: Vec<(String, String)>,
+    pub(crate) pending: Vec<(String, String)>,
+}
+
+type Answers = dyn Fn(&FakeCommand) -> Option<FakeOutput> + Send + Sync;
+
+/// The stack, and the person who types commands.
+pub(crate) struct Stack {
+    pub(crate) engine: FakeEngine,
+    pub(crate) app: FakeApp,
+    pub(crate) directory: Arc<TempDir>,
+    pub(crate) database: Arc<Mutex<Database>>,
+    compose: Mutex<String>,
+    deploy_yml: Mutex<String>,
+    clock: Arc<SteadyClock>,
+    runs: Arc<AtomicU32>,
+}
+
+/// A second later each time it is asked.
+struct SteadyClock(AtomicI64);
+
+impl Clock for SteadyClock {
+    fn now(&self) -> OffsetDateTime {
+        let seconds = 1_767_225_600 + self.0.fetch_add(1, Ordering::Relaxed);
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+    }
+}
+
+impl Stack {
+    /// The stack of the workflow.
+    pub(crate) fn viatique() -> Self {
+        Self::of(COMPOSE, DEPLOY_YML)
+    }
+
+    /// A stack of these files. Every context that they build from exists.
+    pub(crate) fn of(compose: &str, deploy_yml: &str) -> Self {
+        let engine = FakeEngine::new()
+            .with_image("postgres:17", ImageBehaviour::running())
+            .with_image("redis:7", ImageBehaviour::running())
+            .with_image("nginx:1.28", ImageBehaviour::running())
+            .with_image("nginx:1.29", ImageBehaviour::running());
+        let directory = Arc::new(quick_folder());
+        for context in ["backend", "worker", "beat", "frontend"] {
+            let context = directory.path().join(context);
+            std::fs::create_dir(&context).unwrap();
+            std::fs::write(context.join("Dockerfile"), "FROM scratch\n").unwrap();
+        }
+        let stack = Self {
+            engine,
+            app: FakeApp::healthy(),
+            directory,
+            database: Arc::default(),
+            compose: Mutex::new(compose.to_owned()),
+            deploy_yml: Mutex::new(deploy_yml.to_owned()),
+            clock: Arc::new(SteadyClock(AtomicI64::new(0))),
+            runs: Arc::default(),
+        };
+        stack.answer(|_| None);
+        stack
+    }
+
+    /// Another engine on which the same stands, with the same project beside it. Commands answer as on a healthy day.
+    pub(crate) fn fork(&self) -> Self {
+        let database = self.database.lock().unwrap();
+        let fork = Self {
+            engine: self.engine.fork(),
+            app: self.app.clone(),
+            directory: Arc::clone(&self.directory),
+            database: Arc::new(Mutex::new(database.clone())),
+            compose: Mutex::new(self.compose.lock().unwrap().clone()),
+            deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
+            clock: Arc::clone(&self.clock),
+            runs: Arc::clone(&self.runs),
+        };
+        fork.answer(|_| None);
+        fork
+    }
+
+    /// Commands in containers answer so; where the closure says nothing, as on a healthy day.
+    pub(crate) fn answer(
+        &self,
+        answers: impl Fn(&FakeCommand) -> Option<FakeOutput> + Send + Sync + 'static,
+    ) {
+        let answers: Arc<Answers> = Arc::new(answers);
+        let database = Arc::clone(&self.database);
+        // Clones share the script.
+        let _ = self.engine.clone().with_commands(move |command| {
+            answers(command).unwrap_or_else(|| texts::healthy_day(command, &mut database.lock().unwrap()))
+        });
+    }
+
+    /// The next image brings this migration.
+    pub(crate) fn bring_migration(&self, app: &str, name: &str) {
+        self.database
+            .lock()
+            .unwrap()
+            .pending
+            .push((app.to_owned(), name.to_owned()));
+    }
+
+    /// Replaces a piece of the Compose file, which must be there.
+    pub(crate) fn edit_compose(&self, old: &str, new: &str) {
+        edit(&mut self.compose.lock().unwrap(), old, new);
+    }
+
+    /// Replaces a piece of `deploy.yml`, which must be there.
+    pub(crate) fn edit_deploy_yml(&self, old: &str, new: &str) {
+        edit(&mut self.deploy_yml.lock().unwrap(), old, new);
+    }
+
+    /// Containers of this image behave so: `service` as the Compose file names its image.
+    pub(crate) fn image_is(&self, reference: &str, behaviour: ImageBehaviour) {
+        self.engine.change_sources(reference, behaviour);
+    }
+
+    /// Where backups are written.
+    pub(crate) fn backups(&self) -> PathBuf {
+        self.directory.path().join("backups")
+    }
+
+    /// Settings as the files stand now.
+    pub(crate) fn settings(&self, tag: &str) -> Settings {
+        let sources = vec![Source {
+            path: self.directory.path().join("docker-compose.yml"),
+            text: self.compose.lock().unwrap().clone(),
+        }];
+        self.settings_from(sources, tag, BTreeMap::new())
+    }
+
+    /// Settings of a recorded release.
+    pub(crate) fn recorded_settings(&self, release: &Release) -> Settings {
+        let sources = release
+            .compose
+            .iter()
+            .map(|file| Source {
+                path: self.directory.path().join(&file.path),
+                text: file.text.clone(),
+            })
+            .collect();
+        self.settings_from(sources, release.tag.as_str(), release.images.clone())
+    }
+
+    fn settings_from(
+        &self,
+        sources: Vec<Source>,
+        tag: &str,
+        images: BTreeMap<compose::ServiceName, viatique_deploy::release::ReleasedImage>,
+    ) -> Settings {
+        let directory = self.directory.path();
+        let text = self.deploy_yml.lock().unwrap().clone();
+        let config = config::parse(&directory.join("deploy.yml"), &text).unwrap();
+        let recorded = sources
+            .iter()
+            .map(|source| RecordedFile {
+                path: source.path.strip_prefix(directory).unwrap().to_owned(),
+                text: source.text.clone(),
+            })
+            .collect();
+        let project = compose::load(&LoadRequest {
+            project_name: PROJECT.to_owned(),
+            project_directory: directory.to_owned(),
+            sources,
+            variables: BTreeMap::from([
+                ("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned())),
+                ("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned())),
+            ]),
+            public_variables: BTreeSet::from(["RELEASE_TAG".to_owned()]),
+            profiles: Vec::new(),
+            read_file: &|path| std::fs::read_to_string(path),
+        })
+        .unwrap_or_else(|errors| panic!("{errors}"));
+        let problems = config::validate(&config, &project);
+        assert!(problems.is_empty(), "{problems:?}");
+        Settings {
+            backup_directory: self.backups(),
+            config,
+            project,
+            sources: recorded,
+            tag: Tag::new(tag).unwrap(),
+            images,
+            current: None,
+        }
+    }
+
+    /// `viatique-deploy run --tag …`
+    pub(crate) async fn run(&self, tag: &str) -> Ended {
+        self.command(Chosen::run(), tag).await
+    }
+
+    /// One of the other commands that make a release or concern one.
+    pub(crate) async fn command(&self, chosen: Chosen, tag: &str) -> Ended {
+        let mut settings = self.settings(tag);
+        self.drive(chosen, &mut settings, false, &nobody_interrupts())
+            .await
+    }
+
+    /// `viatique-deploy run --tag …`, with somebody at the keyboard.
+    pub(crate) async fn run_interruptibly(&self, tag: &str, interrupt: &Interrupt) -> Ended {
+        self.drive(Chosen::run(), &mut self.settings(tag), false, interrupt)
+            .await
+    }
+
+    /// `viatique-deploy … --dry-run`
+    pub(crate) async fn dry_run(&self, chosen: Chosen, tag: &str) -> Ended {
+        let mut settings = self.settings(tag);
+        self.drive(chosen, &mut settings, true, &nobody_interrupts())
+            .await
+    }
+
+    /// `viatique-deploy rollback`, with `--to` or without.
+    ///
+    /// # Errors
+    /// Where there is nothing to go back to.
+    pub(crate) async fn rollback(&self, to: Option<&str>) -> Result<Ended, Failure> {
+        self.rollback_interruptibly(to, &nobody_interrupts()).await
+    }
+
+    /// The same, with somebody at the keyboard.
+    ///
+    /// # Errors
+    /// Where there is nothing to go back to.
+    pub(crate) async fn rollback_interruptibly(
+        &self,
+        to: Option<&str>,
+        interrupt: &Interrupt,
+    ) -> Result<Ended, Failure> {
+        let releases = self.releases().await;
+        let target = rollback::target(&releases, to)?;
+        let mut settings = self.recorded_settings(target);
+        let chosen = Chosen::rollback(target);
+        Ok(self.drive(chosen, &mut settings, false, interrupt).await)
+    }
+
+    async fn drive(
+        &self,
+        chosen: Chosen,
+        settings: &mut Settings,
+        dry_run: bool,
+        interrupt: &Interrupt,
+    ) -> Ended {
+        settings.current = self.releases().await.current().cloned();
+        let recorder = Arc::new(Recorder::default());
+        let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let run = RunId::new(self.clock.now(), number);
+        let drive = Drive {
+            command: chosen.name,
+            engine: &self.engine,
+            app: &self.app,
+            clock: &*self.clock,
+            settings,
+            steps: chosen.steps,
+            effect: chosen.effect,
+            dry_run,
+        };
+        let code = drive
+            .run_as(run.clone(), interrupt, Arc::clone(&recorder) as Arc<_>)
+            .await;
+        recorder.ended(run, code)
+    }
+
+    /// The recorded releases, as somebody else reads them: not one of the command's calls.
+    pub(crate) async fn releases(&self) -> Releases {
+        ledger::read_releases(&self.engine.onlooker(), PROJECT)
+            .await
+            .unwrap()
+    }
+}
+
+/// Where a sync costs nothing, if there is such a place.
+fn quick_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+fn edit(text: &mut String, old: &str, new: &str) {
+    assert!(text.contains(old), "there is no {old:?} in\n{text}");
+    *text = text.replace(old, new);
+}
+
+fn nobody_interrupts() -> Interrupt {
+    Interrupt::new().1
+}

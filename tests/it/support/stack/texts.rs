@@ -1,0 +1,123 @@
+//! The files of the stack, and what the commands in its containers answer on a healthy day.
+
+use super::Database;
+use crate::support::{FakeCommand, FakeOutput};
+
+/// The value of `DB_PASSWORD`; must never be seen.
+pub(crate) const PASSWORD: &str = "geheimes-passwort";
+
+/// What `pg_dump` writes.
+pub(crate) const DUMP: &[u8] = b"PGDMP\x01\x0e\x00 pupils, copies and annotations";
+
+/// As `examples/viatique`, but every service of the application has an image of its own, so that a test can break
+/// one alone.
+pub(crate) const COMPOSE: &str = r#"
+services:
+  db:
+    image: postgres:17
+    environment:
+      POSTGRES_USER: viatique
+      POSTGRES_DB: copies
+      POSTGRES_PASSWORD: ${DB_PASSWORD}
+    networks: [back]
+    volumes: [postgres_data:/var/lib/postgresql/data]
+    healthcheck: { test: [CMD, pg_isready] }
+  redis:
+    image: redis:7
+    networks: [back]
+    volumes: [redis_data:/data]
+    healthcheck: { test: [CMD, redis-cli, ping] }
+  backend:
+    build: ./backend
+    image: viatique-backend:${RELEASE_TAG}
+    restart: unless-stopped
+    environment: { DATABASE_PASSWORD: "${DB_PASSWORD}" }
+    networks: [front, back]
+    volumes:
+      - static:/srv/static
+      - media:/srv/media
+    healthcheck: { test: [CMD, python, healthcheck.py] }
+    depends_on:
+      db: { condition: service_healthy }
+      redis: { condition: service_healthy }
+  celery_worker:
+    build: ./worker
+    image: viatique-worker:${RELEASE_TAG}
+    command: [celery, -A, viatique, worker]
+    restart: unless-stopped
+    networks: [back]
+    healthcheck: { test: [CMD, celery, inspect, ping] }
+    depends_on: [db, redis]
+  celery_beat:
+    build: ./beat
+    image: viatique-beat:${RELEASE_TAG}
+    command: [celery, -A, viatique, beat]
+    restart: unless-stopped
+    networks: [back]
+    depends_on: [db, redis]
+  frontend:
+    build: ./frontend
+    image: viatique-frontend:${RELEASE_TAG}
+    restart: unless-stopped
+    networks: [front]
+    healthcheck: { test: [CMD, curl, localhost] }
+  nginx:
+    image: nginx:1.28
+    restart: unless-stopped
+    ports: ["127.0.0.1:8080:80"]
+    networks: [front]
+    volumes:
+      - static:/srv/static:ro
+      - media:/srv/media:ro
+    healthcheck: { test: [CMD, curl, localhost] }
+    depends_on: [backend, frontend]
+networks:
+  front:
+  back:
+volumes:
+  postgres_data:
+  redis_data:
+  static:
+  media:
+"#;
+
+/// With everything that has a step.
+pub(crate) const DEPLOY_YML: &str = r#"
+project: viatique
+compose: [docker-compose.yml]
+django: { service: backend, manage: [python, manage.py] }
+backup:
+  directory: backups
+  database: { service: db }
+  media: { volume: media }
+health: { url: "http://127.0.0.1:8080/health/", timeout: 20s }
+"#;
+
+/// Answers as the programs of a healthy stack do.
+pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> FakeOutput {
+    let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["python", "manage.py", "shell", ..] => FakeOutput::stdout(format!(
+            "settings loaded\nviatique-deploy:{}\n",
+            serde_json::json!({ "applied": database.applied, "pending": database.pending })
+        )),
+        ["python", "manage.py", "migrate", ..] => {
+            let pending = std::mem::take(&mut database.pending);
+            let lines: String = pending
+                .iter()
+                .map(|(app, name)| format!("  Applying {app}.{name}... OK\n"))
+                .collect();
+            database.applied.extend(pending);
+            FakeOutput::stdout(lines)
+        }
+        ["python", "manage.py", "collectstatic", ..] => FakeOutput::stdout("3 static files copied.\n"),
+        ["pg_dump", ..] => FakeOutput::stdout(DUMP),
+        ["pg_restore", ..] if command.input == DUMP => FakeOutput::silent(),
+        ["pg_restore", ..] => FakeOutput::silent()
+            .and_stderr("pg_restore: error: could not read from input file\n")
+            .exits(1),
+        ["psql", ..] => FakeOutput::stdout("170002\n"),
+        ["nginx", ..] => FakeOutput::silent(),
+        other => panic!("a command that the stack does not know: {other:?}"),
+    }
+}
