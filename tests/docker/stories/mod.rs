@@ -3,6 +3,5 @@
 //! takes half a minute, so one story asks several questions of one stack.
 
 mod bad_input;
-
+mod first_deploy;
 mod support;
-
