@@ -117,9 +117,14 @@ impl Step for Backup {
                         message: format!("removed the unfinished {}", folder.display()),
                         restored_previous: false,
                     }),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Undone::NothingToDo),
-                    Err(error) => Err(Failure::from(anyhow::Error::new(error))
-                        .context(format!("removing the unfinished backup {}", folder.display()))),
+                    Err(error) if is_absent(&error) => Ok(Undone::NothingToDo),
+                    // It has no manifest, and production does not depend on it.
+                    Err(error) => Ok(Undone::LeftInPlace {
+                        why: format!(
+                            "the unfinished {} could not be removed: {error}",
+                            folder.display()
+                        ),
+                    }),
                 }
             }
         }
@@ -407,11 +412,19 @@ fn at(what: &str, error: std::io::Error) -> Failure {
     failure.hint("is there room where backup.directory in deploy.yml points? see: df -h")
 }
 
+/// There is no such folder, or the one above it is none.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    )
+}
+
 /// A folder without a manifest is no backup, and must not look like one.
 async fn remove_unfinished(folder: &Path, failure: Failure) -> Failure {
     match tokio::fs::remove_dir_all(folder).await {
         Ok(()) => failure,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => failure,
+        Err(error) if is_absent(&error) => failure,
         Err(error) => failure.hint(format!(
             "the unfinished {} could not be removed: {error}",
             folder.display()

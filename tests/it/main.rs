@@ -6,6 +6,9 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod backup;
+mod build;
+mod check;
 mod cli;
 mod compose;
 mod config;
@@ -13,7 +16,12 @@ mod config;
 mod contract;
 mod deploy;
 mod engine;
+mod health;
+mod ledger;
+mod lock;
+mod migrate;
 mod pipeline;
+mod rollback;
 mod support;
 mod ui;
 mod yaml;

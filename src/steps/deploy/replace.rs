@@ -41,18 +41,14 @@ impl Replacement<'_> {
         let mut done = Vec::new();
         for slot in &places.slots {
             if let Some(kept) = &slot.kept {
-                for old in &slot.replaced {
-                    self.retire(old).await?;
-                }
+                self.retire_all(&slot.replaced).await?;
                 self.settle_name(&kept.id, &kept.name, slot.number).await?;
                 continue;
             }
             done.push(self.fill(slot).await?);
         }
         if !places.surplus.is_empty() {
-            for old in &places.surplus {
-                self.retire(old).await?;
-            }
+            self.retire_all(&places.surplus).await?;
             self.reload_proxies().await?;
             done.push(format!("{} surplus replicas retired", places.surplus.len()));
         }
@@ -82,11 +78,12 @@ impl Replacement<'_> {
                     self.task.progress("healthy; taking it into service");
                     self.reload_proxies().await?;
                 }
+                self.retire_all(&slot.replaced).await?;
                 new
             }
             Strategy::Recreate(_) | Strategy::Singleton | Strategy::Untouched(_) => {
                 let new = self.create(slot).await?;
-                self.stop_all(&alive).await?;
+                self.retire_all(&slot.replaced).await?;
                 self.start_and_wait(&new).await?;
                 new
             }
@@ -95,7 +92,7 @@ impl Replacement<'_> {
                 if !alive.is_empty() {
                     self.test_configuration().await?;
                 }
-                self.stop_all(&alive).await?;
+                self.retire_all(&slot.replaced).await?;
                 self.start_and_wait(&new).await?;
                 new
             }
@@ -103,12 +100,10 @@ impl Replacement<'_> {
                 let new = self.create(slot).await?;
                 self.context.engine.start(&new).await?;
                 wait_until_completed(self.context.engine, &new, self.health_timeout(), self.task).await?;
+                self.retire_all(&slot.replaced).await?;
                 new
             }
         };
-        for old in &slot.replaced {
-            self.retire(old).await?;
-        }
         if !alive.is_empty() || !self.proxies.is_empty() {
             self.reload_proxies().await?;
         }
@@ -188,18 +183,16 @@ impl Replacement<'_> {
         own.map(|drain| drain.0).or(self.service.stop_grace_period)
     }
 
-    async fn stop_all(&self, containers: &[&Container]) -> Result<(), Failure> {
-        for container in containers {
-            self.task.progress("stopping the old one");
-            self.context.engine.stop(&container.id, self.drain()).await?;
+    async fn retire_all(&self, containers: &[Container]) -> Result<(), Failure> {
+        for old in containers {
+            self.retire(old).await?;
         }
         Ok(())
     }
 
-    /// Stops a container and keeps it for the way back.
+    /// Stops a container and keeps it for the way back, which finds it by its name: so that comes first.
     async fn retire(&self, old: &Container) -> Result<(), Failure> {
-        self.task.progress("retiring the old one");
-        self.context.engine.stop(&old.id, self.drain()).await?;
+        self.task.progress("stopping the old one");
         // One that did not run before this run either must not be started by the way back.
         let name = if is_alive(old) {
             retired_name(&old.name, self.context.run)
@@ -207,6 +200,7 @@ impl Replacement<'_> {
             stale_name(&old.name, self.context.run)
         };
         self.context.engine.rename(&old.id, &name).await?;
+        self.context.engine.stop(&old.id, self.drain()).await?;
         Ok(())
     }
 

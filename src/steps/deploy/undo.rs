@@ -33,12 +33,12 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let taken = Taken::of(context, name, containers);
-        if taken.fresh.is_empty() && taken.retired.is_empty() {
+        if taken.fresh.is_empty() && taken.retired.is_empty() && taken.stale.is_empty() {
             continue;
         }
         let task = context.task(StepId::Deploy, name.as_str(), format!("putting {name} back"));
         let put_back = taken.put_back(context, &proxies, &task).await;
-        let was_there = !taken.retired.is_empty() || taken.old_serves;
+        let was_there = !taken.retired.is_empty() || !taken.stale.is_empty() || taken.old_serves;
         brought_back.extend(task.conclude(put_back, |_| {
             (
                 StepResult::Succeeded,
@@ -77,8 +77,10 @@ struct Taken {
     name: ServiceName,
     /// Made by this run.
     fresh: Vec<Container>,
-    /// Stopped by this run, or before it renamed them.
+    /// Stopped by this run, or about to be: it renames them first.
     retired: Vec<Container>,
+    /// Renamed by this run; they did not run before it either.
+    stale: Vec<Container>,
     /// An old one never stopped serving.
     old_serves: bool,
 }
@@ -90,23 +92,20 @@ impl Taken {
             .iter()
             .cloned()
             .partition(|container| container.label(labels::RUN) == Some(run));
-        let suffix = retired_suffix(context.run);
         let old_serves = old
             .iter()
             .any(|container| container.state == ContainerState::Running);
-        let mut retired: Vec<Container> = old
-            .iter()
-            .filter(|container| container.name.ends_with(&suffix))
-            .cloned()
-            .collect();
-        // The run stopped between stopping an old one and renaming it.
-        if retired.is_empty() && !old_serves && !fresh.is_empty() {
-            retired = old;
-        }
+        let ending_in = |suffix: String| -> Vec<Container> {
+            let named = old.iter().filter(|container| container.name.ends_with(&suffix));
+            named.cloned().collect()
+        };
+        let retired = ending_in(retired_suffix(context.run));
+        let stale = ending_in(stale_suffix(context.run));
         Self {
             name: name.clone(),
             fresh,
             retired,
+            stale,
             old_serves,
         }
     }
@@ -172,6 +171,11 @@ impl Taken {
                 engine.rename(&id, name).await?;
             }
         }
+        for old in &self.stale {
+            if let Some(name) = old.name.strip_suffix(&stale_suffix(context.run)) {
+                engine.rename(&old.id, name).await?;
+            }
+        }
         if self.fresh.iter().any(is_serving) || !self.retired.is_empty() {
             for proxy in &in_front {
                 proxy.reload(engine).await?;
@@ -206,6 +210,8 @@ async fn bring_back(
 ) -> Result<ContainerId, Failure> {
     let engine = context.engine;
     task.progress("starting the old one again");
+    // It may just be stopping: the run named it retired before it asked for that.
+    engine.stop(&old.id, None).await?;
     engine
         .rename(&old.id, &stale_name(&old.name, context.run))
         .await?;

@@ -1,4 +1,6 @@
 //! `deploy` and `run` on the simulated engine: what stands before, during and after, and what is said of it.
 
+mod failing;
+mod proxy;
 mod releases;
 mod shapes;

@@ -1,5 +1,6 @@
 //! Whole commands through the pipeline: what goes wrong at every single call of the engine, and what stands then.
 
+mod dry_run;
 mod faults;
 mod invariants;
 mod killed;

@@ -11,7 +11,7 @@ mod world;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
-use viatique_deploy::engine::{EngineError, EngineErrorKind, ImageId, Result};
+use viatique_deploy::engine::{ContainerId, EngineError, EngineErrorKind, ImageId, Result};
 
 pub(crate) use behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
 pub(crate) use peek::Seen;
@@ -43,6 +43,27 @@ struct Calls {
 pub(crate) struct Call {
     pub(crate) name: &'static str,
     pub(crate) target: String,
+}
+
+impl Call {
+    /// Whether it is one of `Engine`'s own, and not of `Inspect`.
+    pub(crate) fn changes(&self) -> bool {
+        !matches!(
+            self.name,
+            "identity"
+                | "containers"
+                | "container"
+                | "image"
+                | "image_in_registry"
+                | "networks"
+                | "networks_labelled"
+                | "volume"
+                | "volumes_labelled"
+                | "logs"
+                | "processes"
+                | "read_files"
+        )
+    }
 }
 
 enum When {
@@ -181,6 +202,17 @@ impl FakeEngine {
     /// Every command that was run so far, in one-offs and execs.
     pub(crate) fn commands(&self) -> Vec<FakeCommand> {
         self.calls.lock().unwrap().commands.clone()
+    }
+
+    /// From now on new containers of this image behave so.
+    pub(crate) fn image_behaves(&self, image: &ImageId, behaviour: ImageBehaviour) {
+        self.world().images.get_mut(image).unwrap().behaviour = behaviour;
+    }
+
+    /// From now on this container cannot be started.
+    pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
+        let mut world = self.world();
+        world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
     }
 
     /// A running container ends by itself.

@@ -28,6 +28,13 @@ impl FakeEngine {
         self.calls.lock().unwrap().watched.clone().unwrap_or_default()
     }
 
+    /// A file in a volume, as the containers' own processes write it.
+    pub(crate) fn put_file(&self, volume: &str, path: &str, content: &[u8]) {
+        let mut world = self.world();
+        let volume = world.volumes.get_mut(volume).unwrap();
+        volume.files.insert(path.to_owned(), content.to_vec());
+    }
+
     /// Everything as it stands.
     pub(crate) fn peek(&self) -> Seen {
         let world = self.world();

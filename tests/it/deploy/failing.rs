@@ -1,0 +1,290 @@
+//! New containers that do not come up, at each service: what serves then, and what the operator is shown.
+
+use std::time::Duration;
+
+use viatique_deploy::engine::{ContainerState, EngineErrorKind, labels};
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::{Outcome, StepId, StepResult, UnwindResult};
+
+use crate::support::{Fault, ImageBehaviour, PROJECT, Seen, Stack};
+
+/// A service, and the image it has alone.
+const SERVICES: [(&str, &str); 4] = [
+    ("backend", "viatique-backend"),
+    ("frontend", "viatique-frontend"),
+    ("celery_worker", "viatique-worker"),
+    ("celery_beat", "viatique-beat"),
+];
+
+/// The same containers run as before, each under its name, and nothing else stands.
+#[track_caller]
+fn as_before(seen: &Seen, before: &Seen) {
+    assert_eq!(seen.names(), before.names());
+    for old in &before.containers {
+        let now = seen.container(&old.name);
+        assert_eq!((&now.id, &now.state), (&old.id, &old.state), "{}", old.name);
+    }
+    assert_eq!(seen.networks, before.networks);
+}
+
+/// v1 serves, v2 has an image that behaves so: v1 must serve afterwards, and the output must show why.
+async fn taken_back(behaviour: &ImageBehaviour, says: &str, shows: &[&str]) {
+    for (service, image) in SERVICES {
+        let stack = Stack::viatique();
+        stack.run("v1").await.succeeded();
+        let before = stack.engine.peek();
+        stack.image_is(&format!("{image}:v2"), behaviour.clone());
+        let ended = stack.run("v2").await;
+        ended
+            .ended(Outcome::RolledBack, ExitCode::RolledBack)
+            .says(&format!("deploying {service}"))
+            .says(says);
+        for text in shows {
+            ended.shows(text);
+        }
+        assert_eq!(ended.serves.as_deref(), Some("v1"));
+        assert_eq!(ended.step(StepId::Deploy), StepResult::Failed);
+        assert_eq!(ended.step(StepId::Health), StepResult::NotRun);
+        as_before(&stack.engine.peek(), &before);
+        assert_eq!(stack.releases().await.all().len(), 1);
+        // Mended, it goes through.
+        stack.image_is(&format!("{image}:v2"), ImageBehaviour::running());
+        stack.run("v2").await.succeeded();
+    }
+}
+
+/// The same on an empty engine: nothing may be left but the data's volumes and the ledger.
+async fn cleared_away(behaviour: &ImageBehaviour) {
+    for (_, image) in SERVICES {
+        let stack = Stack::viatique();
+        stack.image_is(&format!("{image}:v1"), behaviour.clone());
+        let ended = stack.run("v1").await;
+        ended.ended(Outcome::Failed, ExitCode::Failed);
+        assert_eq!(ended.serves, None);
+        let seen = stack.engine.peek();
+        let names: Vec<_> = seen.names().into_iter().collect();
+        assert_eq!(names, ["viatique-deploy-ledger-viatique"]);
+        assert!(seen.networks.is_empty(), "{:?}", seen.networks);
+        assert!(stack.releases().await.all().is_empty());
+        stack.image_is(&format!("{image}:v1"), ImageBehaviour::running());
+        stack.run("v1").await.succeeded();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_exits_is_taken_back() {
+    let behaviour = ImageBehaviour::exits(3).logging(&["Traceback", "ImproperlyConfigured: SECRET_KEY"]);
+    taken_back(
+        &behaviour,
+        "ended with exit code 3",
+        &["last log lines of", "ImproperlyConfigured: SECRET_KEY"],
+    )
+    .await;
+    cleared_away(&behaviour).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_crash_loops_is_taken_back() {
+    let behaviour = ImageBehaviour::crash_loops(1).logging(&["cannot connect"]);
+    taken_back(&behaviour, "keeps ending", &["cannot connect"]).await;
+    cleared_away(&behaviour).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_never_healthy_is_taken_back() {
+    let behaviour = ImageBehaviour::never_healthy("database: refused").logging(&["listening"]);
+    taken_back(
+        &behaviour,
+        "is unhealthy",
+        &["health test of", "exit code 1", "database: refused", "listening"],
+    )
+    .await;
+    cleared_away(&behaviour).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_start_is_taken_back() {
+    let behaviour = ImageBehaviour::cannot_start("exec: gunicorn: not found");
+    taken_back(&behaviour, "exec: gunicorn: not found", &[]).await;
+    cleared_away(&behaviour).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_too_long_is_taken_back_and_the_key_that_waits_longer_is_named() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    stack.image_is(
+        "viatique-backend:v2",
+        ImageBehaviour::healthy_after(Duration::from_secs(180)),
+    );
+    let ended = stack.run("v2").await;
+    ended
+        .ended(Outcome::RolledBack, ExitCode::RolledBack)
+        .says("is not healthy after 120 s")
+        .hints_at("health_timeout");
+    as_before(&stack.engine.peek(), &before);
+    stack.edit_deploy_yml(
+        "django:",
+        "services: { backend: { health_timeout: 5m } }\ndjango:",
+    );
+    stack.run("v2").await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_one_is_waited_for() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    stack.image_is(
+        "viatique-backend:v2",
+        ImageBehaviour::healthy_after(Duration::from_secs(90)),
+    );
+    stack.engine.watch();
+    stack.run("v2").await.succeeded();
+    for (call, seen) in stack.engine.watched() {
+        let v1 = seen.releases("backend").contains(&"v1");
+        let ready = seen.running("backend").iter().any(|container| {
+            container.label(labels::RELEASE) == Some("v2")
+                && container.health == Some(viatique_deploy::engine::Health::Healthy)
+        });
+        assert!(v1 || ready, "nobody answers at {call:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_nginx_image_gives_the_old_nginx_back() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    let _ = stack.engine.clone().with_image(
+        "nginx:broken",
+        ImageBehaviour::exits(1).logging(&["bind() failed"]),
+    );
+    stack.edit_compose("nginx:1.28", "nginx:broken");
+    let ended = stack.run("v2").await;
+    ended
+        .ended(Outcome::RolledBack, ExitCode::RolledBack)
+        .shows("bind() failed");
+    as_before(&stack.engine.peek(), &before);
+}
+
+/// The endpoint fails though every container is well: the release is taken back all the same.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_its_health_check_is_taken_back() {
+    let mut stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    stack.app = crate::support::FakeApp::answering(|_, _| Ok((503, "database: gone".to_owned())));
+    let ended = stack.run("v2").await;
+    ended
+        .ended(Outcome::RolledBack, ExitCode::RolledBack)
+        .says("answers 503")
+        .shows("database: gone");
+    let (result, message) = ended.undo(StepId::Deploy).unwrap();
+    assert_eq!(result, UnwindResult::Reverted);
+    assert!(message.contains("put back: "), "{message}");
+    as_before(&stack.engine.peek(), &before);
+}
+
+/// What was stopped by hand before the run is not started by the way back.
+#[tokio::test(start_paused = true)]
+async fn what_did_not_run_before_does_not_run_after_the_way_back() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    stack.engine.kill("viatique-frontend-1", 143);
+    stack.image_is("viatique-worker:v2", ImageBehaviour::exits(1));
+    stack
+        .run("v2")
+        .await
+        .ended(Outcome::RolledBack, ExitCode::RolledBack);
+    let seen = stack.engine.peek();
+    assert!(seen.running("frontend").is_empty(), "{:?}", seen.names());
+    assert!(
+        seen.containers.iter().any(|container| {
+            container.label(labels::COMPOSE_SERVICE) == Some("frontend")
+                && matches!(container.state, ContainerState::Exited(_))
+        }),
+        "it is kept: {:?}",
+        seen.names()
+    );
+    assert_eq!(seen.releases("backend"), ["v1"]);
+}
+
+/// Both errors are said, the first one first, and the person is told what to look at.
+#[tokio::test(start_paused = true)]
+async fn where_the_way_back_fails_too_a_person_is_asked() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    stack.image_is(
+        "viatique-worker:v2",
+        ImageBehaviour::exits(1).logging(&["no module named tasks"]),
+    );
+    // The old beat cannot be started again, and nothing made from its image either.
+    let beat = stack.engine.peek().container("viatique-celery_beat-1").clone();
+    stack.engine.break_start(&beat.id, "no space left on device");
+    stack.engine.image_behaves(
+        &beat.image,
+        ImageBehaviour::cannot_start("no space left on device"),
+    );
+    let ended = stack.run("v2").await;
+    ended
+        .ended(Outcome::Stuck, ExitCode::Stuck)
+        .says("deploying celery_worker")
+        .shows("no module named tasks")
+        .shows("taking deploy back failed too")
+        .shows("no space left on device")
+        .hints_at("viatique-deploy status");
+    let chain = &ended.error.as_ref().unwrap().chain;
+    assert!(chain[0].contains("celery_worker"), "{chain:?}");
+    assert!(stack.engine.peek().running("celery_beat").len() <= 1);
+    // Mended by the person, the next run says that it found an unfinished one, and converges.
+    stack.image_is("viatique-worker:v3", ImageBehaviour::running());
+    let next = stack.run("v3").await;
+    next.succeeded();
+    assert!(
+        next.warnings().contains(&ended.run.to_string()),
+        "{}",
+        next.warnings()
+    );
+    let seen = stack.engine.peek();
+    for (service, _) in SERVICES {
+        assert_eq!(seen.releases(service), ["v3"]);
+    }
+    assert_eq!(seen.containers.len(), 8, "{:?}", seen.names());
+    assert!(seen.names().contains(format!("{PROJECT}-celery_beat-1").as_str()));
+}
+
+/// A replica whose old container was being stopped when the engine failed: all replicas must serve again.
+#[tokio::test(start_paused = true)]
+async fn a_failure_amid_the_replicas_brings_every_one_of_them_back() {
+    let compose = "services:\n  web:\n    image: web:${RELEASE_TAG}\n    deploy: { replicas: 3 }\n";
+    let prepared = Stack::of(compose, "project: viatique\ncompose: [docker-compose.yml]\n");
+    let engine = prepared.engine.clone();
+    let _ = engine
+        .with_image("web:v1", ImageBehaviour::running())
+        .with_image("web:v2", ImageBehaviour::running());
+    prepared.run("v1").await.succeeded();
+    let before = prepared.engine.peek();
+    for strategy in ["rolling", "recreate"] {
+        prepared.edit_deploy_yml(
+            "compose: [docker-compose.yml]\n",
+            &format!("compose: [docker-compose.yml]\nservices: {{ web: {{ strategy: {strategy} }} }}\n"),
+        );
+        for (name, times) in [("stop", 3), ("rename", 6), ("start", 3), ("create_container", 3)] {
+            for nth in 1..=times {
+                for fault in [
+                    Fault::Fail(EngineErrorKind::Other),
+                    Fault::LoseReply(EngineErrorKind::TimedOut),
+                ] {
+                    let stack = prepared.fork();
+                    stack.engine.fault_on(name, nth, fault);
+                    let ended = stack.run("v2").await;
+                    assert_eq!(ended.serves.as_deref(), Some("v1"), "{name} {nth} {fault:?}");
+                    assert_ne!(ended.outcome, Outcome::Stuck, "{:?}", ended.error);
+                    as_before(&stack.engine.peek(), &before);
+                }
+            }
+        }
+        prepared.edit_deploy_yml(&format!("services: {{ web: {{ strategy: {strategy} }} }}\n"), "");
+    }
+}

@@ -1,0 +1,106 @@
+//! `health`: a gate that looks at every container and asks the app itself.
+
+use viatique_deploy::commands::steps::Chosen;
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
+
+use crate::support::{Ended, FakeApp, Stack};
+
+async fn serving(app: FakeApp) -> Stack {
+    let mut stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    stack.app = app;
+    stack
+}
+
+async fn health(stack: &Stack) -> Ended {
+    let before = stack.engine.peek().containers.len();
+    let ended = stack.command(Chosen::health(), "v1").await;
+    assert_eq!(stack.engine.peek().containers.len(), before, "it only looks");
+    ended
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_well_passes_after_several_good_answers() {
+    let stack = serving(FakeApp::healthy()).await;
+    let ended = health(&stack).await;
+    ended.succeeded();
+    assert_eq!(ended.step(StepId::Health), StepResult::Unchanged);
+    assert_eq!(stack.app.asked().len(), 3);
+    assert_eq!(stack.app.asked()[0].url, "http://127.0.0.1:8080/health/");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_answer_starts_the_count_again() {
+    let app = FakeApp::answering(|_, before| match before {
+        2 => Ok((502, "bad gateway".to_owned())),
+        _ => Ok((200, "ok".to_owned())),
+    });
+    let stack = serving(app).await;
+    health(&stack).await.succeeded();
+    assert_eq!(stack.app.asked().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_answers_badly_for_too_long_fails_the_gate() {
+    let stack = serving(FakeApp::answering(|_, _| Ok((500, "database: gone".to_owned())))).await;
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("http://127.0.0.1:8080/health/ answers 500, for 20 s")
+        .shows("database: gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_does_not_answer_fails_the_gate() {
+    let stack = serving(FakeApp::unreachable()).await;
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("connection refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_django_refuses_is_explained() {
+    let stack = serving(FakeApp::answering(|_, _| Ok((400, String::new())))).await;
+    stack.edit_deploy_yml("timeout: 20s", "timeout: 20s, host: copies.example.com");
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("ALLOWED_HOSTS");
+    assert_eq!(stack.app.asked()[0].host.as_deref(), Some("copies.example.com"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_must_say_what_deploy_yml_expects() {
+    let answer = |text: &'static str| FakeApp::answering(move |_, _| Ok((200, text.to_owned())));
+    for (text, complaint) in [
+        (
+            r#"{"database":"gone"}"#,
+            "says database: \"gone\" instead of \"connected\"",
+        ),
+        ("{}", "says database: nothing instead of \"connected\""),
+        ("<html>", "answers something that is not JSON"),
+    ] {
+        let stack = serving(answer(text)).await;
+        stack.edit_deploy_yml("timeout: 20s", "timeout: 20s, expect: { database: connected }");
+        health(&stack)
+            .await
+            .ended(Outcome::Failed, ExitCode::Gate)
+            .says(complaint);
+    }
+    let stack = serving(answer(r#"{"database":"connected","more":1}"#)).await;
+    stack.edit_deploy_yml("timeout: 20s", "timeout: 20s, expect: { database: connected }");
+    health(&stack).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_run_fails_the_gate_and_is_named() {
+    let stack = serving(FakeApp::healthy()).await;
+    stack.engine.kill("viatique-celery_worker-1", 137);
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("celery_worker: 0 of 1 replicas are well")
+        .hints_at("viatique-deploy status");
+}

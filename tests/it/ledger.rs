@@ -1,0 +1,388 @@
+//! The ledger on the simulated engine: what is written is read back, in order; what cannot be read is named.
+
+use std::collections::BTreeMap;
+
+use viatique_deploy::engine::{Engine, Inspect};
+use viatique_deploy::ledger::{
+    self, EntryKind, JOURNAL_FORMAT, Ledger, LedgerError, Releases, RunHeader, StepState,
+};
+use viatique_deploy::pipeline::{Outcome, StepId};
+use viatique_deploy::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
+
+use crate::support::{FakeEngine, Stack};
+
+fn release(sequence: u64, tag: &str, previous: Option<u64>) -> Release {
+    Release {
+        format: RELEASE_FORMAT,
+        written_by: "0.1.0".to_owned(),
+        sequence: Sequence(sequence),
+        tag: Tag::new(tag).unwrap(),
+        run: RunId(format!("20260101T00000{sequence}Z-00000{sequence}")),
+        command: "run".to_owned(),
+        deployed_at: "2026-01-01T00:00:00Z".to_owned(),
+        deployed_by: "ada@host".to_owned(),
+        previous: previous.map(Sequence),
+        images: BTreeMap::new(),
+        compose: Vec::new(),
+        project: serde_json::Value::Null,
+        migrations: None,
+        backup: None,
+    }
+}
+
+fn header(run: &str) -> RunHeader {
+    RunHeader {
+        format: JOURNAL_FORMAT,
+        written_by: "0.1.0".to_owned(),
+        run: RunId(run.to_owned()),
+        command: "run".to_owned(),
+        release: Some(Tag::new("v2").unwrap()),
+        started_at: "2026-01-01T00:00:00Z".to_owned(),
+        started_by: "ada@host".to_owned(),
+        steps: vec![StepId::Build, StepId::Deploy],
+    }
+}
+
+const fn started(step: StepId) -> EntryKind {
+    EntryKind::Started { step }
+}
+
+fn succeeded(step: StepId) -> EntryKind {
+    EntryKind::Succeeded {
+        step,
+        message: "done".to_owned(),
+    }
+}
+
+fn failed(step: StepId) -> EntryKind {
+    EntryKind::Failed {
+        step,
+        error: "no".to_owned(),
+    }
+}
+
+fn undone(step: StepId) -> EntryKind {
+    EntryKind::Undone {
+        step,
+        message: "back".to_owned(),
+    }
+}
+
+fn undo_failed(step: StepId) -> EntryKind {
+    EntryKind::UndoFailed {
+        step,
+        error: "no".to_owned(),
+    }
+}
+
+/// Puts a file into the ledger's volume, as no version of the tool does.
+async fn put(engine: &FakeEngine, path: &str, content: &str) {
+    let name = ledger::object_name("viatique");
+    let id = engine.container(&name).await.unwrap().unwrap().id;
+    engine
+        .write_file(&id, ledger::DATA, path, content.as_bytes())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_without_a_ledger_has_no_releases_and_reading_makes_none() {
+    let engine = FakeEngine::new();
+    let before = engine.peek();
+    assert_eq!(
+        ledger::read_releases(&engine, "viatique").await.unwrap(),
+        Releases::default()
+    );
+    assert_eq!(ledger::unfinished_run(&engine, "viatique").await.unwrap(), None);
+    assert_eq!(engine.peek(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_are_read_back_in_their_order() {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    for number in [2, 10, 1] {
+        ledger
+            .record(&release(number, &format!("v{number}"), None))
+            .await
+            .unwrap();
+    }
+    let releases = ledger::read_releases(&engine, "viatique").await.unwrap();
+    let read: Vec<u64> = releases.all().iter().map(|release| release.sequence.0).collect();
+    assert_eq!(read, [1, 2, 10]);
+    assert_eq!(releases.all()[0], release(1, "v1", None));
+    assert_eq!(releases.next_sequence(), Sequence(11));
+    // Opened again it is the same one.
+    let again = Ledger::open(&engine, "viatique").await.unwrap();
+    assert_eq!(again.releases().await.unwrap(), releases);
+    assert_eq!(engine.peek().containers.len(), 1);
+    // Another project has its own.
+    assert!(
+        ledger::read_releases(&engine, "other")
+            .await
+            .unwrap()
+            .all()
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_outlive_the_container_that_opened_the_volume() {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    ledger.record(&release(1, "v1", None)).await.unwrap();
+    let id = engine.peek().containers[0].id.clone();
+    engine.remove_container(&id).await.unwrap();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    assert_eq!(ledger.releases().await.unwrap().all().len(), 1);
+}
+
+#[test]
+fn previous_tagged_and_tags_follow_the_history() {
+    let releases = Releases::new(vec![
+        release(1, "v1", None),
+        release(2, "v2", Some(1)),
+        release(3, "v3", Some(2)),
+        release(4, "v2", Some(1)),
+    ]);
+    let sequence = |release: Option<&Release>| release.map(|release| release.sequence.0);
+    assert_eq!(sequence(releases.current()), Some(4));
+    assert_eq!(sequence(releases.previous()), Some(1));
+    assert_eq!(sequence(releases.tagged(&Tag::new("v2").unwrap())), Some(4));
+    assert_eq!(sequence(releases.tagged(&Tag::new("v9").unwrap())), None);
+    let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
+    assert_eq!(tags, ["v2", "v3", "v1"]);
+    assert_eq!(Releases::default().next_sequence(), Sequence(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_format_is_refused_naming_both_versions() {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    ledger.record(&release(1, "v1", None)).await.unwrap();
+    // With a field that means something else by then.
+    put(
+        &engine,
+        "releases/000002.json",
+        r#"{"format":7,"written_by":"3.2.1","tag":["v2"]}"#,
+    )
+    .await;
+    let error = ledger::read_releases(&engine, "viatique").await.unwrap_err();
+    assert!(matches!(error, LedgerError::Newer { found: 7, .. }), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the ledger's releases/000002.json has format 7, written by viatique-deploy 3.2.1; this is {}, which \
+             reads up to format {RELEASE_FORMAT}",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_file_is_named_and_others_are_ignored() {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    ledger.record(&release(1, "v1", None)).await.unwrap();
+    put(&engine, "releases/.000002.json.partial", "{").await;
+    put(&engine, "releases/notes.txt", "by hand").await;
+    assert_eq!(
+        ledger::read_releases(&engine, "viatique")
+            .await
+            .unwrap()
+            .all()
+            .len(),
+        1
+    );
+    for damaged in ["", "{\"format\":1", "{\"format\":1}", "[]"] {
+        put(&engine, "releases/000003.json", damaged).await;
+        let error = ledger::read_releases(&engine, "viatique").await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("the ledger's releases/000003.json is damaged: "),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_ledger_stops_a_run_before_it_touches_anything() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    let run = "runs/20990101T000000Z-ffffff";
+    put(&stack.engine, &format!("{run}/0000.json"), "{}").await;
+    let ended = stack.run("v2").await;
+    ended
+        .says(&format!("the ledger's {run}/0000.json is damaged"))
+        .hints_at("move the file out of the ledger's volume");
+    assert_eq!(stack.engine.peek().containers, before.containers);
+}
+
+/// Writes the entries, and says how far an unfinished run was; `None` where it is finished.
+async fn after(entries: &[EntryKind]) -> Option<Option<(StepId, StepState)>> {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    let mut journal = ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+    for entry in entries {
+        journal
+            .write("2026-01-01T00:00:00Z".to_owned(), entry.clone())
+            .await
+            .unwrap();
+    }
+    let unfinished = ledger::unfinished_run(&engine, "viatique").await.unwrap()?;
+    assert_eq!(unfinished.header, header("20260101T000000Z-000001"));
+    Some(unfinished.last)
+}
+
+/// Cut at every entry.
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_run_is_found_with_how_far_it_was() {
+    use StepId::{Build, Deploy};
+    let entries = [
+        (started(Build), StepState::Started),
+        (succeeded(Build), StepState::Succeeded),
+        (started(Deploy), StepState::Started),
+        (failed(Deploy), StepState::Failed),
+        (EntryKind::UndoStarted { step: Deploy }, StepState::UndoStarted),
+        (undone(Deploy), StepState::Undone),
+        (EntryKind::UndoStarted { step: Build }, StepState::UndoStarted),
+        (undo_failed(Build), StepState::UndoFailed),
+    ];
+    let kinds: Vec<EntryKind> = entries.iter().map(|(kind, _)| kind.clone()).collect();
+    assert_eq!(after(&[]).await, Some(None));
+    for (index, (kind, state)) in entries.iter().enumerate() {
+        assert_eq!(
+            after(&kinds[..=index]).await,
+            Some(kind.step().map(|step| (step, *state)))
+        );
+    }
+    let finished = EntryKind::Finished {
+        outcome: Outcome::Failed,
+    };
+    assert_eq!(after(&[kinds, vec![finished]].concat()).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_newest_run_counts() {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+    let mut newer = ledger.begin(header("20260102T000000Z-000001")).await.unwrap();
+    let finished = EntryKind::Finished {
+        outcome: Outcome::Succeeded,
+    };
+    newer
+        .write("2026-01-02T00:00:00Z".to_owned(), finished)
+        .await
+        .unwrap();
+    assert_eq!(ledger::unfinished_run(&engine, "viatique").await.unwrap(), None);
+}
+
+/// Entries that could not be written leave gaps, and a gap is no damage.
+#[tokio::test(start_paused = true)]
+async fn a_journal_with_gaps_is_read() {
+    use StepId::Deploy;
+    let all = [
+        started(Deploy),
+        failed(Deploy),
+        EntryKind::UndoStarted { step: Deploy },
+        undone(Deploy),
+    ];
+    for left_out in 0..all.len() {
+        let engine = FakeEngine::new();
+        let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+        let mut journal = ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+        for (index, entry) in all.iter().enumerate() {
+            if index == left_out {
+                // The header is the first file that is written.
+                engine.fault_on(
+                    "write_file",
+                    index + 2,
+                    crate::support::Fault::Fail(viatique_deploy::engine::EngineErrorKind::Other),
+                );
+            }
+            let written = journal
+                .write("2026-01-01T00:00:00Z".to_owned(), entry.clone())
+                .await;
+            assert_eq!(written.is_err(), index == left_out);
+        }
+        let unfinished = ledger::unfinished_run(&engine, "viatique")
+            .await
+            .unwrap()
+            .unwrap();
+        let expected = if left_out == 3 {
+            StepState::UndoStarted
+        } else {
+            StepState::Undone
+        };
+        assert_eq!(
+            unfinished.last,
+            Some((Deploy, expected)),
+            "without entry {left_out}"
+        );
+    }
+}
+
+/// The one transition table, every pair of it.
+#[test]
+fn every_entry_after_every_state() {
+    use StepState::{Failed, NotStarted, Started, Succeeded, UndoFailed, UndoStarted, Undone};
+    let states = [
+        NotStarted,
+        Started,
+        Succeeded,
+        Failed,
+        UndoStarted,
+        Undone,
+        UndoFailed,
+    ];
+    let step = StepId::Deploy;
+    let legal: [(EntryKind, &[StepState], StepState); 6] = [
+        (started(step), &[NotStarted], Started),
+        (succeeded(step), &[Started], Succeeded),
+        (failed(step), &[Started], Failed),
+        (
+            EntryKind::UndoStarted { step },
+            &[Started, Succeeded, Failed],
+            UndoStarted,
+        ),
+        (undone(step), &[UndoStarted], Undone),
+        (undo_failed(step), &[UndoStarted], UndoFailed),
+    ];
+    for (entry, after, leads_to) in legal {
+        for state in states {
+            let next = state.next(&entry);
+            if after.contains(&state) {
+                assert_eq!(next, Ok(leads_to), "{entry:?} after {state:?}");
+            } else {
+                let refusal = next.expect_err("it cannot follow");
+                assert_eq!(refusal.state, state);
+                assert!(refusal.to_string().contains(&format!("{state:?}")), "{refusal}");
+            }
+        }
+    }
+    let finished = EntryKind::Finished {
+        outcome: Outcome::Stuck,
+    };
+    for state in states {
+        assert_eq!(state.next(&finished), Ok(state));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_cannot_follow_is_refused_and_not_written() {
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    let mut journal = ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+    let before = engine.peek();
+    let error = journal
+        .write("2026-01-01T00:00:00Z".to_owned(), succeeded(StepId::Deploy))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "journal: `succeeded` cannot follow `NotStarted`"
+    );
+    assert_eq!(engine.peek(), before);
+}

@@ -1,0 +1,201 @@
+//! `rollback`: a deploy of a recorded release, and what `releases` means after it.
+
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::Outcome;
+
+use crate::support::{ImageBehaviour, Stack};
+
+const WEB: [&str; 4] = ["backend", "frontend", "celery_worker", "celery_beat"];
+
+#[track_caller]
+fn serves(stack: &Stack, tag: &str) {
+    let seen = stack.engine.peek();
+    for service in WEB {
+        assert_eq!(seen.releases(service), [tag], "{service}");
+    }
+    assert_eq!(seen.containers.len(), 8, "{:?}", seen.names());
+}
+
+async fn with_releases(tags: &[&str]) -> Stack {
+    let stack = Stack::viatique();
+    for tag in tags {
+        stack.run(tag).await.succeeded();
+    }
+    stack
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_tag_it_goes_to_the_previous_release_with_its_images_and_builds_nothing() {
+    let stack = with_releases(&["v1"]).await;
+    let v1 = stack.engine.peek();
+    stack.run("v2").await.succeeded();
+    let builds = |stack: &Stack| {
+        stack
+            .engine
+            .calls()
+            .iter()
+            .filter(|call| call.name == "build")
+            .count()
+    };
+    let before = builds(&stack);
+    let ended = stack.rollback(None).await.unwrap();
+    ended.succeeded();
+    assert_eq!(ended.serves.as_deref(), Some("v1"));
+    serves(&stack, "v1");
+    let now = stack.engine.peek();
+    for service in WEB {
+        let name = format!("viatique-{service}-1");
+        assert_eq!(now.container(&name).image, v1.container(&name).image);
+    }
+    assert_eq!(builds(&stack), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn again_it_goes_further_back_and_never_into_what_was_taken_back() {
+    let stack = with_releases(&["v1", "v2", "v3"]).await;
+    stack.rollback(None).await.unwrap().succeeded();
+    serves(&stack, "v2");
+    stack.rollback(None).await.unwrap().succeeded();
+    serves(&stack, "v1");
+    let failure = stack.rollback(None).await.unwrap_err();
+    assert_eq!(
+        failure.report().chain,
+        ["there is no release before v1 to go back to; known: v1, v2, v3"]
+    );
+    // Forward by name.
+    stack.rollback(Some("v3")).await.unwrap().succeeded();
+    serves(&stack, "v3");
+    let releases = stack.releases().await;
+    let history: Vec<(u64, &str, &str, Option<u64>)> = releases
+        .all()
+        .iter()
+        .map(|release| {
+            (
+                release.sequence.0,
+                release.tag.as_str(),
+                release.command.as_str(),
+                release.previous.map(|previous| previous.0),
+            )
+        })
+        .collect();
+    assert_eq!(
+        history,
+        [
+            (1, "v1", "run", None),
+            (2, "v2", "run", Some(1)),
+            (3, "v3", "run", Some(2)),
+            (4, "v2", "rollback", Some(1)),
+            (5, "v1", "rollback", None),
+            (6, "v3", "rollback", Some(2)),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_after_a_rollback_returns_to_what_served() {
+    let stack = with_releases(&["v1", "v2"]).await;
+    stack.rollback(None).await.unwrap().succeeded();
+    stack.run("v3").await.succeeded();
+    stack.rollback(None).await.unwrap().succeeded();
+    serves(&stack, "v1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_tag_is_refused_naming_the_known_ones() {
+    let stack = with_releases(&["v1", "v2"]).await;
+    let before = stack.engine.peek();
+    let report = stack.rollback(Some("v9")).await.unwrap_err().report();
+    assert_eq!(
+        report.chain,
+        ["there is no release v9 to go back to; known: v2, v1"]
+    );
+    assert_eq!(report.hints, ["viatique-deploy releases"]);
+    assert_eq!(stack.engine.peek(), before);
+    let empty = Stack::viatique();
+    let report = empty.rollback(None).await.unwrap_err().report();
+    assert_eq!(
+        report.chain,
+        ["there is nothing to go back to: no release is recorded yet"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_recorded_files_are_deployed_and_not_today_s() {
+    let stack = with_releases(&["v1"]).await;
+    stack.edit_compose("python, healthcheck.py", "python, other.py");
+    stack.edit_compose(
+        "  frontend:\n    build",
+        "  added:\n    image: redis:7\n  frontend:\n    build",
+    );
+    stack.run("v2").await.succeeded();
+    let ended = stack.rollback(None).await.unwrap();
+    ended.succeeded();
+    let seen = stack.engine.peek();
+    assert_eq!(seen.releases("backend"), ["v1"]);
+    assert!(
+        ended
+            .warnings()
+            .contains("added runs, but the Compose files do not name it"),
+        "{}",
+        ended.warnings()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_images_are_gone_is_refused_before_anything_is_touched() {
+    let stack = with_releases(&["v1", "v2"]).await;
+    let engine = stack.engine.onlooker();
+    viatique_deploy::engine::Engine::remove_image(&engine, "viatique-frontend:v1")
+        .await
+        .unwrap();
+    let before = stack.engine.peek();
+    let ended = stack.rollback(None).await.unwrap();
+    ended
+        .ended(Outcome::Failed, ExitCode::Configuration)
+        .says("no such image on the engine: viatique-frontend:v1 (for frontend)")
+        .hints_at("viatique-deploy releases");
+    assert_eq!(stack.engine.peek(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_fails_leaves_what_served() {
+    let stack = with_releases(&["v1", "v2"]).await;
+    let before = stack.engine.peek();
+    let image = stack.releases().await.all()[0]
+        .images
+        .iter()
+        .find(|(service, _)| service.as_str() == "celery_worker")
+        .map(|(_, image)| image.id.clone())
+        .unwrap();
+    stack.engine.image_behaves(&image, ImageBehaviour::exits(1));
+    let ended = stack.rollback(None).await.unwrap();
+    ended.ended(Outcome::RolledBack, ExitCode::RolledBack);
+    assert_eq!(ended.serves.as_deref(), Some("v2"));
+    serves(&stack, "v2");
+    assert_eq!(stack.engine.peek().names(), before.names());
+    assert_eq!(stack.releases().await.current().unwrap().tag.as_str(), "v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_is_recorded_with_everything_that_returning_to_it_needs() {
+    let stack = with_releases(&["v1", "v2"]).await;
+    let releases = stack.releases().await;
+    let release = releases.current().unwrap();
+    assert_eq!(release.images.len(), 7);
+    let seen = stack.engine.peek();
+    for (service, image) in &release.images {
+        let running = seen.running(service.as_str());
+        assert_eq!(running[0].image, image.id, "{service}");
+    }
+    let backend = release
+        .images
+        .iter()
+        .find(|(service, _)| service.as_str() == "backend")
+        .unwrap();
+    assert_eq!(backend.1.reference, "viatique-backend:v2");
+    assert_eq!(release.compose.len(), 1);
+    assert!(release.compose[0].text.contains("${DB_PASSWORD}"));
+    let backup = release.backup.as_deref().unwrap();
+    assert!(stack.backups().join(backup).join("manifest.json").exists());
+    assert!(release.migrations.is_some());
+}
