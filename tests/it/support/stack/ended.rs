@@ -135,11 +135,11 @@ impl Ended {
 
     /// What the step said when it finished.
     pub(crate) fn step_message(&self, id: StepId) -> String {
-        let messages = self.events.iter().filter_map(|event| match event {
+        let mut messages = self.events.iter().filter_map(|event| match event {
             Event::StepFinished { step, message, .. } if *step == id => Some(message.clone()),
             _ => None,
         });
-        messages.last().unwrap_or_default()
+        messages.next_back().unwrap_or_default()
     }
 
     /// How taking a step back went, and what was said of it.
