@@ -2,7 +2,7 @@
 //! no engine. What it does not implement it refuses by path and name.
 //!
 //! In order: [`read_sources`] and [`read_variables`] from disk (a rollback hands over recorded texts instead), then
-//! [`load`]: each file is parsed, interpolated, its `extends` worked out; the files are merged; the services are
+//! [`load()`]: each file is parsed, interpolated, its `extends` worked out; the files are merged; the services are
 //! resolved into the [`model`](Project); the whole is checked.
 
 mod build;

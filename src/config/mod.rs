@@ -1,5 +1,5 @@
 //! `deploy.yml` -> [`Config`]: one file per section, unknown keys refused with a "did you mean". What it says is
-//! checked against the Compose project by [`validate`]; it reads nothing but its own file.
+//! checked against the Compose project by [`validate()`]; it reads nothing but its own file.
 
 mod backup;
 mod django;

@@ -9,4 +9,5 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 mod engine;
+mod stories;
 mod support;

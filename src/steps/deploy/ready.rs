@@ -12,7 +12,7 @@ use crate::pipeline::Task;
 /// Between two looks. Under the ten calls a second per container that are the project's own limit.
 const POLL: Duration = Duration::from_millis(150);
 /// A container without a health test counts as ready once it has run this long without ending.
-const STEADY: Duration = Duration::from_secs(3);
+const STEADY: Duration = Duration::from_secs(5);
 /// A container that the engine has started again this often is crash-looping: an app that waits for another one by
 /// ending once is given that, and no more.
 const RESTARTS_TOLERATED: u32 = 1;

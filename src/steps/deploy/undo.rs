@@ -11,7 +11,7 @@ use super::strategy::{Strategy, strategy};
 use super::target::{retired_suffix, stale_name, stale_suffix};
 use crate::compose::ServiceName;
 use crate::engine::{Container, ContainerFilter, ContainerId, ContainerState, labels};
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepId, StepResult, Task, Undone};
 
 /// Puts back what stood before this run.
@@ -24,6 +24,7 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     let proxies = reload::proxies(context.settings, &by_service);
     let mut restored = Vec::new();
     let mut removed = Vec::new();
+    let mut brought_back = Vec::new();
     // Against the order of the deploy: what depends on others goes first.
     for service in project.services_in_dependency_order().into_iter().rev() {
         let name = &service.name;
@@ -38,18 +39,19 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
         let task = context.task(StepId::Deploy, name.as_str(), format!("putting {name} back"));
         let put_back = taken.put_back(context, &proxies, &task).await;
         let was_there = !taken.retired.is_empty() || !taken.stale.is_empty() || taken.old_serves;
-        task.conclude(put_back, |()| {
+        brought_back.extend(task.conclude(put_back, |_| {
             (
                 StepResult::Succeeded,
                 if was_there { "put back" } else { "removed" }.to_owned(),
             )
-        })?;
+        })?);
         if was_there {
             restored.push(name.to_string())
         } else {
             removed.push(name.to_string())
         }
     }
+    make_sure(context, &brought_back).await?;
     let networks = remove_new_networks(context).await?;
     if restored.is_empty() && removed.is_empty() && networks == 0 {
         return Ok(Undone::NothingToDo);
@@ -108,11 +110,18 @@ impl Taken {
         }
     }
 
-    async fn put_back(&self, context: Context<'_>, proxies: &[Proxy], task: &Task) -> Result<(), Failure> {
+    /// The containers that were brought back.
+    async fn put_back(
+        &self,
+        context: Context<'_>,
+        proxies: &[Proxy],
+        task: &Task,
+    ) -> Result<Vec<ContainerId>, Failure> {
+        let mut restored = Vec::new();
         let engine = context.engine;
         let settings = context.settings;
         let Some(service) = settings.project.services.get(&self.name) else {
-            return Ok(());
+            return Ok(restored);
         };
         let together = match strategy(&settings.config, &settings.project, service) {
             Strategy::Rolling => true,
@@ -142,7 +151,8 @@ impl Taken {
                 | ContainerState::Restarting { .. }
                 | ContainerState::Removing
                 | ContainerState::Dead => {
-                    let standing = start_again(context, old, limit, task).await?;
+                    let standing = bring_back(context, old, limit, task).await?;
+                    restored.push(standing.clone());
                     started.push((standing, old.name.clone()));
                 }
             }
@@ -171,7 +181,7 @@ impl Taken {
                 proxy.reload(engine).await?;
             }
         }
-        Ok(())
+        Ok(restored)
     }
 
     fn is_one_shot(&self, context: Context<'_>) -> bool {
@@ -190,8 +200,9 @@ impl Taken {
     }
 }
 
-/// Starts a retired container; where it does not come back as it was, one made just like it takes its place.
-async fn start_again(
+/// Brings a retired container back, by one made just like it: a container that is started a second time can meet its
+/// own leftovers (a pid file) or a tmpfs of another mode (runc 1.1). Where that fails the old one itself is started.
+async fn bring_back(
     context: Context<'_>,
     old: &Container,
     limit: Duration,
@@ -199,34 +210,56 @@ async fn start_again(
 ) -> Result<ContainerId, Failure> {
     let engine = context.engine;
     task.progress("starting the old one again");
-    let first = match engine.start(&old.id).await {
-        Ok(()) => match wait_until_ready(engine, &old.id, limit, task).await {
-            Ok(()) => return Ok(old.id.clone()),
-            Err(failure) => failure,
-        },
-        Err(error) => Failure::from(error),
-    };
-    task.progress("it does not come back; starting one made just like it");
+    // It may just be stopping: the run named it retired before it asked for that.
     engine.stop(&old.id, None).await?;
     engine
         .rename(&old.id, &stale_name(&old.name, context.run))
         .await?;
     let twin = engine.create_twin(&old.id, &old.name).await?;
-    let second = match engine.start(&twin).await {
-        Ok(()) => wait_until_ready(engine, &twin, limit, task).await,
-        Err(error) => Err(Failure::from(error)),
-    };
-    match second {
+    let first = match start_and_wait(context, &twin, limit, task).await {
         Ok(()) => {
             engine.remove_container(&old.id).await?;
-            Ok(twin)
+            return Ok(twin);
         }
-        // The first failure is about what had served; what the twin says goes beside it.
+        Err(failure) => failure,
+    };
+    engine.stop(&twin, None).await?;
+    engine.remove_container(&twin).await?;
+    engine.rename(&old.id, &old.name).await?;
+    match start_and_wait(context, &old.id, limit, task).await {
+        Ok(()) => Ok(old.id.clone()),
         Err(second) => Err(first.evidence(
-            "one made just like it failed too",
+            "the container that had served failed too",
             vec![format!("{:#}", second.error)],
         )),
     }
+}
+
+async fn start_and_wait(
+    context: Context<'_>,
+    id: &ContainerId,
+    limit: Duration,
+    task: &Task,
+) -> Result<(), Failure> {
+    context.engine.start(id).await?;
+    wait_until_ready(context.engine, id, limit, task).await
+}
+
+/// What was brought back must still stand at the end: without a health test, a container that ends late looks well
+/// at first.
+async fn make_sure(context: Context<'_>, restored: &[ContainerId]) -> Result<(), Failure> {
+    for id in restored {
+        let standing = context.engine.container(&id.0).await?;
+        if let Some(container) = standing.filter(|container| !is_serving(container)) {
+            let log = context.engine.logs(id, 20).await?;
+            return Err(Failure::message(
+                FailureKind::Failed,
+                format!("{} was put back and does not stay up", container.name),
+            )
+            .evidence(format!("last log lines of {}", container.name), log));
+        }
+    }
+    Ok(())
 }
 
 /// Removes the networks this run made, unless something else has come to use them.

@@ -1,0 +1,7 @@
+//! Whole stories: the real program deploys the real example on a real engine, as an operator or a CI job would.
+//! Each story has its own project, copy of the example, port and images, and removes them at its end. A fresh deploy
+//! takes half a minute, so one story asks several questions of one stack.
+
+mod bad_input;
+mod first_deploy;
+mod support;
