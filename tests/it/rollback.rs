@@ -217,7 +217,11 @@ async fn a_ledger_whose_container_was_pruned_forgets_nothing() {
     stack.run("v2").await.succeeded();
     assert!(!is_closed(&stack.engine, "viatique").await.unwrap());
     let releases = stack.releases().await;
-    let tags: Vec<&str> = releases.all().iter().map(|release| release.tag.as_str()).collect();
+    let tags: Vec<&str> = releases
+        .all()
+        .iter()
+        .map(|release| release.tag.as_str())
+        .collect();
     assert_eq!(tags, ["v1", "v2"]);
     stack.rollback(None).await.unwrap().succeeded();
     serves(&stack, "v1");
