@@ -16,13 +16,22 @@ const SERVICES: [(&str, &str); 4] = [
     ("celery_beat", "viatique-beat"),
 ];
 
-/// The same containers run as before, each under its name, and nothing else stands.
+/// What stood before stands again, each under its name, made from the same, and nothing else. What was stopped may be
+/// its twin; what holds data was never touched.
 #[track_caller]
 fn as_before(seen: &Seen, before: &Seen) {
     assert_eq!(seen.names(), before.names());
     for old in &before.containers {
         let now = seen.container(&old.name);
-        assert_eq!((&now.id, &now.state), (&old.id, &old.state), "{}", old.name);
+        assert_eq!(
+            (&now.image, &now.labels, &now.state),
+            (&old.image, &old.labels, &old.state),
+            "{}",
+            old.name
+        );
+        if old.name.contains("-db-") || old.name.contains("-redis-") {
+            assert_eq!((&now.id, &now.started), (&old.id, &old.started), "{}", old.name);
+        }
     }
     assert_eq!(seen.networks, before.networks);
 }
@@ -175,7 +184,16 @@ async fn a_release_that_fails_its_health_check_is_taken_back() {
     stack.run("v1").await.succeeded();
     let before = stack.engine.peek();
     stack.app = crate::support::FakeApp::answering(|_, _| Ok((503, "database: gone".to_owned())));
+    stack.engine.watch();
     let ended = stack.run("v2").await;
+    for (call, seen) in stack.engine.watched() {
+        for service in ["backend", "frontend", "celery_worker", "nginx", "db", "redis"] {
+            assert!(
+                !seen.running(service).is_empty(),
+                "nothing runs for {service} at {call:?}"
+            );
+        }
+    }
     ended
         .ended(Outcome::RolledBack, ExitCode::RolledBack)
         .says("answers 503")
