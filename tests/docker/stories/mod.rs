@@ -4,4 +4,5 @@
 
 mod bad_input;
 mod first_deploy;
+mod interrupted;
 mod support;
