@@ -185,7 +185,16 @@ async fn a_release_that_fails_its_health_check_is_taken_back() {
     stack.run("v1").await.succeeded();
     let before = stack.engine.peek();
     stack.app = crate::support::FakeApp::answering(|_, _| Ok((503, "database: gone".to_owned())));
+    stack.engine.watch();
     let ended = stack.run("v2").await;
+    for (call, seen) in stack.engine.watched() {
+        for service in ["backend", "frontend", "celery_worker", "nginx", "db", "redis"] {
+            assert!(
+                !seen.running(service).is_empty(),
+                "nothing runs for {service} at {call:?}"
+            );
+        }
+    }
     ended
         .ended(Outcome::RolledBack, ExitCode::RolledBack)
         .says("answers 503")
