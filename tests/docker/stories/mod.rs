@@ -7,3 +7,4 @@ mod broken_releases;
 mod first_deploy;
 mod interrupted;
 mod support;
+mod take_over;
