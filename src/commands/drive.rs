@@ -257,10 +257,10 @@ impl<'a> Drive<'a> {
     /// Reads what others left, clears it away, and opens the ledger.
     async fn prepare(&self, run: &RunId, events: &Events) -> Result<(Releases, Ledger<'a>), Failure> {
         let project = &self.settings.project.name;
-        // What was read before the lock was taken may have been changed by who held it.
-        let releases = ledger::read_releases(self.engine, project)
-            .await
-            .map_err(ledger_error)?;
+        // Opened before it is read: with its container pruned there would seem to be no releases. And read only now:
+        // what was read before the lock was taken may have been changed by who held it.
+        let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
+        let releases = ledger.releases().await.map_err(ledger_error)?;
         if let Some(unfinished) = ledger::unfinished_run(self.engine, project)
             .await
             .map_err(ledger_error)?
@@ -278,7 +278,6 @@ impl<'a> Drive<'a> {
             });
         }
         one_off::sweep(self.engine, project, run, true).await?;
-        let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
         Ok((releases, ledger))
     }
 

@@ -16,7 +16,7 @@ use crate::ui::{self, OutputOptions};
 /// Whatever is wrong with the configuration, the engine or the ledger.
 pub(super) async fn releases(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
-    let releases = session.releases().await?;
+    let releases = session.releases(global).await?;
     let current = releases.current().map(|release| release.sequence);
     let previous = releases.previous().map(|release| release.sequence);
     let newest_first: Vec<&Release> = releases.all().iter().rev().collect();

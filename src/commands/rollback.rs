@@ -26,7 +26,7 @@ pub(super) async fn rollback(
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
-    let releases = session.releases().await?;
+    let releases = session.releases(global).await?;
     let target = target(&releases, arguments.to.as_deref())?;
     let current = releases.current();
     let mut settings = session.recorded_settings(target, current.cloned())?;

@@ -10,10 +10,9 @@ use super::configuration;
 use crate::cli::GlobalOptions;
 use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
-use crate::engine::Inspect;
 use crate::engine::docker::{DockerEngine, EngineEnvironment};
 use crate::error::{Failure, FailureKind};
-use crate::ledger::{self, LedgerError, Releases};
+use crate::ledger::{self, Ledger, LedgerError, Releases};
 use crate::pipeline::Settings;
 use crate::release::{RecordedFile, Release, Tag};
 use crate::secret::Secret;
@@ -45,12 +44,31 @@ impl Session {
         self.config.project.as_str()
     }
 
-    /// The releases so far.
+    /// The releases so far. A ledger whose container was pruned is opened again, unless nothing may be changed.
     ///
     /// # Errors
     /// An engine that cannot be reached, and a ledger that cannot be read.
-    pub(super) async fn releases(&self) -> Result<Releases, Failure> {
-        read_releases(&self.engine, self.project()).await
+    pub(super) async fn releases(&self, global: &GlobalOptions) -> Result<Releases, Failure> {
+        let project = self.project();
+        if ledger::is_closed(&self.engine, project)
+            .await
+            .map_err(ledger_error)?
+        {
+            if global.dry_run {
+                return Err(Failure::message(
+                    FailureKind::Failed,
+                    format!(
+                        "the ledger of {project} is closed: its container {} is gone",
+                        ledger::object_name(project)
+                    ),
+                )
+                .hint("viatique-deploy status opens it again; a dry run changes nothing"));
+            }
+            Ledger::open(&self.engine, project).await.map_err(ledger_error)?;
+        }
+        ledger::read_releases(&self.engine, project)
+            .await
+            .map_err(ledger_error)
     }
 
     /// The tag of a release to make: as typed, else as `deploy.yml` says.
@@ -186,16 +204,6 @@ fn load_project(
         read_file: &|path| std::fs::read_to_string(path),
     })
     .map_err(compose_error)
-}
-
-/// Reads the releases; what is wrong with the ledger is said with what to do.
-///
-/// # Errors
-/// As [`ledger::read_releases`].
-pub(super) async fn read_releases(inspect: &dyn Inspect, project: &str) -> Result<Releases, Failure> {
-    ledger::read_releases(inspect, project)
-        .await
-        .map_err(ledger_error)
 }
 
 /// A failure to read or write the ledger.

@@ -17,7 +17,7 @@ use crate::{ledger, lock};
 pub(super) async fn status(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
     let project = session.project();
-    let releases = session.releases().await?;
+    let releases = session.releases(global).await?;
     let by_service = standing(&session.engine, project).await?;
     let holder = lock::holder(&session.engine, project).await?;
     let unfinished = ledger::unfinished_run(&session.engine, project)

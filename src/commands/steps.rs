@@ -30,12 +30,12 @@ pub(super) async fn steps(
     let session = Session::open(global)?;
     // A release to be made is read from its files before the engine is asked anything.
     let mut settings = if chosen.concerns_what_serves {
-        let releases = session.releases().await?;
+        let releases = session.releases(global).await?;
         let tag = session.serving_tag(global, &releases).await?;
         session.settings(tag, releases.current().cloned())?
     } else {
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
-        settings.current = session.releases().await?.current().cloned();
+        settings.current = session.releases(global).await?.current().cloned();
         settings
     };
     let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;

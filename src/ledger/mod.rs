@@ -104,6 +104,16 @@ pub async fn read_releases(inspect: &dyn Inspect, project: &str) -> Result<Relea
     releases_in(inspect, &container.id).await
 }
 
+/// Whether the ledger's volume stands but nothing opens it: `docker container prune` takes containers that never ran.
+/// [`Ledger::open`] opens it again; until then there seem to be no releases.
+///
+/// # Errors
+/// The engine's.
+pub async fn is_closed(inspect: &dyn Inspect, project: &str) -> Result<bool, LedgerError> {
+    let name = object_name(project);
+    Ok(inspect.container(&name).await?.is_none() && inspect.volume(&name).await?.is_some())
+}
+
 async fn releases_in(inspect: &dyn Inspect, container: &ContainerId) -> Result<Releases, LedgerError> {
     let mut releases = Vec::new();
     for (path, content) in files(inspect, container, &format!("{DATA}/releases")).await? {

@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::wildcard_enum_match_arm,
     reason = "a test that cannot go on fails where it stands"
 )]
 

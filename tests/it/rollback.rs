@@ -1,6 +1,8 @@
 //! `rollback`: a deploy of a recorded release, and what `releases` means after it.
 
+use viatique_deploy::engine::Engine as _;
 use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::ledger::is_closed;
 use viatique_deploy::pipeline::Outcome;
 
 use crate::support::{ImageBehaviour, Stack};
@@ -198,4 +200,29 @@ async fn a_release_is_recorded_with_everything_that_returning_to_it_needs() {
     let backup = release.backup.as_deref().unwrap();
     assert!(stack.backups().join(backup).join("manifest.json").exists());
     assert!(release.migrations.is_some());
+}
+
+/// `docker container prune` takes containers that never ran, and with them what opens the ledger. Its volume stays.
+#[tokio::test(start_paused = true)]
+async fn a_ledger_whose_container_was_pruned_forgets_nothing() {
+    let stack = with_releases(&["v1"]).await;
+    let opener = stack
+        .engine
+        .peek()
+        .container("viatique-deploy-ledger-viatique")
+        .id
+        .clone();
+    stack.engine.remove_container(&opener).await.unwrap();
+    assert!(is_closed(&stack.engine, "viatique").await.unwrap());
+    stack.run("v2").await.succeeded();
+    assert!(!is_closed(&stack.engine, "viatique").await.unwrap());
+    let releases = stack.releases().await;
+    let tags: Vec<&str> = releases
+        .all()
+        .iter()
+        .map(|release| release.tag.as_str())
+        .collect();
+    assert_eq!(tags, ["v1", "v2"]);
+    stack.rollback(None).await.unwrap().succeeded();
+    serves(&stack, "v1");
 }

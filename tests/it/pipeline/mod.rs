@@ -4,3 +4,4 @@ mod dry_run;
 mod faults;
 mod invariants;
 mod killed;
+mod unwinding;
