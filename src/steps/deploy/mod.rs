@@ -137,13 +137,14 @@ async fn bring_to_target(
         .map(Vec::as_slice)
         .unwrap_or_default();
     let fingerprint = target::fingerprint(project, service, &image.id);
-    let places = places(service, strategy, Some(&fingerprint), containers);
+    let places = places(service, strategy, Some(&fingerprint), Some(&image.id), containers);
     let task = context.task(
         step,
         service.name.as_str(),
         format!("{} ({})", service.name, image.id),
     );
     warn_where_held(context, service, strategy, &fingerprint, &places);
+    warn_where_taken_over(context, service, strategy, &places);
     let replacement = Replacement {
         context,
         service,
@@ -297,6 +298,31 @@ fn warn_where_held(
     }
 }
 
+/// What was not compared is not called unchanged.
+fn warn_where_taken_over(context: Context<'_>, service: &Service, strategy: Strategy, places: &Places) {
+    let from_compose = |container: &crate::engine::Container| {
+        strategy == Strategy::Reload && container.label(crate::engine::labels::SPEC).is_none()
+    };
+    if places
+        .slots
+        .iter()
+        .filter_map(|slot| slot.kept.as_ref())
+        .any(from_compose)
+    {
+        context.warn(
+            format!(
+                "{} was started by Compose, from the same image and with the same host ports, and goes on serving; \
+                 what else of it the Compose files have changed since then is not applied",
+                service.name
+            ),
+            Some(format!(
+                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
+                service.name
+            )),
+        );
+    }
+}
+
 async fn plan_infrastructure(view: View<'_>) -> Result<Vec<Change>, Failure> {
     let project = &view.settings.project;
     let mut changes = Vec::new();
@@ -334,7 +360,13 @@ fn plan_service(
     let project = &view.settings.project;
     let strategy = strategy(&view.settings.config, project, service);
     let fingerprint = image.map(|image| target::fingerprint(project, service, &image.id));
-    let places = places(service, strategy, fingerprint.as_ref(), containers);
+    let places = places(
+        service,
+        strategy,
+        fingerprint.as_ref(),
+        image.map(|image| &image.id),
+        containers,
+    );
     let target = service.name.to_string();
     let image = image.map_or_else(
         || "an image that is built first".to_owned(),

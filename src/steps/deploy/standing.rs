@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::ready::is_serving;
 use super::strategy::Strategy;
 use super::target::Fingerprint;
-use crate::compose::{Project, Service, ServiceName};
-use crate::engine::{Container, ContainerFilter, ContainerState, Inspect, labels};
+use crate::compose::{HostPort, Project, Service, ServiceName};
+use crate::engine::{Container, ContainerFilter, ContainerState, ImageId, Inspect, labels};
 use crate::error::Failure;
 
 /// The containers of a project's services, one-offs left out, by service; oldest first.
@@ -78,6 +78,7 @@ pub(crate) fn places(
     service: &Service,
     strategy: Strategy,
     target: Option<&Fingerprint>,
+    image: Option<&ImageId>,
     containers: &[Container],
 ) -> Places {
     let matches = |container: &Container| {
@@ -97,6 +98,7 @@ pub(crate) fn places(
                     | ContainerState::Dead => false,
                 }
         }
+        Strategy::Reload if is_taken_over(service, image, container) => is_serving(container),
         Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::Reload => {
             matches(container) && is_serving(container)
         }
@@ -123,6 +125,25 @@ pub(crate) fn places(
         }
     }
     Places { slots, surplus }
+}
+
+/// Whether Compose itself made this container, from this image and with these host ports. It carries no fingerprint to
+/// hold it against; where the service is reloaded and not replaced, it goes on serving rather than leaving a gap.
+pub(super) fn is_taken_over(service: &Service, image: Option<&ImageId>, container: &Container) -> bool {
+    let mut wanted: Vec<u16> = service
+        .ports
+        .iter()
+        .filter_map(|port| match port.published {
+            HostPort::Fixed(number) => Some(number),
+            HostPort::Ephemeral | HostPort::Range(..) => None,
+        })
+        .collect();
+    let mut has: Vec<u16> = container.host_ports.iter().map(|(_, port)| *port).collect();
+    for ports in [&mut wanted, &mut has] {
+        ports.sort_unstable();
+        ports.dedup();
+    }
+    container.label(labels::SPEC).is_none() && image == Some(&container.image) && wanted == has
 }
 
 /// Whether a process of the container may be running, or may run again without being asked to: what must be stopped

@@ -3,6 +3,8 @@
 //! takes half a minute, so one story asks several questions of one stack.
 
 mod bad_input;
+mod broken_releases;
 mod first_deploy;
 mod interrupted;
 mod support;
+mod take_over;

@@ -64,16 +64,19 @@ impl Snapshot {
     }
 
     /// What serves and what it stands on, whenever it was started: not images, backups and records, which a run that
-    /// failed may leave behind.
+    /// failed may leave behind. A container that was put back may be a twin of the one that had served; one that no
+    /// release replaces is the very same.
     pub(crate) fn standing(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let containers: BTreeMap<String, [Option<String>; 4]> = self
             .containers
             .iter()
             .map(|(name, container)| {
-                // runc 1.1 starts a container with a tmpfs well only once: beat may come back as a twin of itself.
-                let is_beat = container.service.as_deref() == Some("celery_beat");
+                let stays = matches!(
+                    container.service.as_deref(),
+                    None | Some("db" | "redis" | "nginx")
+                );
                 let seen = [
-                    (!is_beat).then(|| container.id.clone()),
+                    stays.then(|| container.id.clone()),
                     Some(container.image.clone()),
                     Some(container.state.clone()),
                     container.release.clone(),
