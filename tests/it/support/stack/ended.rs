@@ -135,54 +135,62 @@ impl Ended {
 
     /// What the step said when it finished.
     pub(crate) fn step_message(&self, id: StepId) -> String {
-        let mut messages = self.events.iter().filter_map(|event| match event {
-            Event::StepFinished { step, message, .. } if *step == id => Some(message.clone()),
-            _ => None,
+        let said = self.events.iter().rev().find_map(|event| {
+            let Event::StepFinished { step, message, .. } = event else {
+                return None;
+            };
+            (*step == id).then(|| message.clone())
         });
-        messages.next_back().unwrap_or_default()
+        said.unwrap_or_default()
     }
 
     /// How taking a step back went, and what was said of it.
     pub(crate) fn undo(&self, id: StepId) -> Option<(UnwindResult, String)> {
-        self.events.iter().find_map(|event| match event {
-            Event::UnwindFinished {
+        self.events.iter().find_map(|event| {
+            let Event::UnwindFinished {
                 step,
                 result,
                 message,
-            } if *step == id => Some((*result, message.clone())),
-            _ => None,
+            } = event
+            else {
+                return None;
+            };
+            (*step == id).then(|| (*result, message.clone()))
         })
     }
 
     /// Every warning with its hint, a line each.
     pub(crate) fn warnings(&self) -> String {
-        let warnings = self.events.iter().filter_map(|event| match event {
-            Event::Warning { message, hint } => {
-                Some(format!("{message} ({})", hint.as_deref().unwrap_or_default()))
-            }
-            _ => None,
+        let warnings = self.events.iter().filter_map(|event| {
+            let Event::Warning { message, hint } = event else {
+                return None;
+            };
+            Some(format!("{message} ({})", hint.as_deref().unwrap_or_default()))
         });
         warnings.collect::<Vec<_>>().join("\n")
     }
 
     /// What a part of a step said when it finished.
     pub(crate) fn task_message(&self, id: StepId, name: &str) -> Option<String> {
-        self.events.iter().find_map(|event| match event {
-            Event::TaskFinished {
+        self.events.iter().find_map(|event| {
+            let Event::TaskFinished {
                 step, task, message, ..
-            } if *step == id && task.0 == name => Some(message.clone()),
-            _ => None,
+            } = event
+            else {
+                return None;
+            };
+            (*step == id && task.0 == name).then(|| message.clone())
         })
     }
 
     /// What a dry run of this step planned.
     pub(crate) fn planned(&self, id: StepId) -> Vec<Change> {
-        self.events
-            .iter()
-            .find_map(|event| match event {
-                Event::Planned { step, changes } if *step == id => Some(changes.clone()),
-                _ => None,
-            })
-            .unwrap_or_default()
+        let planned = self.events.iter().find_map(|event| {
+            let Event::Planned { step, changes } = event else {
+                return None;
+            };
+            (*step == id).then(|| changes.clone())
+        });
+        planned.unwrap_or_default()
     }
 }
