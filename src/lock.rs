@@ -77,9 +77,22 @@ impl Holder {
             && self.host != "unknown"
             && self.process != 0
             && self.process != here.process
-            && !std::path::Path::new(&format!("/proc/{}", self.process)).exists()
-            && std::path::Path::new("/proc/self").exists()
+            && !runs(self.process)
+            && runs(here.process)
     }
+}
+
+/// Whether a process of that number exists and has not ended: one that was killed and that its parent has not taken
+/// note of yet (a zombie) does nothing any more.
+fn runs(process: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else {
+        return false;
+    };
+    // The state follows the name, which stands in parentheses and may hold any character.
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, Some('Z' | 'X'))
 }
 
 /// Why the lock was not taken.

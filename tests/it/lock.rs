@@ -107,6 +107,27 @@ async fn a_holder_that_is_certainly_dead_is_succeeded() {
     lock.release(&engine).await.unwrap();
 }
 
+/// Killed, and its parent has not taken note of it yet: it still has a number, and does nothing any more.
+#[tokio::test(start_paused = true)]
+async fn a_zombie_holds_no_lock() {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::yield_now();
+    }
+    let engine = FakeEngine::new();
+    let zombie = Holder {
+        process: child.id(),
+        ..somebody("zombie")
+    };
+    let _left = Lock::acquire(&engine, "viatique", &zombie).await.unwrap();
+    let lock = Lock::acquire(&engine, "viatique", &somebody("next"))
+        .await
+        .unwrap();
+    assert_eq!(lock.taken_over_from.as_ref(), Some(&zombie));
+    child.wait().unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_may_live_is_believed_to() {
     let elsewhere = Holder {
