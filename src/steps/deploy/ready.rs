@@ -16,8 +16,9 @@ const STEADY: Duration = Duration::from_secs(5);
 /// A container that the engine has started again this often is crash-looping: an app that waits for another one by
 /// ending once is given that, and no more.
 const RESTARTS_TOLERATED: u32 = 1;
-/// How much of a failed container's log is shown.
-const LOG_LINES: u32 = 30;
+/// How much of a failed container's log is shown. gunicorn's two chained tracebacks and its workers' own take 80 lines;
+/// with less, the line that names the cause is the one that is missing.
+const LOG_LINES: u32 = 120;
 
 /// Waits until the container is healthy, or has run steadily where it has no health test.
 ///
