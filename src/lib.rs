@@ -33,6 +33,7 @@ pub mod clock;
 pub mod commands;
 pub mod compose;
 pub mod config;
+mod digest;
 pub mod engine;
 pub mod error;
 pub mod exit_code;

@@ -10,6 +10,7 @@ use super::session::ledger_error;
 use super::{exit_code, signals};
 use crate::app::App;
 use crate::clock::{Clock, timestamp};
+use crate::digest::hexadecimal;
 use crate::engine::{Engine, EngineErrorKind};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
@@ -375,7 +376,8 @@ fn fingerprint(project: &str) -> impl Fn(&str) -> String {
             .chain_update([0])
             .chain_update(value)
             .finalize();
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        // 64 bits are enough to tell two values apart.
+        hexadecimal(digest.get(..8).unwrap_or(&digest))
     }
 }
 
@@ -385,7 +387,6 @@ fn ended(outcome: Outcome, failure: Option<Failure>) -> RunReport {
         failure,
         steps: Vec::new(),
         state: RunState::default(),
-        changed: false,
     }
 }
 

@@ -3,12 +3,9 @@
 
 use std::io::IsTerminal as _;
 
-use super::drive::Drive;
 use super::session::Session;
 use super::steps::Chosen;
-use crate::app::http::HttpApp;
 use crate::cli::{GlobalOptions, RollbackArgs};
-use crate::clock::SystemClock;
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::Releases;
@@ -47,19 +44,9 @@ pub(super) async fn rollback(
     for warning in warnings(&releases, target, &settings) {
         reporter.event(&warning);
     }
-    let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    let chosen = Chosen::rollback(target);
-    let drive = Drive {
-        command: chosen.name,
-        engine: &session.engine,
-        app: &app,
-        clock: &SystemClock,
-        settings: &mut settings,
-        steps: chosen.steps,
-        effect: chosen.effect,
-        dry_run: global.dry_run,
-    };
-    Ok(drive.run(reporter).await)
+    Chosen::rollback(target)
+        .drive(&session, &mut settings, global, reporter)
+        .await
 }
 
 /// The release that was asked for, or the one before the current.

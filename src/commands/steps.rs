@@ -1,5 +1,7 @@
 //! `run`, and the subcommands that are one of its steps.
 
+use std::sync::Arc;
+
 use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
 use crate::app::http::HttpApp;
@@ -7,7 +9,7 @@ use crate::cli::GlobalOptions;
 use crate::clock::SystemClock;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
-use crate::pipeline::Step;
+use crate::pipeline::{Reporter, Settings, Step};
 use crate::release::Release;
 use crate::steps::backup::Backup;
 use crate::steps::build::Build;
@@ -38,18 +40,9 @@ pub(super) async fn steps(
         settings.current = session.releases(global).await?.current().cloned();
         settings
     };
-    let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    let drive = Drive {
-        command: chosen.name,
-        engine: &session.engine,
-        app: &app,
-        clock: &SystemClock,
-        settings: &mut settings,
-        steps: chosen.steps,
-        effect: chosen.effect,
-        dry_run: global.dry_run,
-    };
-    Ok(drive.run(ui::reporter(output)).await)
+    chosen
+        .drive(&session, &mut settings, global, ui::reporter(output))
+        .await
 }
 
 /// The steps of a subcommand.
@@ -70,6 +63,31 @@ impl Chosen {
             effect,
             concerns_what_serves: false,
         }
+    }
+
+    /// Drives the steps on the real engine and app.
+    ///
+    /// # Errors
+    /// Where no connection to an app can be prepared.
+    pub(super) async fn drive(
+        self,
+        session: &Session,
+        settings: &mut Settings,
+        global: &GlobalOptions,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<ExitCode, Failure> {
+        let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+        let drive = Drive {
+            command: self.name,
+            engine: &session.engine,
+            app: &app,
+            clock: &SystemClock,
+            settings,
+            steps: self.steps,
+            effect: self.effect,
+            dry_run: global.dry_run,
+        };
+        Ok(drive.run(reporter).await)
     }
 
     /// `check`

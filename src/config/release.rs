@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::release::Tag;
+
 /// The `release` section.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,7 +41,7 @@ impl<'de> Deserialize<'de> for TagSource {
         if text == "git" {
             return Ok(Self::Git);
         }
-        if is_image_tag(&text) {
+        if Tag::new(text.clone()).is_ok() {
             return Ok(Self::Literal(text));
         }
         Err(D::Error::custom(format_args!(
@@ -47,16 +49,6 @@ impl<'de> Deserialize<'de> for TagSource {
              or `-`"
         )))
     }
-}
-
-/// Whether an image can carry this tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
-fn is_image_tag(text: &str) -> bool {
-    text.len() <= 128
-        && !text.starts_with(['.', '-'])
-        && !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
 fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

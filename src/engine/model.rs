@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::compose;
@@ -134,6 +133,21 @@ pub enum ContainerState {
     Exited(Exit),
     Removing,
     Dead,
+}
+
+impl ContainerState {
+    /// Whether its process has ended, and well.
+    pub const fn has_succeeded(&self) -> bool {
+        match self {
+            Self::Exited(exit) => exit.success(),
+            Self::Created
+            | Self::Running
+            | Self::Paused
+            | Self::Restarting { .. }
+            | Self::Removing
+            | Self::Dead => false,
+        }
+    }
 }
 
 /// How a process ended.
@@ -318,8 +332,6 @@ pub struct BuildRequest {
     pub tags: Vec<String>,
     /// All labels, the build's own included.
     pub labels: BTreeMap<String, String>,
-    /// Path of the folder or file that the Dockerfile was read from, for messages.
-    pub dockerfile_shown: Option<PathBuf>,
 }
 
 /// What happens during a build or a pull.

@@ -100,60 +100,24 @@ impl StepState {
     /// # Errors
     /// Where the entry cannot follow.
     pub fn next(self, entry: &EntryKind) -> Result<Self, IllegalTransition> {
-        let refuse = |entry| Err(IllegalTransition { state: self, entry });
-        match entry {
-            EntryKind::Started { .. } => match self {
-                Self::NotStarted => Ok(Self::Started),
-                Self::Started
-                | Self::Succeeded
-                | Self::Failed
-                | Self::UndoStarted
-                | Self::Undone
-                | Self::UndoFailed => refuse("started"),
-            },
-            EntryKind::Succeeded { .. } => match self {
-                Self::Started => Ok(Self::Succeeded),
-                Self::NotStarted
-                | Self::Succeeded
-                | Self::Failed
-                | Self::UndoStarted
-                | Self::Undone
-                | Self::UndoFailed => refuse("succeeded"),
-            },
-            EntryKind::Failed { .. } => match self {
-                Self::Started => Ok(Self::Failed),
-                Self::NotStarted
-                | Self::Succeeded
-                | Self::Failed
-                | Self::UndoStarted
-                | Self::Undone
-                | Self::UndoFailed => refuse("failed"),
-            },
-            EntryKind::UndoStarted { .. } => match self {
-                Self::Started | Self::Succeeded | Self::Failed => Ok(Self::UndoStarted),
-                Self::NotStarted | Self::UndoStarted | Self::Undone | Self::UndoFailed => {
-                    refuse("undo_started")
-                }
-            },
-            EntryKind::Undone { .. } => match self {
-                Self::UndoStarted => Ok(Self::Undone),
-                Self::NotStarted
-                | Self::Started
-                | Self::Succeeded
-                | Self::Failed
-                | Self::Undone
-                | Self::UndoFailed => refuse("undone"),
-            },
-            EntryKind::UndoFailed { .. } => match self {
-                Self::UndoStarted => Ok(Self::UndoFailed),
-                Self::NotStarted
-                | Self::Started
-                | Self::Succeeded
-                | Self::Failed
-                | Self::Undone
-                | Self::UndoFailed => refuse("undo_failed"),
-            },
-            EntryKind::Finished { .. } => Ok(self),
+        use StepState::{Failed, NotStarted, Started, Succeeded, UndoFailed, UndoStarted, Undone};
+        let (may_follow, next, name): (&[Self], Self, &'static str) = match entry {
+            EntryKind::Started { .. } => (&[NotStarted], Started, "started"),
+            EntryKind::Succeeded { .. } => (&[Started], Succeeded, "succeeded"),
+            EntryKind::Failed { .. } => (&[Started], Failed, "failed"),
+            EntryKind::UndoStarted { .. } => (&[Started, Succeeded, Failed], UndoStarted, "undo_started"),
+            EntryKind::Undone { .. } => (&[UndoStarted], Undone, "undone"),
+            EntryKind::UndoFailed { .. } => (&[UndoStarted], UndoFailed, "undo_failed"),
+            // About the run, not about a step.
+            EntryKind::Finished { .. } => return Ok(self),
+        };
+        if may_follow.contains(&self) {
+            Ok(next)
+        } else {
+            Err(IllegalTransition {
+                state: self,
+                entry: name,
+            })
         }
     }
 }

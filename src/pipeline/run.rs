@@ -21,8 +21,6 @@ pub struct RunReport {
     pub steps: Vec<StepSummary>,
     /// What the steps found out.
     pub state: RunState,
-    /// Whether any step changed anything.
-    pub changed: bool,
 }
 
 /// Plans every step in order and emits what each would do. Changes nothing.
@@ -55,7 +53,6 @@ pub async fn apply(
 ) -> RunReport {
     let mut state = context.state.clone();
     let mut summaries: Vec<StepSummary> = Vec::new();
-    let mut changed = false;
     let mut failure = None;
     for (index, step) in steps.iter().enumerate() {
         let started = Instant::now();
@@ -86,7 +83,6 @@ pub async fn apply(
         });
         match result {
             Ok(receipt) => {
-                changed |= receipt.changed;
                 state.fold(&receipt);
             }
             Err(cause) => {
@@ -119,7 +115,6 @@ pub async fn apply(
         failure,
         steps: summaries,
         state,
-        changed,
     }
 }
 

@@ -166,7 +166,6 @@ async fn build(context: Context<'_>, target: &Target<'_>) -> Result<bool, Failur
         tags: target.tags.clone(),
         // Nothing that differs from run to run: equal sources must give an equal image.
         labels: target.build.labels.clone(),
-        dockerfile_shown: target.build.dockerfile.clone(),
     };
     let progress = Progress::new(&task);
     let built = context.engine.build(&request, &progress).await;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::deploy::{is_serving, standing};
+use super::deploy::{containers_of, is_serving, standing};
 use crate::app::{App, Request, Response};
 use crate::config;
-use crate::engine::{Container, ContainerState, Inspect};
+use crate::engine::{Container, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
@@ -73,17 +73,9 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
     let mut failure: Option<Failure> = None;
     for (name, service) in &project.services {
         let task = context.task(StepId::Health, name.as_str(), name.to_string());
-        let containers = standing.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let completed = |container: &&Container| match &container.state {
-            ContainerState::Exited(exit) => {
-                exit.success() && service.restart == crate::compose::RestartPolicy::No
-            }
-            ContainerState::Created
-            | ContainerState::Running
-            | ContainerState::Paused
-            | ContainerState::Restarting { .. }
-            | ContainerState::Removing
-            | ContainerState::Dead => false,
+        let containers = containers_of(&standing, name);
+        let completed = |container: &&Container| {
+            container.state.has_succeeded() && service.restart == crate::compose::RestartPolicy::No
         };
         let well = containers
             .iter()

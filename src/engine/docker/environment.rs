@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::digest::hexadecimal;
 use crate::engine::{EngineError, EngineErrorKind, Result};
 
 const LOCAL_SOCKET: &str = "/var/run/docker.sock";
@@ -274,14 +274,6 @@ fn transport(host: &str, files: Option<TlsFiles>) -> std::result::Result<Transpo
         ),
         _ => Err("only unix://, tcp://, http:// and https:// are supported"),
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 pub(super) fn refused(target: &str, why: &str) -> EngineError {

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use tokio::fs::{DirBuilder, File, OpenOptions};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, BufWriter, ReadBuf};
 
+use crate::digest::hexadecimal;
 use crate::engine::{OutputSink, OutputStream};
 use crate::pipeline::{Task, Unit};
-use crate::steps::deploy::target::hex;
 
 /// Writes in pieces of this size reach the disk at about its own speed.
 const BUFFER: usize = 1 << 18;
@@ -78,7 +78,7 @@ impl<'a> HashedFile<'a> {
         Ok(Written {
             partial: self.partial,
             bytes: self.bytes,
-            sha256: hex(&self.digest.finalize()),
+            sha256: hexadecimal(&self.digest.finalize()),
         })
     }
 }
@@ -127,7 +127,7 @@ impl HashedReader {
 
     /// Bytes read, and their SHA-256 in lower-case hexadecimal.
     pub(super) fn digest(self) -> (u64, String) {
-        (self.bytes, hex(&self.digest.finalize()))
+        (self.bytes, hexadecimal(&self.digest.finalize()))
     }
 }
 

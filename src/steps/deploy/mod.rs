@@ -27,7 +27,7 @@ use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, 
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
-pub(crate) use self::standing::standing;
+pub(crate) use self::standing::{containers_of, standing};
 pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;
@@ -51,10 +51,7 @@ impl Step for Deploy {
         let standing = standing(view.inspect, &project.name).await?;
         let mut changes = plan_infrastructure(view).await?;
         for service in project.services_in_dependency_order() {
-            let containers = standing
-                .get(service.name.as_str())
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let containers = containers_of(&standing, &service.name);
             changes.push(plan_service(
                 view,
                 service,
@@ -132,10 +129,7 @@ async fn bring_to_target(
     let standing = standing(context.engine, &project.name).await?;
     let proxies = reload::proxies(context.settings, &standing);
     let strategy = strategy(&context.settings.config, project, service);
-    let containers = standing
-        .get(service.name.as_str())
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let containers = containers_of(&standing, &service.name);
     let fingerprint = target::fingerprint(project, service, &image.id);
     let places = places(service, strategy, Some(&fingerprint), Some(&image.id), containers);
     let task = context.task(
@@ -196,18 +190,10 @@ pub(crate) async fn missing_dependencies(
 }
 
 fn runs(standing: &Standing, name: &ServiceName) -> bool {
-    let containers = standing.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-    containers.iter().any(|container| match &container.state {
-        ContainerState::Running => true,
-        // A one-shot that this release or an earlier one ran.
-        ContainerState::Exited(exit) => {
-            exit.success() && container.label(crate::engine::labels::SPEC).is_some()
-        }
-        ContainerState::Created
-        | ContainerState::Paused
-        | ContainerState::Restarting { .. }
-        | ContainerState::Removing
-        | ContainerState::Dead => false,
+    containers_of(standing, name).iter().any(|container| {
+        // A one-shot that this release or an earlier one ran serves its purpose too.
+        let ran = container.state.has_succeeded() && container.label(crate::engine::labels::SPEC).is_some();
+        container.state == ContainerState::Running || ran
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{Container, ContainerId, ContainerState, Health, HealthProbe, Inspect};
+use crate::engine::{Container, ContainerId, ContainerState, Engine, Health, HealthProbe, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Task;
 
@@ -24,7 +24,7 @@ const LOG_LINES: u32 = 120;
 ///
 /// # Errors
 /// Where it ended, keeps ending, is unhealthy, vanished, or was not ready within `limit`; with the evidence.
-pub(crate) async fn wait_until_ready(
+async fn wait_until_ready(
     inspect: &dyn Inspect,
     id: &ContainerId,
     limit: Duration,
@@ -66,6 +66,20 @@ pub(crate) async fn wait_until_ready(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Starts the container and waits until it is ready.
+///
+/// # Errors
+/// Where it cannot be started, and as [`wait_until_ready`].
+pub(crate) async fn start_and_wait(
+    engine: &dyn Engine,
+    id: &ContainerId,
+    limit: Duration,
+    task: &Task,
+) -> Result<(), Failure> {
+    engine.start(id).await?;
+    wait_until_ready(engine, id, limit, task).await
 }
 
 /// Waits until the container's process has ended well.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::infrastructure::NetworkIds;
-use super::ready::{wait_until_completed, wait_until_ready};
+use super::ready::{start_and_wait, wait_until_completed};
 use super::reload::{self, Proxy};
 use super::standing::{Places, Slot, is_alive};
 use super::strategy::Strategy;
@@ -165,8 +165,7 @@ impl Replacement<'_> {
 
     async fn start_and_wait(&self, id: &ContainerId) -> Result<(), Failure> {
         self.task.progress("starting");
-        self.context.engine.start(id).await?;
-        wait_until_ready(self.context.engine, id, self.health_timeout(), self.task).await
+        start_and_wait(self.context.engine, id, self.health_timeout(), self.task).await
     }
 
     fn health_timeout(&self) -> Duration {

@@ -29,6 +29,14 @@ pub(crate) async fn standing(inspect: &dyn Inspect, project: &str) -> Result<Sta
     Ok(by_service)
 }
 
+/// A service's containers, oldest first; none where it has none.
+pub(crate) fn containers_of<'a>(standing: &'a Standing, service: &ServiceName) -> &'a [Container] {
+    standing
+        .get(service.as_str())
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
 /// Services that run and that the Compose files do not name any more.
 pub(crate) fn orphans(project: &Project, standing: &Standing) -> Vec<String> {
     standing
@@ -86,18 +94,7 @@ pub(crate) fn places(
     };
     let keeps = |container: &Container| match strategy {
         Strategy::Untouched(_) => is_alive(container),
-        Strategy::OneShot => {
-            matches(container)
-                && match &container.state {
-                    ContainerState::Exited(exit) => exit.success(),
-                    ContainerState::Created
-                    | ContainerState::Running
-                    | ContainerState::Paused
-                    | ContainerState::Restarting { .. }
-                    | ContainerState::Removing
-                    | ContainerState::Dead => false,
-                }
-        }
+        Strategy::OneShot => matches(container) && container.state.has_succeeded(),
         Strategy::Reload if is_taken_over(service, image, container) => is_serving(container),
         Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::Reload => {
             matches(container) && is_serving(container)

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::infrastructure::NetworkIds;
 use crate::compose::{MountKind, NetworkAttachment, NetworkMode, Project, Service};
+use crate::digest::hexadecimal;
 use crate::engine::{ContainerId, ContainerNetworkMode, ContainerSpec, ImageId, NetworkEndpoint, labels};
 use crate::error::{Failure, FailureKind};
 use crate::release::{RunId, Tag};
@@ -39,12 +40,7 @@ pub(crate) fn fingerprint(project: &Project, service: &Service, image: &ImageId)
         digest.update(name);
         digest.update([0]);
     }
-    Fingerprint(hex(&digest.finalize()))
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Fingerprint(hexadecimal(&digest.finalize()))
 }
 
 /// The volumes a service mounts, by key, as names on the engine.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ready::{is_serving, wait_until_ready};
+use super::ready::{is_serving, start_and_wait};
 use super::reload::{self, Proxy};
-use super::standing::{Standing, standing};
+use super::standing::{Standing, containers_of, standing};
 use super::strategy::{Strategy, strategy};
 use super::target::{retired_suffix, stale_name, stale_suffix};
 use crate::compose::ServiceName;
@@ -28,11 +28,7 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     // Against the order of the deploy: what depends on others goes first.
     for service in project.services_in_dependency_order().into_iter().rev() {
         let name = &service.name;
-        let containers = by_service
-            .get(name.as_str())
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let taken = Taken::of(context, name, containers);
+        let taken = Taken::of(context, name, containers_of(&by_service, name));
         if taken.fresh.is_empty() && taken.retired.is_empty() && taken.stale.is_empty() {
             continue;
         }
@@ -216,7 +212,7 @@ async fn bring_back(
         .rename(&old.id, &stale_name(&old.name, context.run))
         .await?;
     let twin = engine.create_twin(&old.id, &old.name).await?;
-    let first = match start_and_wait(context, &twin, limit, task).await {
+    let first = match start_and_wait(engine, &twin, limit, task).await {
         Ok(()) => {
             engine.remove_container(&old.id).await?;
             return Ok(twin);
@@ -226,23 +222,13 @@ async fn bring_back(
     engine.stop(&twin, None).await?;
     engine.remove_container(&twin).await?;
     engine.rename(&old.id, &old.name).await?;
-    match start_and_wait(context, &old.id, limit, task).await {
+    match start_and_wait(engine, &old.id, limit, task).await {
         Ok(()) => Ok(old.id.clone()),
         Err(second) => Err(first.evidence(
             "the container that had served failed too",
             vec![format!("{:#}", second.error)],
         )),
     }
-}
-
-async fn start_and_wait(
-    context: Context<'_>,
-    id: &ContainerId,
-    limit: Duration,
-    task: &Task,
-) -> Result<(), Failure> {
-    context.engine.start(id).await?;
-    wait_until_ready(context.engine, id, limit, task).await
 }
 
 /// What was brought back must still stand at the end: without a health test, a container that ends late looks well

@@ -65,7 +65,6 @@ fn request(ground: &Ground, build: Build, tag: &str) -> BuildRequest {
         build,
         tags: vec![format!("{}:{tag}", ground.name("web"))],
         labels: BTreeMap::new(),
-        dockerfile_shown: None,
     }
 }
 

@@ -164,7 +164,6 @@ async fn builds_and_pulls_follow_the_script() {
         build: build_of(std::path::Path::new("/nowhere")),
         tags: vec![tag.to_owned()],
         labels: specs::project_label("project"),
-        dockerfile_shown: None,
     };
     let first = engine.build(&request("backend:1"), &Unheard).await.unwrap();
     assert_eq!(
