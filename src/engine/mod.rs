@@ -9,18 +9,22 @@ pub mod labels;
 mod model;
 
 use async_trait::async_trait;
+use futures_util::Stream;
 use tokio::io::AsyncRead;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use model::{
-    BuildEvent, BuildRequest, Container, ContainerFilter, ContainerId, ContainerNetwork,
-    ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity, ExecSpec, Exit, Health, HealthProbe,
-    Image, ImageId, MountedVolume, NetworkEndpoint, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec,
-    OutputStream, VolumeOnEngine, VolumeSpec,
+    BuildEvent, BuildRequest, Container, ContainerEvent, ContainerEventKind, ContainerFilter, ContainerId,
+    ContainerNetwork, ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity, ExecSpec, Exit,
+    Health, HealthProbe, Image, ImageId, MountedVolume, NetworkEndpoint, NetworkId, NetworkOnEngine,
+    NetworkSpec, OneOffSpec, OutputStream, VolumeOnEngine, VolumeSpec,
 };
 
 /// Every call of the port returns this.
 pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// What happens to containers, in the engine's order, until the connection is lost.
+pub type ContainerEvents = std::pin::Pin<Box<dyn Stream<Item = Result<ContainerEvent>> + Send>>;
 
 /// Receives what a process in a container writes, in order, as it comes.
 #[async_trait]
@@ -47,6 +51,13 @@ pub trait Inspect: Send + Sync {
 
     /// One container, or `None` where there is none of that id or name.
     async fn container(&self, id_or_name: &str) -> Result<Option<Container>>;
+
+    /// What happens from now on to containers that match. Once this has returned, every later change is told, however
+    /// late the stream is first polled, as long as the engine still remembers it (Docker: its last 256 events of any
+    /// kind). So subscribe, then inspect, then wait. The stream ends, or its last item is an error, when the
+    /// connection is lost. An event says only that it is time to inspect again: some may be missed by a slow reader,
+    /// and one may come that tells nothing new.
+    async fn container_events(&self, filter: &ContainerFilter) -> Result<ContainerEvents>;
 
     /// The local image of that reference or id, or `None`.
     async fn image(&self, reference: &str) -> Result<Option<Image>>;
@@ -120,6 +131,10 @@ pub trait Engine: Inspect {
     /// Sends the stop signal, waits up to `grace` (the container's own where `None`), then kills. Already stopped
     /// is a success.
     async fn stop(&self, id: &ContainerId, grace: Option<std::time::Duration>) -> Result<()>;
+
+    /// Sends a signal (`SIGHUP`, `SIGQUIT`…) to the container's first process. Not running is a success, an unknown
+    /// container [`EngineErrorKind::NotFound`].
+    async fn kill(&self, id: &ContainerId, signal: &str) -> Result<()>;
 
     /// Removes it with its anonymous volumes, running or not. Absent is a success.
     async fn remove_container(&self, id: &ContainerId) -> Result<()>;

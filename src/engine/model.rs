@@ -86,6 +86,28 @@ impl ContainerFilter {
     }
 }
 
+/// Something that happened to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEvent {
+    pub container: ContainerId,
+    pub kind: ContainerEventKind,
+}
+
+/// What happened to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerEventKind {
+    /// Its process was started, by a call or by the restart policy.
+    Started,
+    /// Its health test now says something else than before.
+    HealthChanged,
+    /// Its process has ended.
+    Died,
+    /// The kernel ended one of its processes for want of memory; the container may go on.
+    OutOfMemory,
+    /// Something this project has no word for.
+    Other,
+}
+
 /// A container as the engine describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
@@ -303,6 +325,8 @@ pub struct ExecSpec {
     pub environment: BTreeMap<String, String>,
     /// The container's own user where `None`.
     pub user: Option<String>,
+    /// With every capability, whatever the container has.
+    pub privileged: bool,
 }
 
 impl ExecSpec {

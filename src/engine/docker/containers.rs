@@ -8,9 +8,9 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, ListContainersOptions,
-    LogsOptions, RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions,
-    TopOptions, WaitContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
+    ListContainersOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
+    StartContainerOptions, StopContainerOptions, TopOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 
@@ -31,19 +31,8 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 impl DockerEngine {
     pub(super) async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
-        let labels: Vec<String> = filter
-            .labels
-            .iter()
-            .map(|(label, value)| match value {
-                Some(value) => format!("{label}={value}"),
-                None => label.clone(),
-            })
-            .collect();
-        let shown = if labels.is_empty() {
-            "all".to_owned()
-        } else {
-            labels.join(", ")
-        };
+        let labels = label_filter(filter);
+        let shown = shown(&labels);
         let options = ListContainersOptions {
             all: true,
             filters: Some(HashMap::from([("label".to_owned(), labels)])),
@@ -256,6 +245,20 @@ impl DockerEngine {
         .await
     }
 
+    pub(super) async fn signal(&self, id: &ContainerId, signal: &str) -> Result<()> {
+        let operation = "sending a signal to container";
+        let name = checked_name(operation, &id.0)?;
+        let options = KillContainerOptions {
+            signal: signal.to_owned(),
+        };
+        let call = self.client.kill_container(name, Some(options));
+        match self.short(operation, id.short(), call).await {
+            // 409: it does not run.
+            Err(error) if error.kind == EngineErrorKind::Conflict => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     pub(super) async fn remove(&self, id: &ContainerId) -> Result<()> {
         let name = checked_name("removing container", &id.0)?;
         let options = RemoveContainerOptions {
@@ -348,6 +351,26 @@ impl DockerEngine {
             None if state.running == Some(false) => Ok(exit),
             None => Err(lost(id)),
         }
+    }
+}
+
+/// Labels as the engine's filters want them.
+pub(super) fn label_filter(filter: &ContainerFilter) -> Vec<String> {
+    let labels = filter.labels.iter();
+    labels
+        .map(|(label, value)| match value {
+            Some(value) => format!("{label}={value}"),
+            None => label.clone(),
+        })
+        .collect()
+}
+
+/// Labels as errors name them.
+pub(super) fn shown(labels: &[String]) -> String {
+    if labels.is_empty() {
+        "all".to_owned()
+    } else {
+        labels.join(", ")
     }
 }
 

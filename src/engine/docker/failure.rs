@@ -8,6 +8,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 
 use super::DockerEngine;
+use super::environment::Endpoint;
 use crate::engine::{EngineError, EngineErrorKind, Result};
 
 /// The status with which the engine answered, where it answered.
@@ -73,19 +74,25 @@ fn message(error: &Error) -> String {
     links.join(": ")
 }
 
+/// What failed at the engine of that address.
+pub(super) fn failed(
+    endpoint: &Endpoint,
+    operation: &'static str,
+    target: &str,
+    error: &Error,
+) -> EngineError {
+    let kind = kind(error);
+    let message = if kind == EngineErrorKind::Unreachable {
+        format!("no engine answers at {}: {}", endpoint.shown(), message(error))
+    } else {
+        message(error)
+    };
+    EngineError::new(operation, target, kind, message)
+}
+
 impl DockerEngine {
     pub(super) fn failed(&self, operation: &'static str, target: &str, error: &Error) -> EngineError {
-        let kind = kind(error);
-        let message = if kind == EngineErrorKind::Unreachable {
-            format!(
-                "no engine answers at {}: {}",
-                self.endpoint.shown(),
-                message(error)
-            )
-        } else {
-            message(error)
-        };
-        EngineError::new(operation, target, kind, message)
+        failed(&self.endpoint, operation, target, error)
     }
 
     /// A call that answers at once. The budget covers the whole answer, its body included.

@@ -9,6 +9,7 @@ mod containers;
 mod create_body;
 mod credentials;
 mod environment;
+mod events;
 mod failure;
 mod files;
 mod images;
@@ -25,9 +26,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
 use super::{
-    BuildRequest, BuildSink, Container, ContainerFilter, ContainerId, ContainerSpec, Engine, EngineError,
-    EngineErrorKind, EngineIdentity, ExecSpec, Exit, Image, ImageId, Inspect, NetworkId, NetworkOnEngine,
-    NetworkSpec, OneOffSpec, OutputSink, Result, VolumeOnEngine, VolumeSpec,
+    BuildRequest, BuildSink, Container, ContainerEvents, ContainerFilter, ContainerId, ContainerSpec, Engine,
+    EngineError, EngineErrorKind, EngineIdentity, ExecSpec, Exit, Image, ImageId, Inspect, NetworkId,
+    NetworkOnEngine, NetworkSpec, OneOffSpec, OutputSink, Result, VolumeOnEngine, VolumeSpec,
 };
 use client::Client;
 pub use client::TimeBudgets;
@@ -124,6 +125,10 @@ impl Inspect for DockerEngine {
         self.find_container(id_or_name).await
     }
 
+    async fn container_events(&self, filter: &ContainerFilter) -> Result<ContainerEvents> {
+        self.events_of(filter).await
+    }
+
     async fn image(&self, reference: &str) -> Result<Option<Image>> {
         self.find_image(reference).await
     }
@@ -201,6 +206,10 @@ impl Engine for DockerEngine {
 
     async fn stop(&self, id: &ContainerId, grace: Option<Duration>) -> Result<()> {
         self.stop_within(id, grace).await
+    }
+
+    async fn kill(&self, id: &ContainerId, signal: &str) -> Result<()> {
+        self.signal(id, signal).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {

@@ -93,6 +93,7 @@ impl DockerEngine {
             ),
             cmd: Some(spec.command.clone()),
             user: spec.user.clone(),
+            privileged: Some(spec.privileged),
             ..ExecConfig::default()
         };
         let operation = "running a command in container";

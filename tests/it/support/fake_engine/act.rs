@@ -172,6 +172,15 @@ impl Engine for FakeEngine {
         call.leave(outcome).await
     }
 
+    async fn kill(&self, id: &ContainerId, _signal: &str) -> Result<()> {
+        let call = self.enter("kill", &id.0).await?;
+        let outcome = self
+            .world()
+            .container("sending a signal to container", &id.0)
+            .map(|_| ());
+        call.leave(outcome).await
+    }
+
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
         let call = self.enter("remove_container", &id.0).await?;
         let outcome = checked("removing container", &id.0).map(|()| self.forget(id));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use viatique_deploy::engine::{
-    Container, ContainerFilter, ContainerId, EngineError, EngineErrorKind, EngineIdentity, Image, Inspect,
-    NetworkOnEngine, Result, VolumeOnEngine,
+    Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind, EngineIdentity,
+    Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,
 };
 
 use super::FakeEngine;
@@ -52,6 +52,12 @@ impl Inspect for FakeEngine {
         });
         self.changed.notify_waiters();
         call.leave(found).await
+    }
+
+    async fn container_events(&self, _filter: &ContainerFilter) -> Result<ContainerEvents> {
+        let call = self.enter("container_events", "").await?;
+        let events: ContainerEvents = Box::pin(futures_util::stream::pending());
+        call.leave(Ok(events)).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {

@@ -53,6 +53,7 @@ impl Call {
             "identity"
                 | "containers"
                 | "container"
+                | "container_events"
                 | "image"
                 | "image_in_registry"
                 | "networks"
