@@ -22,6 +22,10 @@ pub struct ServiceSettings {
     pub health_timeout: HumanDuration,
     /// How long a stopped container may take to finish its work; the Compose file's `stop_grace_period` by default.
     pub drain: Option<HumanDuration>,
+    /// How many replicas may stand beyond the wanted number during a deploy.
+    pub max_surge: u32,
+    /// How many may be missing.
+    pub max_unavailable: u32,
 }
 
 impl Default for ServiceSettings {
@@ -32,6 +36,8 @@ impl Default for ServiceSettings {
             reload: None,
             health_timeout: HumanDuration(Duration::from_secs(120)),
             drain: None,
+            max_surge: 1,
+            max_unavailable: 0,
         }
     }
 }

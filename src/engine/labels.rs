@@ -51,6 +51,8 @@ pub enum Role {
     Ledger,
     /// Opens a data volume for a backup.
     Backup,
+    /// Shares another container's network namespace, to look at it and to divert connections during a deploy.
+    Sidecar,
 }
 
 impl Role {
@@ -62,6 +64,7 @@ impl Role {
             Self::Lock => "lock",
             Self::Ledger => "ledger",
             Self::Backup => "backup",
+            Self::Sidecar => "sidecar",
         }
     }
 }

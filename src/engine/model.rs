@@ -121,6 +121,8 @@ pub struct Container {
     pub state: ContainerState,
     /// `None` where the container has no health test.
     pub health: Option<Health>,
+    /// What ends its process, as in `SIGQUIT`; `None` where the engine's SIGTERM does.
+    pub stop_signal: Option<String>,
     /// By the engine's restart policy, since it was created.
     pub restart_count: u32,
     /// RFC 3339, UTC.

@@ -110,7 +110,8 @@ fn shown(command: &[String]) -> String {
     words.join(" ")
 }
 
-/// Removes the one-offs and backup containers of this run, and with `others` those of killed runs too.
+/// Removes the one-offs and backup containers of this run, and with `others` those of killed runs too, their sidecars
+/// included. This run's own sidecars are the deploy's business.
 ///
 /// # Errors
 /// The engine's.
@@ -121,7 +122,11 @@ pub(crate) async fn sweep(
     others: bool,
 ) -> Result<u32, Failure> {
     let mut removed = 0;
-    for role in [labels::Role::OneOff, labels::Role::Backup] {
+    let sidecars = others.then_some(labels::Role::Sidecar);
+    for role in [labels::Role::OneOff, labels::Role::Backup]
+        .into_iter()
+        .chain(sidecars)
+    {
         let mut filter = ContainerFilter::labelled(labels::PROJECT, project).and(labels::ROLE, role.as_str());
         if !others {
             filter = filter.and(labels::RUN, &run.0);

@@ -59,6 +59,7 @@ pub(super) fn container(seen: ContainerInspectResponse) -> Container {
         image_reference: configuration.image.unwrap_or_default(),
         labels: sorted(configuration.labels),
         health: health(&state),
+        stop_signal: configuration.stop_signal.filter(|signal| !signal.is_empty()),
         restart_count: seen
             .restart_count
             .and_then(|count| u32::try_from(count).ok())

@@ -1,28 +1,34 @@
-//! `deploy`: brings every service to the release, one after another in dependency order. A new container stands
-//! beside the old one until it is ready; the old one is kept, stopped, until the whole run has succeeded. Rollback
-//! uses the same code with a recorded release.
+//! `deploy`: brings every service to the release, side by side where they do not depend on each other. A new container
+//! stands beside the old one until it is proven; the old one is kept, stopped, until the whole run has succeeded.
+//! Rollback uses the same code with a recorded release.
 
+mod changes;
 pub(crate) mod infrastructure;
 mod ready;
 mod reload;
 mod replace;
+mod rolling;
+mod rollout;
 mod standing;
 mod strategy;
 pub(crate) mod target;
+mod traffic;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
+use self::changes::Changes;
 use self::infrastructure::NetworkIds;
 use self::reload::Proxy;
-use self::replace::Replacement;
-use self::standing::{Places, Standing, places};
+use self::rollout::Rollout;
+use self::standing::{Standing, places};
 use self::strategy::{Strategy, strategy};
+use self::traffic::Traffic;
 use crate::compose::{Service, ServiceName};
 use crate::engine::ContainerState;
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 use crate::release::ReleasedImage;
 
@@ -76,13 +82,19 @@ impl Step for Deploy {
         let before = standing(context.engine, &settings.project.name).await?;
         // A configuration that does not pass stops here, before anything is switched.
         test_proxies(context, &reload::proxies(settings, &before)).await?;
-        let mut replaced = Vec::new();
-        for service in settings.project.services_in_dependency_order() {
-            let result = bring_to_target(context, StepId::Deploy, service, &images, &networks).await?;
-            if result == StepResult::Succeeded {
-                replaced.push(service.name.to_string());
-            }
-        }
+        let traffic = Traffic::open(context, &before, application(context, &images)).await?;
+        let rollout = Rollout {
+            context,
+            step: StepId::Deploy,
+            images: &images,
+            networks: &networks,
+            standing: &before,
+            traffic: &traffic,
+            changes: &Changes::new(),
+        };
+        let replaced = rollout
+            .apply(&settings.project.services_in_dependency_order())
+            .await?;
         reload_at_the_end(context).await?;
         for orphan in standing::orphans(&settings.project, &before) {
             context.warn(
@@ -91,6 +103,7 @@ impl Step for Deploy {
             );
         }
         let fact = Fact::Images(images);
+        let replaced: Vec<String> = replaced.iter().map(ToString::to_string).collect();
         Ok(if replaced.is_empty() {
             Receipt::unchanged("every service is as it should be", fact)
         } else {
@@ -104,55 +117,42 @@ impl Step for Deploy {
     }
 
     async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
+        finish(context).await?;
         undo::remove_retired(context).await.map(|_| ())
     }
 }
 
-/// Brings one service to its target.
-///
-/// # Errors
-/// See [`Replacement::apply`].
-async fn bring_to_target(
+/// The image that sidecars are made from.
+fn application<'a>(
     context: Context<'_>,
-    step: StepId,
-    service: &Service,
-    images: &BTreeMap<ServiceName, ReleasedImage>,
-    networks: &NetworkIds,
-) -> Result<StepResult, Failure> {
-    let project = &context.settings.project;
-    let image = images.get(&service.name).ok_or_else(|| {
-        Failure::message(
-            FailureKind::Failed,
-            format!("no image is known for {}", service.name),
-        )
-    })?;
-    let standing = standing(context.engine, &project.name).await?;
-    let proxies = reload::proxies(context.settings, &standing);
-    let strategy = strategy(&context.settings.config, project, service);
-    let containers = containers_of(&standing, &service.name);
-    let fingerprint = target::fingerprint(project, service, &image.id);
-    let places = places(service, strategy, Some(&fingerprint), Some(&image.id), containers);
-    let task = context.task(
-        step,
-        service.name.as_str(),
-        format!("{} ({})", service.name, image.id),
+    images: &'a BTreeMap<ServiceName, ReleasedImage>,
+) -> Option<&'a ReleasedImage> {
+    let django = context.settings.config.django.as_ref()?;
+    images.get(&django.service)
+}
+
+/// Waits for what the deploy left to finish: old workers of proxies, and old containers that were told to end.
+async fn finish(context: Context<'_>) -> Result<(), Failure> {
+    let images = images::find(context.view()).await?.images;
+    let standing = standing(context.engine, &context.settings.project.name).await?;
+    let limit = longest_drain(context);
+    let (closed, ended) = tokio::join!(
+        traffic::close(context, application(context, &images), &standing, limit, None),
+        undo::see_out(context, &standing)
     );
-    warn_where_held(context, service, strategy, &fingerprint, &places);
-    warn_where_taken_over(context, service, strategy, &places);
-    let replacement = Replacement {
-        context,
-        service,
-        strategy,
-        image: &image.id,
-        networks,
-        proxies: reload::in_front_of(project, &proxies, &service.name),
-        task: &task,
-    };
-    let result = replacement
-        .apply(&places)
-        .await
-        .map_err(|failure| failure.context(format!("deploying {}", service.name)));
-    task.conclude(result, Clone::clone).map(|(result, _)| result)
+    closed.and(ended)
+}
+
+fn longest_drain(context: Context<'_>) -> std::time::Duration {
+    let services = context.settings.project.services.values();
+    services
+        .filter(|service| {
+            let settings = context.settings;
+            strategy(&settings.config, &settings.project, service) == Strategy::Rolling
+        })
+        .map(|service| replace::drain(context, service))
+        .max()
+        .unwrap_or_default()
 }
 
 /// Starts what a service depends on where it does not run at all, and leaves alone what runs: a migration needs a
@@ -169,13 +169,26 @@ pub(crate) async fn start_dependencies(
 ) -> Result<(), Failure> {
     let project = &context.settings.project;
     let needed = dependencies(project, service);
-    let standing = standing(context.engine, &project.name).await?;
-    for service in project.services_in_dependency_order() {
-        if needed.contains(&service.name) && !runs(&standing, &service.name) {
-            bring_to_target(context, step, service, images, networks).await?;
-        }
+    let before = standing(context.engine, &project.name).await?;
+    let missing: Vec<&Service> = project
+        .services_in_dependency_order()
+        .into_iter()
+        .filter(|service| needed.contains(&service.name) && !runs(&before, &service.name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let traffic = Traffic::open(context, &before, application(context, images)).await?;
+    let rollout = Rollout {
+        context,
+        step,
+        images,
+        networks,
+        standing: &before,
+        traffic: &traffic,
+        changes: &Changes::new(),
+    };
+    rollout.apply(&missing).await.map(|_| ())
 }
 
 /// The services that `start_dependencies` would start.
@@ -249,64 +262,6 @@ async fn reload_at_the_end(context: Context<'_>) -> Result<(), Failure> {
         })?;
     }
     Ok(())
-}
-
-fn warn_where_held(
-    context: Context<'_>,
-    service: &Service,
-    strategy: Strategy,
-    target: &target::Fingerprint,
-    places: &Places,
-) {
-    let Strategy::Untouched(reason) = strategy else {
-        return;
-    };
-    let differs = places
-        .slots
-        .iter()
-        .filter_map(|slot| slot.kept.as_ref())
-        .any(|kept| {
-            kept.label(crate::engine::labels::SPEC)
-                .is_some_and(|spec| spec != target.0)
-        });
-    if differs {
-        context.warn(
-            format!(
-                "{} differs from what runs, and is left alone: {}",
-                service.name,
-                reason.explain()
-            ),
-            Some(format!(
-                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
-                service.name
-            )),
-        );
-    }
-}
-
-/// What was not compared is not called unchanged.
-fn warn_where_taken_over(context: Context<'_>, service: &Service, strategy: Strategy, places: &Places) {
-    let from_compose = |container: &crate::engine::Container| {
-        strategy == Strategy::Reload && container.label(crate::engine::labels::SPEC).is_none()
-    };
-    if places
-        .slots
-        .iter()
-        .filter_map(|slot| slot.kept.as_ref())
-        .any(from_compose)
-    {
-        context.warn(
-            format!(
-                "{} was started by Compose, from the same image and with the same host ports, and goes on serving; \
-                 what else of it the Compose files have changed since then is not applied",
-                service.name
-            ),
-            Some(format!(
-                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
-                service.name
-            )),
-        );
-    }
 }
 
 async fn plan_infrastructure(view: View<'_>) -> Result<Vec<Change>, Failure> {

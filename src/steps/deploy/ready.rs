@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{Container, ContainerId, ContainerState, Engine, Health, HealthProbe, Inspect};
+use super::changes::Changes;
+use crate::compose::{Healthcheck, Service};
+use crate::engine::{
+    Captured, Container, ContainerId, ContainerState, Engine, ExecSpec, Health, HealthProbe, Inspect,
+};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Task;
 
-/// Between two looks. Under the ten calls a second per container that are the project's own limit.
-const POLL: Duration = Duration::from_millis(150);
+/// Between two runs of a service's own health test by us, at least: an exec is a few calls.
+const TEST_PAUSE: Duration = Duration::from_millis(500);
 /// A container without a health test counts as ready once it has run this long without ending.
 const STEADY: Duration = Duration::from_secs(5);
 /// A container that the engine has started again this often is crash-looping: an app that waits for another one by
@@ -20,27 +24,62 @@ const RESTARTS_TOLERATED: u32 = 1;
 /// with less, the line that names the cause is the one that is missing.
 const LOG_LINES: u32 = 120;
 
-/// Waits until the container is healthy, or has run steadily where it has no health test.
+/// What a container is waited for with.
+pub(crate) struct Waiting<'a> {
+    pub engine: &'a dyn Engine,
+    pub changes: &'a Changes,
+    pub task: &'a Task,
+    /// At most this long.
+    pub limit: Duration,
+}
+
+/// Starts the container and waits until it is healthy, or has run steadily where it has no health test.
 ///
 /// # Errors
-/// Where it ended, keeps ending, is unhealthy, vanished, or was not ready within `limit`; with the evidence.
-async fn wait_until_ready(
-    inspect: &dyn Inspect,
+/// Where it cannot be started, ended, keeps ending, is unhealthy, vanished, or was not ready within the limit; with
+/// the evidence. Where another service has failed meanwhile.
+pub(crate) async fn start_and_wait(
+    waiting: &Waiting<'_>,
     id: &ContainerId,
-    limit: Duration,
-    task: &Task,
+    service: &Service,
 ) -> Result<(), Failure> {
+    waiting.engine.start(id).await?;
+    wait_until_ready(waiting, id, service).await
+}
+
+/// The second half of [`start_and_wait`].
+///
+/// # Errors
+/// See there.
+pub(crate) async fn wait_until_ready(
+    waiting: &Waiting<'_>,
+    id: &ContainerId,
+    service: &Service,
+) -> Result<(), Failure> {
+    let watched = watch_until_ready(waiting, id);
+    let Some(test) = own_test(service) else {
+        return watched.await;
+    };
+    // The engine runs the test only once its interval is over; run at once it says the same, seconds earlier.
+    tokio::select! {
+        biased;
+        result = watched => result,
+        () = test_passes(waiting, id, &test) => Ok(()),
+    }
+}
+
+async fn watch_until_ready(waiting: &Waiting<'_>, id: &ContainerId) -> Result<(), Failure> {
+    let Waiting {
+        engine,
+        changes,
+        task,
+        limit,
+    } = *waiting;
     let began = Instant::now();
     let mut steady_since: Option<Instant> = None;
     loop {
-        let Some(container) = inspect.container(&id.0).await? else {
-            return Err(Failure::message(
-                FailureKind::Failed,
-                format!(
-                    "container {} was removed by somebody else while it started",
-                    id.short()
-                ),
-            ));
+        let Some(container) = engine.container(&id.0).await? else {
+            return Err(removed(id, "while it started"));
         };
         let seconds = began.elapsed().as_secs();
         match verdict(&container) {
@@ -56,52 +95,102 @@ async fn wait_until_ready(
                 steady_since = None;
                 task.progress(format!("waiting until healthy ({seconds} s)"));
             }
-            Verdict::Broken(why) => return Err(broken(inspect, &container, why).await),
+            Verdict::Broken(why) => return Err(broken(engine, &container, why).await),
         }
         if began.elapsed() >= limit {
             let why = format!("is not healthy after {} s", limit.as_secs());
-            return Err(broken(inspect, &container, why)
+            return Err(broken(engine, &container, why)
                 .await
                 .hint("if it only needs longer: services.<name>.health_timeout in deploy.yml"));
         }
-        tokio::time::sleep(POLL).await;
+        changes.go_on()?;
+        tokio::select! {
+            biased;
+            () = changes.wait(id) => {}
+            () = changes.abandoned() => {}
+        }
     }
 }
 
-/// Starts the container and waits until it is ready.
+/// The health test that the Compose file gives, as a command. One that only the image knows is left to the engine.
+fn own_test(service: &Service) -> Option<Vec<String>> {
+    let Some(Healthcheck::Test {
+        test: Some(words), ..
+    }) = &service.healthcheck
+    else {
+        return None;
+    };
+    match words.split_first() {
+        Some((first, command)) if first == "CMD" && !command.is_empty() => Some(command.to_vec()),
+        Some((first, [line])) if first == "CMD-SHELL" => {
+            Some(["/bin/sh", "-c", line].map(ToOwned::to_owned).to_vec())
+        }
+        Some(_) | None => None,
+    }
+}
+
+/// Returns once the test has passed; a test that cannot be run is left to the engine, which says why.
+async fn test_passes(waiting: &Waiting<'_>, id: &ContainerId, test: &[String]) {
+    let spec = ExecSpec {
+        command: test.to_vec(),
+        ..ExecSpec::default()
+    };
+    loop {
+        let began = Instant::now();
+        let tested = waiting
+            .engine
+            .exec(id, &spec, None, &mut Captured::default())
+            .await;
+        match tested {
+            Ok(exit) if exit.success() => return,
+            Ok(_) => {}
+            Err(_) => return std::future::pending().await,
+        }
+        // A test that costs much is not run more often than every other moment.
+        tokio::time::sleep(began.elapsed().max(TEST_PAUSE)).await;
+    }
+}
+
+fn removed(id: &ContainerId, when: &str) -> Failure {
+    Failure::message(
+        FailureKind::Failed,
+        format!("container {} was removed by somebody else {when}", id.short()),
+    )
+}
+
+/// Makes sure that a container which was ready still is, and has not ended in between.
 ///
 /// # Errors
-/// Where it cannot be started, and as [`wait_until_ready`].
-pub(crate) async fn start_and_wait(
-    engine: &dyn Engine,
-    id: &ContainerId,
-    limit: Duration,
-    task: &Task,
-) -> Result<(), Failure> {
-    engine.start(id).await?;
-    wait_until_ready(engine, id, limit, task).await
+/// With the evidence, where it is not.
+pub(crate) async fn make_sure(inspect: &dyn Inspect, seen: &Container) -> Result<(), Failure> {
+    let Some(now) = inspect.container(&seen.id.0).await? else {
+        return Err(removed(&seen.id, "while it was taken into service"));
+    };
+    if now.restart_count != seen.restart_count || now.started != seen.started {
+        let why = "ended while it was being taken into service, and was started again".to_owned();
+        return Err(broken(inspect, &now, why).await);
+    }
+    match verdict(&now) {
+        Verdict::Ready | Verdict::Steady | Verdict::Waiting => Ok(()),
+        Verdict::Broken(why) => Err(broken(inspect, &now, why).await),
+    }
 }
 
 /// Waits until the container's process has ended well.
 ///
 /// # Errors
 /// Where it ended with another code than 0, or not within `limit`; with the evidence.
-pub(crate) async fn wait_until_completed(
-    inspect: &dyn Inspect,
-    id: &ContainerId,
-    limit: Duration,
-    task: &Task,
-) -> Result<(), Failure> {
+pub(crate) async fn wait_until_completed(waiting: &Waiting<'_>, id: &ContainerId) -> Result<(), Failure> {
+    let Waiting {
+        engine: inspect,
+        changes,
+        task,
+        limit,
+    } = *waiting;
     let began = Instant::now();
     loop {
         let Some(container) = inspect.container(&id.0).await? else {
-            return Err(Failure::message(
-                FailureKind::Failed,
-                format!(
-                    "container {} was removed by somebody else while it ran",
-                    id.short()
-                ),
-            ));
+            return Err(removed(id, "while it ran"));
         };
         match &container.state {
             ContainerState::Exited(exit) if exit.success() => return Ok(()),
@@ -120,7 +209,12 @@ pub(crate) async fn wait_until_completed(
             let why = format!("has not ended after {} s", limit.as_secs());
             return Err(broken(inspect, &container, why).await);
         }
-        tokio::time::sleep(POLL).await;
+        changes.go_on()?;
+        tokio::select! {
+            biased;
+            () = changes.wait(id) => {}
+            () = changes.abandoned() => {}
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Services that are told to read their configuration again instead of being replaced: nginx before all. Tests the
 //! configuration first; a reload counts as done once the new workers serve, not once the signal is sent.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::standing::{Standing, share_a_network};
+use super::standing::Standing;
 use super::strategy::{Strategy, strategy};
-use crate::compose::{Project, ServiceName};
+use crate::compose::ServiceName;
 use crate::engine::{Captured, Container, ContainerState, Engine, ExecSpec, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Settings;
-use crate::stack::nginx::Workers;
+use crate::stack::nginx::{Configuration, Workers};
 
 /// How long new workers may take to appear. nginx itself reloads in tens of milliseconds.
 const RELOAD_LIMIT: Duration = Duration::from_secs(20);
@@ -64,16 +65,30 @@ pub(crate) fn proxies(settings: &Settings, standing: &Standing) -> Vec<Proxy> {
     found
 }
 
-/// Those among them that may hold the address of this service.
-pub(crate) fn in_front_of<'a>(
-    project: &Project,
-    proxies: &'a [Proxy],
-    service: &ServiceName,
-) -> Vec<&'a Proxy> {
-    proxies
-        .iter()
-        .filter(|proxy| proxy.service != *service && share_a_network(project, &proxy.service, service))
-        .collect()
+/// Reloads of one proxy, asked for side by side: one that begins after several were asked for serves them all.
+#[derive(Default)]
+pub(crate) struct Reloads {
+    asked: AtomicU64,
+    /// How many of those asked for the last finished one has served.
+    served: tokio::sync::Mutex<u64>,
+}
+
+impl Reloads {
+    /// Has the proxy read its configuration, unless it has done so since this was asked for.
+    ///
+    /// # Errors
+    /// As [`Proxy::reload`].
+    pub(crate) async fn reload(&self, engine: &dyn Engine, proxy: &Proxy) -> Result<(), Failure> {
+        let mine = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut served = self.served.lock().await;
+        if *served >= mine {
+            return Ok(());
+        }
+        let serves = self.asked.load(Ordering::Relaxed);
+        proxy.reload(engine).await?;
+        *served = serves;
+        Ok(())
+    }
 }
 
 impl Proxy {
@@ -86,6 +101,30 @@ impl Proxy {
             Some(test) => self.exec(engine, test, "does not accept its configuration").await,
             None => Ok(()),
         }
+    }
+
+    /// The configuration that it would load now; `None` where it is no nginx, or does not accept it.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) async fn configuration(&self, engine: &dyn Engine) -> Result<Option<Configuration>, Failure> {
+        let Some(program) = self.reload.first().filter(|word| word.ends_with("nginx")) else {
+            return Ok(None);
+        };
+        let spec = ExecSpec::command(&[program, "-T"]);
+        let mut output = Captured::default();
+        let exit = engine.exec(&self.container.id, &spec, None, &mut output).await?;
+        Ok(exit
+            .success()
+            .then(|| Configuration::parse(&output.stdout_text())))
+    }
+
+    /// How many workers of an earlier configuration still finish what they have.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) async fn leaving(&self, inspect: &dyn Inspect) -> Result<usize, Failure> {
+        Ok(Workers::leaving(&inspect.processes(&self.container.id).await?).count())
     }
 
     /// Has it read its configuration again, and waits until its new workers serve.

@@ -1,21 +1,32 @@
-//! Putting a new container in an old one's place. The old one is stopped and kept under another name until the whole
-//! run has succeeded, so that the way back is to start it again, with just the image, environment and mounts it had.
+//! Bringing one service to its target: which of its containers are made, started, stopped and kept, in the manner of
+//! its strategy. An old one is stopped and kept under another name until the whole run has succeeded, so that the way
+//! back is to start it again, with just the image, environment and mounts it had.
 //!
 //! After a crash: a new container under its arriving name, and old ones under their own or their retired names.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::changes::Changes;
 use super::infrastructure::NetworkIds;
-use super::ready::{start_and_wait, wait_until_completed};
-use super::reload::{self, Proxy};
+use super::ready::{Waiting, start_and_wait, wait_until_completed, wait_until_ready};
+use super::reload;
 use super::standing::{Places, Slot, is_alive};
 use super::strategy::Strategy;
 use super::target::{Purpose, arriving_name, container_spec, retired_name, settled_name, stale_name};
+use super::traffic::Traffic;
 use crate::compose::{NetworkMode, Service};
 use crate::engine::{Container, ContainerId, ContainerState, ImageId, labels};
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepResult, Task};
 use crate::steps::one_off;
+
+/// What an old replica's requests in flight are given at least, where nothing is said: longer than any proxy's own
+/// time-out would let most of them live, shorter than an operator's patience.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long a proxy that is replaced may finish what it has: its port is free meanwhile.
+const PROXY_GRACE: Duration = Duration::from_millis(250);
 
 /// One service, about to be brought to its target.
 pub(crate) struct Replacement<'a> {
@@ -24,13 +35,13 @@ pub(crate) struct Replacement<'a> {
     pub strategy: Strategy,
     pub image: &'a ImageId,
     pub networks: &'a NetworkIds,
-    /// What holds this service's address.
-    pub proxies: Vec<&'a Proxy>,
+    pub traffic: &'a Traffic<'a>,
+    pub changes: &'a Changes,
     pub task: &'a Task,
 }
 
 impl Replacement<'_> {
-    /// Brings every replica to its target, one after another.
+    /// Brings every replica to its target.
     ///
     /// # Errors
     /// The first that cannot be brought there; what it replaces then still serves, or is started again by undo.
@@ -38,20 +49,14 @@ impl Replacement<'_> {
         if places.are_settled() {
             return Ok((StepResult::Unchanged, "unchanged".to_owned()));
         }
-        let mut done = Vec::new();
-        for slot in &places.slots {
-            if let Some(kept) = &slot.kept {
-                self.retire_all(&slot.replaced).await?;
-                self.settle_name(&kept.id, &kept.name, slot.number).await?;
-                continue;
-            }
-            done.push(self.fill(slot).await?);
-        }
-        if !places.surplus.is_empty() {
-            self.retire_all(&places.surplus).await?;
-            self.reload_proxies().await?;
-            done.push(format!("{} surplus replicas retired", places.surplus.len()));
-        }
+        let mut done = match self.strategy {
+            Strategy::Rolling => self.roll(places).await?,
+            Strategy::Recreate(_)
+            | Strategy::Singleton
+            | Strategy::Reload
+            | Strategy::Untouched(_)
+            | Strategy::OneShot => self.replace_one_by_one(places).await?,
+        };
         done.dedup();
         Ok((
             StepResult::Succeeded,
@@ -63,6 +68,24 @@ impl Replacement<'_> {
         ))
     }
 
+    async fn replace_one_by_one(&self, places: &Places) -> Result<Vec<String>, Failure> {
+        let mut done = Vec::new();
+        for slot in &places.slots {
+            self.changes.go_on()?;
+            if let Some(kept) = &slot.kept {
+                self.retire_all(&slot.replaced).await?;
+                self.settle_name(&kept.id, &kept.name, slot.number).await?;
+                continue;
+            }
+            done.push(self.fill(slot).await?);
+        }
+        if !places.surplus.is_empty() {
+            self.retire_all(&places.surplus).await?;
+            done.push(format!("{} surplus replicas retired", places.surplus.len()));
+        }
+        Ok(done)
+    }
+
     async fn fill(&self, slot: &Slot) -> Result<String, Failure> {
         let alive: Vec<&Container> = slot.replaced.iter().filter(|old| is_alive(old)).collect();
         if let (Strategy::Untouched(_), Some(stopped)) = (self.strategy, slot.replaced.first()) {
@@ -70,53 +93,61 @@ impl Replacement<'_> {
             self.start_and_wait(&stopped.id).await?;
             return Ok("started again".to_owned());
         }
-        let new = match self.strategy {
-            Strategy::Rolling => {
-                let new = self.create(slot).await?;
-                self.start_and_wait(&new).await?;
-                if !alive.is_empty() {
-                    self.task.progress("healthy; taking it into service");
-                    self.reload_proxies().await?;
-                }
-                self.retire_all(&slot.replaced).await?;
-                new
-            }
-            Strategy::Recreate(_) | Strategy::Singleton | Strategy::Untouched(_) => {
-                let new = self.create(slot).await?;
+        // Made in full before the old one goes.
+        let new = self.create(slot).await?;
+        let mut gap = None;
+        match self.strategy {
+            Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::Untouched(_) => {
                 self.retire_all(&slot.replaced).await?;
                 self.start_and_wait(&new).await?;
-                new
             }
             Strategy::Reload => {
-                let new = self.create(slot).await?;
                 if !alive.is_empty() {
                     self.test_configuration().await?;
                 }
-                self.retire_all(&slot.replaced).await?;
-                self.start_and_wait(&new).await?;
-                new
+                gap = Some(self.exchange(&slot.replaced, &new).await?);
+                wait_until_ready(&self.waiting(), &new, self.service).await?;
             }
             Strategy::OneShot => {
-                let new = self.create(slot).await?;
                 self.context.engine.start(&new).await?;
-                wait_until_completed(self.context.engine, &new, self.health_timeout(), self.task).await?;
+                wait_until_completed(&self.waiting(), &new).await?;
                 self.retire_all(&slot.replaced).await?;
-                new
             }
-        };
-        if !alive.is_empty() || !self.proxies.is_empty() {
-            self.reload_proxies().await?;
         }
         self.settle_name(&new, "", slot.number).await?;
-        Ok(match (self.strategy, alive.is_empty()) {
-            (Strategy::OneShot, _) => "ran to its end".to_owned(),
-            (_, true) => "started".to_owned(),
-            (Strategy::Rolling, false) => "replaced".to_owned(),
-            (_, false) => "replaced, with a gap".to_owned(),
+        Ok(match (self.strategy, alive.is_empty(), gap) {
+            (Strategy::OneShot, ..) => "ran to its end".to_owned(),
+            (_, true, _) => "started".to_owned(),
+            (_, false, Some(gap)) => format!("replaced, its port was free for {} ms", gap.as_millis()),
+            (_, false, None) => "replaced, with a gap".to_owned(),
         })
     }
 
-    async fn create(&self, slot: &Slot) -> Result<ContainerId, Failure> {
+    /// Puts a proxy in another's place: as short as two calls of the engine and what the old one takes to finish its
+    /// short requests. Says how long nobody listened.
+    async fn exchange(&self, old: &[Container], new: &ContainerId) -> Result<Duration, Failure> {
+        let engine = self.context.engine;
+        for old in old {
+            self.name_retired(old).await?;
+        }
+        let began = Instant::now();
+        for old in old.iter().filter(|old| is_alive(old)) {
+            let drain = self.context.settings.config.service(&self.service.name).drain;
+            let grace = drain.map_or(PROXY_GRACE, |drain| drain.0);
+            let signal = self.service.stop_signal.as_deref().unwrap_or("SIGQUIT");
+            engine.kill(&old.id, signal).await?;
+            let ended = tokio::time::timeout(grace, engine.wait(&old.id)).await;
+            if let Ok(ended) = ended {
+                ended?;
+            }
+            // One that has ended is stopped already; the engine must also know that it is not to be started again.
+            engine.stop(&old.id, Some(Duration::ZERO)).await?;
+        }
+        engine.start(new).await?;
+        Ok(began.elapsed())
+    }
+
+    pub(super) async fn create(&self, slot: &Slot) -> Result<ContainerId, Failure> {
         let Context {
             settings,
             run,
@@ -165,46 +196,57 @@ impl Replacement<'_> {
 
     async fn start_and_wait(&self, id: &ContainerId) -> Result<(), Failure> {
         self.task.progress("starting");
-        start_and_wait(self.context.engine, id, self.health_timeout(), self.task).await
+        start_and_wait(&self.waiting(), id, self.service).await
     }
 
-    fn health_timeout(&self) -> Duration {
-        self.context
-            .settings
-            .config
-            .service(&self.service.name)
-            .health_timeout
-            .0
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        let settings = self.context.settings.config.service(&self.service.name);
+        Waiting {
+            engine: self.context.engine,
+            changes: self.changes,
+            task: self.task,
+            limit: settings.health_timeout.0,
+        }
     }
 
-    fn drain(&self) -> Option<Duration> {
+    /// How long what an old container has in flight may take.
+    pub(super) fn drain(&self) -> Duration {
+        drain(self.context, self.service)
+    }
+
+    /// How long a container may take to end once it has been told to.
+    fn grace(&self) -> Option<Duration> {
         let own = self.context.settings.config.service(&self.service.name).drain;
         own.map(|drain| drain.0).or(self.service.stop_grace_period)
     }
 
-    async fn retire_all(&self, containers: &[Container]) -> Result<(), Failure> {
+    pub(super) async fn retire_all(&self, containers: &[Container]) -> Result<(), Failure> {
         for old in containers {
-            self.retire(old).await?;
+            self.task.progress("stopping the old one");
+            self.name_retired(old).await?;
+            self.context.engine.stop(&old.id, self.grace()).await?;
         }
         Ok(())
     }
 
-    /// Stops a container and keeps it for the way back, which finds it by its name: so that comes first.
-    async fn retire(&self, old: &Container) -> Result<(), Failure> {
-        self.task.progress("stopping the old one");
-        // One that did not run before this run either must not be started by the way back.
+    /// Gives an old container the name by which the way back finds it: so that comes before it is stopped. One that did
+    /// not run before this run must not be started by the way back.
+    pub(super) async fn name_retired(&self, old: &Container) -> Result<(), Failure> {
         let name = if is_alive(old) {
             retired_name(&old.name, self.context.run)
         } else {
             stale_name(&old.name, self.context.run)
         };
-        self.context.engine.rename(&old.id, &name).await?;
-        self.context.engine.stop(&old.id, self.drain()).await?;
-        Ok(())
+        Ok(self.context.engine.rename(&old.id, &name).await?)
     }
 
     /// Gives a container the name that the replica of this number has.
-    async fn settle_name(&self, id: &ContainerId, current: &str, number: u32) -> Result<(), Failure> {
+    pub(super) async fn settle_name(
+        &self,
+        id: &ContainerId,
+        current: &str,
+        number: u32,
+    ) -> Result<(), Failure> {
         let name = settled_name(&self.context.settings.project, self.service, number);
         if current == name {
             return Ok(());
@@ -212,13 +254,6 @@ impl Replacement<'_> {
         let standing = self.context.engine.container(&id.0).await?;
         if standing.is_none_or(|container| container.name != name) {
             self.context.engine.rename(id, &name).await?;
-        }
-        Ok(())
-    }
-
-    async fn reload_proxies(&self) -> Result<(), Failure> {
-        for proxy in &self.proxies {
-            proxy.reload(self.context.engine).await?;
         }
         Ok(())
     }
@@ -243,4 +278,28 @@ impl Replacement<'_> {
         ))?;
         Ok(())
     }
+
+    /// What stands now of a container that this run made.
+    pub(super) async fn seen(&self, id: &ContainerId) -> Result<Container, Failure> {
+        let found = self.context.engine.container(&id.0).await?;
+        found.ok_or_else(|| {
+            Failure::message(
+                FailureKind::Failed,
+                format!(
+                    "the new container of {} was removed by somebody else",
+                    self.service.name
+                ),
+            )
+        })
+    }
+}
+
+/// How long what an old container of this service has in flight may take: as `deploy.yml` says, else the Compose
+/// file's grace period, but no less than half a minute.
+pub(super) fn drain(context: Context<'_>, service: &Service) -> Duration {
+    let own = context.settings.config.service(&service.name).drain;
+    own.map_or_else(
+        || service.stop_grace_period.unwrap_or(DRAIN).max(DRAIN),
+        |drain| drain.0,
+    )
 }

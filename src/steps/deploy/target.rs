@@ -84,7 +84,7 @@ pub(crate) fn container_spec(
     shared_namespace: Option<&ContainerId>,
     purpose: Purpose<'_>,
 ) -> Result<ContainerSpec, Failure> {
-    let one_off = purpose.role == labels::Role::OneOff;
+    let one_off = purpose.role != labels::Role::Service;
     let mut endpoints = Vec::new();
     for (key, attachment) in networks_by_priority(service) {
         let network = networks.get(key).cloned().ok_or_else(|| {
@@ -167,7 +167,7 @@ fn container_labels(
         .iter()
         .map(|file| file.display().to_string())
         .collect();
-    let one_off = if purpose.role == labels::Role::OneOff {
+    let one_off = if purpose.role != labels::Role::Service {
         "True"
     } else {
         "False"

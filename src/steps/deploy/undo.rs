@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ready::{is_serving, start_and_wait};
-use super::reload::{self, Proxy};
-use super::standing::{Standing, containers_of, standing};
+use futures_util::future::join_all;
+
+use super::changes::Changes;
+use super::ready::{Waiting, is_serving, start_and_wait, wait_until_ready};
+use super::replace;
+use super::standing::{Standing, containers_of, is_alive, standing};
 use super::strategy::{Strategy, strategy};
 use super::target::{retired_suffix, stale_name, stale_suffix};
-use crate::compose::ServiceName;
+use super::traffic::{self, Traffic};
+use crate::compose::{Service, ServiceName};
 use crate::engine::{Container, ContainerFilter, ContainerId, ContainerState, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepId, StepResult, Task, Undone};
+use crate::steps::images;
 
 /// Puts back what stood before this run.
 ///
@@ -21,36 +26,76 @@ use crate::pipeline::{Context, StepId, StepResult, Task, Undone};
 pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     let project = &context.settings.project;
     let by_service = standing(context.engine, &project.name).await?;
-    let proxies = reload::proxies(context.settings, &by_service);
-    let mut restored = Vec::new();
-    let mut removed = Vec::new();
-    let mut brought_back = Vec::new();
     // Against the order of the deploy: what depends on others goes first.
-    for service in project.services_in_dependency_order().into_iter().rev() {
-        let name = &service.name;
-        let taken = Taken::of(context, name, containers_of(&by_service, name));
-        if taken.fresh.is_empty() && taken.retired.is_empty() && taken.stale.is_empty() {
-            continue;
-        }
-        let task = context.task(StepId::Deploy, name.as_str(), format!("putting {name} back"));
-        let put_back = taken.put_back(context, &proxies, &task).await;
-        let was_there = !taken.retired.is_empty() || !taken.stale.is_empty() || taken.old_serves;
-        brought_back.extend(task.conclude(put_back, |_| {
-            (
-                StepResult::Succeeded,
-                if was_there { "put back" } else { "removed" }.to_owned(),
-            )
-        })?);
-        if was_there {
-            restored.push(name.to_string())
-        } else {
-            removed.push(name.to_string())
-        }
+    let services = project.services_in_dependency_order();
+    let mut left: Vec<Taken<'_>> = services
+        .into_iter()
+        .rev()
+        .map(|service| Taken::of(context, service, containers_of(&by_service, &service.name)))
+        .filter(Taken::is_something)
+        .collect();
+    if left.is_empty() {
+        let networks = remove_new_networks(context).await?;
+        return Ok(said(&[], &[], networks));
     }
+    let images = images::find(context.view()).await?.images;
+    let application = super::application(context, &images);
+    let traffic = Traffic::open(context, &by_service, application).await?;
+    let changes = Changes::new();
+    let way_back = WayBack {
+        context,
+        traffic: &traffic,
+        changes: &changes,
+    };
+    // Those of which two may stand at once first; the order among the others stays.
+    left.sort_by_key(|taken| !taken.together);
+    let one_by_one = left.split_off(left.partition_point(|taken| taken.together));
+    let put_back = async {
+        let side_by_side = join_all(left.iter().map(|taken| way_back.put_back(taken)));
+        let in_order = async {
+            let mut results = Vec::new();
+            for taken in &one_by_one {
+                let result = way_back.put_back(taken).await;
+                let failed = result.is_err();
+                results.push(result);
+                if failed {
+                    break;
+                }
+            }
+            results
+        };
+        let (mut first, second) = tokio::join!(side_by_side, in_order);
+        first.extend(second);
+        first
+    };
+    let results = tokio::select! {
+        biased;
+        results = put_back => results,
+        never = changes.listen(context.engine, &project.name) => match never {},
+    };
+    let mut brought_back = Vec::new();
+    for result in results {
+        brought_back.extend(result?);
+    }
+    traffic.reload_running().await?;
     make_sure(context, &brought_back).await?;
+    let now = standing(context.engine, &project.name).await?;
+    let limit = super::longest_drain(context);
+    traffic::close(context, application, &now, limit, None).await?;
+    see_out(context, &now).await?;
+    remove_seen_out(context).await?;
     let networks = remove_new_networks(context).await?;
+    let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) =
+        left.iter().chain(&one_by_one).partition(|taken| taken.was_there());
+    let names = |taken: &[&Taken<'_>]| -> Vec<String> {
+        taken.iter().map(|taken| taken.service.name.to_string()).collect()
+    };
+    Ok(said(&names(&restored), &names(&removed), networks))
+}
+
+fn said(restored: &[String], removed: &[String], networks: u32) -> Undone {
     if restored.is_empty() && removed.is_empty() && networks == 0 {
-        return Ok(Undone::NothingToDo);
+        return Undone::NothingToDo;
     }
     let mut parts = Vec::new();
     if !restored.is_empty() {
@@ -62,83 +107,136 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     if parts.is_empty() {
         parts.push("removed the new networks".to_owned());
     }
-    Ok(Undone::Reverted {
+    Undone::Reverted {
         message: parts.join("; "),
         restored_previous: !restored.is_empty(),
-    })
+    }
 }
 
 /// One service, as this run left it.
-struct Taken {
-    name: ServiceName,
+struct Taken<'a> {
+    service: &'a Service,
+    /// Old and new may stand side by side.
+    together: bool,
+    one_shot: bool,
     /// Made by this run.
     fresh: Vec<Container>,
     /// Stopped by this run, or about to be: it renames them first.
     retired: Vec<Container>,
     /// Renamed by this run; they did not run before it either.
     stale: Vec<Container>,
-    /// An old one never stopped serving.
-    old_serves: bool,
+    /// Old ones that never stopped serving.
+    serving: Vec<Container>,
 }
 
-impl Taken {
-    fn of(context: Context<'_>, name: &ServiceName, containers: &[Container]) -> Self {
+impl<'a> Taken<'a> {
+    fn of(context: Context<'_>, service: &'a Service, containers: &[Container]) -> Self {
         let run = context.run.0.as_str();
         let (fresh, old): (Vec<Container>, Vec<Container>) = containers
             .iter()
             .cloned()
             .partition(|container| container.label(labels::RUN) == Some(run));
-        let old_serves = old
-            .iter()
-            .any(|container| container.state == ContainerState::Running);
-        let ending_in = |suffix: String| -> Vec<Container> {
-            let named = old.iter().filter(|container| container.name.ends_with(&suffix));
+        let retired_suffix = retired_suffix(context.run);
+        let stale_suffix = stale_suffix(context.run);
+        let ending_in = |suffix: &str| -> Vec<Container> {
+            let named = old.iter().filter(|container| container.name.ends_with(suffix));
             named.cloned().collect()
         };
-        let retired = ending_in(retired_suffix(context.run));
-        let stale = ending_in(stale_suffix(context.run));
+        let serving = old.iter().filter(|container| {
+            container.state == ContainerState::Running
+                && !container.name.ends_with(&retired_suffix)
+                && !container.name.ends_with(&stale_suffix)
+        });
+        let strategy = strategy(&context.settings.config, &context.settings.project, service);
         Self {
-            name: name.clone(),
+            service,
+            together: strategy == Strategy::Rolling,
+            one_shot: strategy == Strategy::OneShot,
+            serving: serving.cloned().collect(),
+            retired: ending_in(&retired_suffix),
+            stale: ending_in(&stale_suffix),
             fresh,
-            retired,
-            stale,
-            old_serves,
         }
     }
 
+    fn is_something(&self) -> bool {
+        !self.fresh.is_empty() || !self.retired.is_empty() || !self.stale.is_empty()
+    }
+
+    fn was_there(&self) -> bool {
+        !self.retired.is_empty() || !self.stale.is_empty() || !self.serving.is_empty()
+    }
+}
+
+/// What services are put back with.
+struct WayBack<'a> {
+    context: Context<'a>,
+    traffic: &'a Traffic<'a>,
+    changes: &'a Changes,
+}
+
+impl WayBack<'_> {
     /// The containers that were brought back.
-    async fn put_back(
-        &self,
-        context: Context<'_>,
-        proxies: &[Proxy],
-        task: &Task,
-    ) -> Result<Vec<ContainerId>, Failure> {
+    async fn put_back(&self, taken: &Taken<'_>) -> Result<Vec<ContainerId>, Failure> {
+        let name = &taken.service.name;
+        let title = format!("putting {name} back");
+        let task = self.context.task(StepId::Deploy, name.as_str(), title);
+        let put_back = if taken.together {
+            self.put_back_beside(taken, &task).await
+        } else {
+            self.put_back_instead(taken, &task).await
+        };
+        let message = if taken.was_there() { "put back" } else { "removed" };
+        task.conclude(put_back, |_| (StepResult::Succeeded, message.to_owned()))
+    }
+
+    /// The old ones come back beside the new ones, take the calls over, and only then the new ones go.
+    async fn put_back_beside(&self, taken: &Taken<'_>, task: &Task) -> Result<Vec<ContainerId>, Failure> {
+        let name = &taken.service.name;
+        let engine = self.context.engine;
+        let fresh: Vec<Container> = taken.fresh.iter().filter(|one| is_alive(one)).cloned().collect();
+        let called = self.traffic.is_called(name) && !fresh.is_empty();
+        let steered = called && self.traffic.prepare(name).await?;
         let mut restored = Vec::new();
-        let engine = context.engine;
-        let settings = context.settings;
-        let Some(service) = settings.project.services.get(&self.name) else {
-            return Ok(restored);
-        };
-        let together = match strategy(&settings.config, &settings.project, service) {
-            Strategy::Rolling => true,
-            Strategy::Recreate(_)
-            | Strategy::Singleton
-            | Strategy::Reload
-            | Strategy::Untouched(_)
-            | Strategy::OneShot => false,
-        };
-        let in_front = reload::in_front_of(&settings.project, proxies, &self.name);
-        let limit = settings.config.service(&self.name).health_timeout.0;
-        if !together {
-            self.remove_fresh(context).await?;
+        let mut names = Vec::new();
+        let mut back = taken.serving.clone();
+        for old in &taken.retired {
+            let new = if steered { fresh.as_slice() } else { &[] };
+            let id = self.bring_back(old, taken.service, new, task).await?;
+            back.extend(engine.container(&id.0).await?);
+            names.push((id.clone(), old.name.clone()));
+            restored.push(id);
         }
-        let suffix = retired_suffix(context.run);
-        let mut started = Vec::new();
-        for old in &self.retired {
+        if !back.is_empty() && steered {
+            let mut leaving = fresh.clone();
+            leaving.extend(taken.retired.iter().filter(|old| is_alive(old)).cloned());
+            self.traffic.divert(name, &leaving, &back).await?;
+            task.progress("finishing what the new one has in flight");
+            let limit = replace::drain(self.context, taken.service);
+            for one in &fresh {
+                self.traffic.idle(one, limit).await?;
+            }
+        } else if called && !taken.retired.is_empty() {
+            self.traffic.reload_for(name).await?;
+        }
+        self.remove(&taken.fresh).await?;
+        self.rename_back(&names, &taken.stale).await?;
+        if called && !steered {
+            self.traffic.reload_for(name).await?;
+        }
+        Ok(restored)
+    }
+
+    /// The new ones go first: two cannot stand at once.
+    async fn put_back_instead(&self, taken: &Taken<'_>, task: &Task) -> Result<Vec<ContainerId>, Failure> {
+        self.remove(&taken.fresh).await?;
+        let mut restored = Vec::new();
+        let mut names = Vec::new();
+        for old in &taken.retired {
             match &old.state {
-                // A one-shot that had run, or a container that somebody had stopped before this run.
-                ContainerState::Exited(_) if self.is_one_shot(context) => {
-                    started.push((old.id.clone(), old.name.clone()))
+                // A one-shot that had run.
+                ContainerState::Exited(_) if taken.one_shot => {
+                    names.push((old.id.clone(), old.name.clone()));
                 }
                 ContainerState::Exited(_)
                 | ContainerState::Created
@@ -147,88 +245,160 @@ impl Taken {
                 | ContainerState::Restarting { .. }
                 | ContainerState::Removing
                 | ContainerState::Dead => {
-                    let standing = bring_back(context, old, limit, task).await?;
-                    restored.push(standing.clone());
-                    started.push((standing, old.name.clone()));
+                    // It may just be stopping: the run named it retired before it asked for that.
+                    self.context.engine.stop(&old.id, None).await?;
+                    let id = self.bring_back(old, taken.service, &[], task).await?;
+                    names.push((id.clone(), old.name.clone()));
+                    restored.push(id);
                 }
             }
         }
-        // From here the old ones serve beside the new: nginx learns of them before the new ones go.
-        if together && !self.retired.is_empty() {
-            for proxy in &in_front {
-                proxy.reload(engine).await?;
-            }
-        }
-        if together {
-            self.remove_fresh(context).await?;
-        }
-        for (id, name) in started {
-            if let Some(name) = name.strip_suffix(&suffix) {
-                engine.rename(&id, name).await?;
-            }
-        }
-        for old in &self.stale {
-            if let Some(name) = old.name.strip_suffix(&stale_suffix(context.run)) {
-                engine.rename(&old.id, name).await?;
-            }
-        }
-        if self.fresh.iter().any(is_serving) || !self.retired.is_empty() {
-            for proxy in &in_front {
-                proxy.reload(engine).await?;
-            }
-        }
+        self.rename_back(&names, &taken.stale).await?;
         Ok(restored)
     }
 
-    fn is_one_shot(&self, context: Context<'_>) -> bool {
-        let settings = context.settings;
-        settings.project.services.get(&self.name).is_some_and(|service| {
-            strategy(&settings.config, &settings.project, service) == Strategy::OneShot
-        })
-    }
-
-    async fn remove_fresh(&self, context: Context<'_>) -> Result<(), Failure> {
-        for fresh in &self.fresh {
-            context.engine.stop(&fresh.id, None).await?;
-            context.engine.remove_container(&fresh.id).await?;
+    async fn remove(&self, containers: &[Container]) -> Result<(), Failure> {
+        for container in containers {
+            self.context.engine.stop(&container.id, None).await?;
+            self.context.engine.remove_container(&container.id).await?;
         }
         Ok(())
     }
+
+    async fn rename_back(
+        &self,
+        restored: &[(ContainerId, String)],
+        stale: &[Container],
+    ) -> Result<(), Failure> {
+        let engine = self.context.engine;
+        let suffix = retired_suffix(self.context.run);
+        for (id, name) in restored {
+            if let Some(name) = name.strip_suffix(&suffix) {
+                engine.rename(id, name).await?;
+            }
+        }
+        for old in stale {
+            if let Some(name) = old.name.strip_suffix(&stale_suffix(self.context.run)) {
+                engine.rename(&old.id, name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn waiting<'s>(&'s self, service: &ServiceName, task: &'s Task) -> Waiting<'s> {
+        Waiting {
+            engine: self.context.engine,
+            changes: self.changes,
+            task,
+            limit: self.context.settings.config.service(service).health_timeout.0,
+        }
+    }
+
+    /// Brings a retired container back, by one made just like it: a container that is started a second time can meet
+    /// its own leftovers (a pid file) or a tmpfs of another mode (runc 1.1). Where that fails the old one itself is
+    /// started. Until it is ready its calls go to `serving`, where there are such.
+    async fn bring_back(
+        &self,
+        old: &Container,
+        service: &Service,
+        serving: &[Container],
+        task: &Task,
+    ) -> Result<ContainerId, Failure> {
+        let engine = self.context.engine;
+        let waiting = self.waiting(&service.name, task);
+        task.progress("starting the old one again");
+        let stale = stale_name(&old.name, self.context.run);
+        engine.rename(&old.id, &stale).await?;
+        let twin = engine.create_twin(&old.id, &old.name).await?;
+        let came_up = async {
+            engine.start(&twin).await?;
+            if let Some(standing) = engine.container(&twin.0).await?.filter(|_| !serving.is_empty()) {
+                self.traffic.divert(&service.name, &[standing], serving).await?;
+            }
+            wait_until_ready(&waiting, &twin, service).await
+        };
+        let first = match came_up.await {
+            // One that was still finishing its work goes on with that, and is removed at the end.
+            Ok(()) if is_alive(old) => return Ok(twin),
+            Ok(()) => {
+                engine.remove_container(&old.id).await?;
+                return Ok(twin);
+            }
+            Err(failure) => failure,
+        };
+        engine.stop(&twin, None).await?;
+        engine.remove_container(&twin).await?;
+        engine.rename(&old.id, &old.name).await?;
+        match start_and_wait(&waiting, &old.id, service).await {
+            Ok(()) => Ok(old.id.clone()),
+            Err(second) => Err(first.evidence(
+                "the container that had served failed too",
+                vec![format!("{:#}", second.error)],
+            )),
+        }
+    }
 }
 
-/// Brings a retired container back, by one made just like it: a container that is started a second time can meet its
-/// own leftovers (a pid file) or a tmpfs of another mode (runc 1.1). Where that fails the old one itself is started.
-async fn bring_back(
-    context: Context<'_>,
-    old: &Container,
-    limit: Duration,
-    task: &Task,
-) -> Result<ContainerId, Failure> {
-    let engine = context.engine;
-    task.progress("starting the old one again");
-    // It may just be stopping: the run named it retired before it asked for that.
-    engine.stop(&old.id, None).await?;
-    engine
-        .rename(&old.id, &stale_name(&old.name, context.run))
-        .await?;
-    let twin = engine.create_twin(&old.id, &old.name).await?;
-    let first = match start_and_wait(engine, &twin, limit, task).await {
-        Ok(()) => {
-            engine.remove_container(&old.id).await?;
-            return Ok(twin);
+/// Waits for old containers that were told to end and not waited for; after their drain they are killed, and that is
+/// said.
+///
+/// # Errors
+/// The engine's.
+pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result<(), Failure> {
+    let leaving = standing.iter().flat_map(|(name, containers)| {
+        let named = containers
+            .iter()
+            .filter(|one| is_alive(one) && has_left(context, one));
+        named.map(move |container| (name, container))
+    });
+    let ends = join_all(leaving.map(|(name, container)| async move {
+        let service = context
+            .settings
+            .project
+            .services
+            .values()
+            .find(|service| service.name.as_str() == name);
+        let limit = service.map_or(Duration::ZERO, |service| replace::drain(context, service));
+        context.engine.stop(&container.id, Some(limit)).await?;
+        let now = context.engine.container(&container.id.0).await?;
+        if let Some(ContainerState::Exited(exit)) = now.map(|now| now.state)
+            && exit.code == KILLED
+        {
+            context.warn(
+                format!(
+                    "the old container of {name} did not end within its drain of {} s, and was killed",
+                    limit.as_secs()
+                ),
+                Some(format!(
+                    "what it was doing may be lost; to give it longer: services.{name}.drain in deploy.yml"
+                )),
+            );
         }
-        Err(failure) => failure,
-    };
-    engine.stop(&twin, None).await?;
-    engine.remove_container(&twin).await?;
-    engine.rename(&old.id, &old.name).await?;
-    match start_and_wait(engine, &old.id, limit, task).await {
-        Ok(()) => Ok(old.id.clone()),
-        Err(second) => Err(first.evidence(
-            "the container that had served failed too",
-            vec![format!("{:#}", second.error)],
-        )),
+        Ok::<(), Failure>(())
+    }))
+    .await;
+    ends.into_iter().collect()
+}
+
+/// 128 + SIGKILL.
+const KILLED: i64 = 137;
+
+fn has_left(context: Context<'_>, container: &Container) -> bool {
+    [retired_suffix(context.run), stale_suffix(context.run)]
+        .iter()
+        .any(|suffix| container.name.ends_with(suffix))
+}
+
+/// Removes those that a twin has taken the place of.
+async fn remove_seen_out(context: Context<'_>) -> Result<(), Failure> {
+    let both = format!("{}{}", retired_suffix(context.run), stale_suffix(context.run));
+    let by_service = standing(context.engine, &context.settings.project.name).await?;
+    for container in by_service.values().flatten() {
+        if container.name.ends_with(&both) && !is_alive(container) {
+            context.engine.remove_container(&container.id).await?;
+        }
     }
+    Ok(())
 }
 
 /// What was brought back must still stand at the end: without a health test, a container that ends late looks well
@@ -287,13 +457,10 @@ async fn used_networks(context: Context<'_>) -> Result<BTreeMap<crate::engine::N
 /// # Errors
 /// The engine's.
 pub(crate) async fn remove_retired(context: Context<'_>) -> Result<u32, Failure> {
-    let suffixes = [retired_suffix(context.run), stale_suffix(context.run)];
     let by_service: Standing = standing(context.engine, &context.settings.project.name).await?;
     let mut removed = 0;
     for container in by_service.values().flatten() {
-        if suffixes.iter().any(|suffix| container.name.ends_with(suffix))
-            && container.state != ContainerState::Running
-        {
+        if has_left(context, container) && container.state != ContainerState::Running {
             context.engine.remove_container(&container.id).await?;
             removed += 1;
         }

@@ -1,4 +1,4 @@
-//! nginx: how a reload is seen to be complete. `nginx -s reload` only sends a signal and returns; the new
+//! How a reload of nginx is seen to be complete. `nginx -s reload` only sends a signal and returns; the new
 //! configuration serves once new workers exist and the old ones say that they are shutting down. The titles are
 //! nginx's own (`ngx_setproctitle` in its source) and are read on the host, so the container needs no tools.
 
@@ -21,6 +21,22 @@ impl Workers {
                 .map(|(id, _)| *id)
                 .collect(),
         )
+    }
+
+    /// The workers of an earlier configuration that still finish what they have.
+    pub fn leaving(processes: &[(u32, String)]) -> Self {
+        Self(
+            processes
+                .iter()
+                .filter(|(_, title)| title.contains(SHUTTING_DOWN))
+                .map(|(id, _)| *id)
+                .collect(),
+        )
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether every one of `before` has been replaced. Where no worker can be seen at all (titles are hidden), there

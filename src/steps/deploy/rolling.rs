@@ -1,0 +1,310 @@
+//! Rolling: new replicas stand beside old ones, in batches; each old one retires once its successor is proven, what it
+//! has in flight finishes, and from the moment of the switch it is given nothing new.
+//!
+//! Until the switch a failure costs nothing: the old ones were never touched. Between the switch and an old one's stop
+//! its calls are led back to it.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use super::ready::{make_sure, wait_until_ready};
+use super::replace::Replacement;
+use super::standing::{Places, Slot, is_alive};
+use crate::compose::Healthcheck;
+use crate::engine::{Captured, Container, ContainerState, ExecSpec};
+use crate::error::{Failure, FailureKind};
+use crate::stack::celery;
+
+/// Between two questions to a worker that does not answer yet.
+const PING_PAUSE: Duration = Duration::from_millis(500);
+
+impl Replacement<'_> {
+    pub(super) async fn roll(&self, places: &Places) -> Result<Vec<String>, Failure> {
+        let settings = self.context.settings.config.service(&self.service.name);
+        let (surge, unavailable) = (settings.max_surge as usize, settings.max_unavailable as usize);
+        let mut done = Vec::new();
+        let mut serving: Vec<Container> = containers(places)
+            .filter(|container| is_alive(container))
+            .cloned()
+            .collect();
+        let empty: Vec<&Slot> = places.slots.iter().filter(|slot| slot.kept.is_none()).collect();
+        for batch in empty.chunks((surge + unavailable).max(1)) {
+            self.changes.go_on()?;
+            let replaced = batch.iter().any(|slot| slot.replaced.iter().any(is_alive));
+            self.replace_batch(batch, unavailable, &mut serving).await?;
+            let word = if replaced { "replaced" } else { "started" };
+            done.push(word.to_owned());
+        }
+        for slot in &places.slots {
+            if let Some(kept) = &slot.kept {
+                self.retire_in_favour_of(&slot.replaced, &serving).await?;
+                self.settle_name(&kept.id, &kept.name, slot.number).await?;
+            }
+        }
+        if !places.surplus.is_empty() {
+            self.traffic.prepare(&self.service.name).await?;
+            self.retire_in_favour_of(&places.surplus, &serving).await?;
+            done.push(format!("{} surplus replicas retired", places.surplus.len()));
+        }
+        Ok(done)
+    }
+
+    async fn replace_batch(
+        &self,
+        batch: &[&Slot],
+        unavailable: usize,
+        serving: &mut Vec<Container>,
+    ) -> Result<(), Failure> {
+        let name = &self.service.name;
+        let mut old: Vec<Container> = batch.iter().flat_map(|slot| slot.replaced.clone()).collect();
+        // Those that may be missed make room first, as long as others serve.
+        let first = unavailable.min(old.len()).min(serving.len().saturating_sub(1));
+        if first > 0 {
+            self.traffic.prepare(name).await?;
+            let rest = old.split_off(first);
+            let early = std::mem::replace(&mut old, rest);
+            serving.retain(|container| !early.iter().any(|gone| gone.id == container.id));
+            self.retire_in_favour_of(&early, serving).await?;
+        }
+        let alive: Vec<Container> = old.iter().filter(|old| is_alive(old)).cloned().collect();
+        let create = try_join_all(batch.iter().map(|slot| self.create(slot)));
+        let (new, steered) = if serving.is_empty() {
+            (create.await?, false)
+        } else {
+            let (new, steered) = tokio::join!(create, self.traffic.prepare(name));
+            (new?, steered?)
+        };
+        self.task.progress("starting");
+        let mut started = Vec::new();
+        for id in &new {
+            self.context.engine.start(id).await?;
+            started.push(self.seen(id).await?);
+        }
+        if steered {
+            // In DNS from now on, and not ready: who asks there is led to those that are.
+            self.traffic.divert(name, &started, serving).await?;
+        }
+        let waiting = self.waiting();
+        let ready = try_join_all(new.iter().map(|id| wait_until_ready(&waiting, id, self.service)));
+        let called = self.traffic.is_called(name);
+        let stand_by = async {
+            if called {
+                try_join_all(alive.iter().map(|old| self.traffic.stand_by(old))).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        let (ready, stood_by) = tokio::join!(ready, stand_by);
+        ready?;
+        stood_by?;
+        let mut fresh = Vec::new();
+        for id in &new {
+            let container = self.seen(id).await?;
+            self.ping(&container).await?;
+            fresh.push(container);
+        }
+        self.changes.go_on()?;
+        if alive.is_empty() {
+            if steered {
+                self.traffic.divert(name, &[], &[]).await?;
+            }
+        } else if steered {
+            self.switch(&alive, &fresh).await?;
+        } else if called {
+            self.task.progress("healthy; taking it into service");
+            self.traffic.reload_for(name).await?;
+        }
+        self.retire(&old, &fresh).await?;
+        if called && !steered && !alive.is_empty() {
+            self.traffic.reload_for(name).await?;
+        }
+        for (slot, new) in batch.iter().zip(&new) {
+            self.settle_name(new, "", slot.number).await?;
+        }
+        serving.retain(|container| !old.iter().any(|gone| gone.id == container.id));
+        serving.extend(fresh);
+        Ok(())
+    }
+
+    /// From here on new calls go to the new replicas. Proven before it and after it; where the second proof fails,
+    /// calls go to the old ones again, which have not been touched.
+    async fn switch(&self, old: &[Container], new: &[Container]) -> Result<(), Failure> {
+        let name = &self.service.name;
+        for container in new {
+            self.traffic
+                .prove(name, container, old.first(), self.task)
+                .await?;
+        }
+        let before = self.traffic.baseline(name).await?;
+        self.task.progress("taking it into service");
+        self.traffic.divert(name, old, new).await?;
+        let proven = async {
+            let mut proven = true;
+            for container in new {
+                proven &= self
+                    .traffic
+                    .prove_through(name, container, &before, self.task)
+                    .await?;
+            }
+            for container in new {
+                make_sure(self.context.engine, container).await?;
+            }
+            Ok::<bool, Failure>(proven)
+        };
+        match proven.await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::info!(service = %name, "no question through the proxy came to the new container");
+                Ok(())
+            }
+            Err(failure) => Err(self.switch_back(old, new, failure).await),
+        }
+    }
+
+    /// The first error is never lost behind a second.
+    async fn switch_back(&self, old: &[Container], new: &[Container], failure: Failure) -> Failure {
+        match self.traffic.divert(&self.service.name, new, old).await {
+            Ok(()) => failure,
+            Err(second) => failure.evidence(
+                "leading calls back to the old one failed too",
+                vec![format!("{:#}", second.error)],
+            ),
+        }
+    }
+
+    /// Retires containers whose calls others of the service take over.
+    async fn retire_in_favour_of(
+        &self,
+        retired: &[Container],
+        serving: &[Container],
+    ) -> Result<(), Failure> {
+        let rest: Vec<Container> = serving
+            .iter()
+            .filter(|container| !retired.iter().any(|gone| gone.id == container.id))
+            .cloned()
+            .collect();
+        let alive: Vec<Container> = retired.iter().filter(|old| is_alive(old)).cloned().collect();
+        if !alive.is_empty() && !rest.is_empty() {
+            self.traffic.divert(&self.service.name, &alive, &rest).await?;
+        }
+        self.retire(retired, &rest).await
+    }
+
+    /// Waits until nothing is in flight, then stops. A service that nobody is known to call is told to end and not
+    /// waited for: a Celery worker finishes its task, however long, while the rest of the run goes on; `settle` waits.
+    async fn retire(&self, old: &[Container], new: &[Container]) -> Result<(), Failure> {
+        if !self.traffic.is_called(&self.service.name) {
+            for old in old {
+                self.name_retired(old).await?;
+                if is_alive(old) {
+                    self.context.engine.kill(&old.id, &self.stop_signal(old)).await?;
+                }
+            }
+            return Ok(());
+        }
+        let began = Instant::now();
+        for one in old.iter().filter(|old| old.state == ContainerState::Running) {
+            self.task.progress("finishing what the old one has in flight");
+            let limit = self.drain().saturating_sub(began.elapsed());
+            let left = self.traffic.idle(one, limit).await?;
+            if !left.is_empty() {
+                self.context.warn(
+                    format!(
+                        "{} still had {} connections when its drain of {} s was over, and was stopped",
+                        one.name,
+                        left.len(),
+                        self.drain().as_secs()
+                    ),
+                    Some(format!(
+                        "connected: {}; to allow for longer requests: services.{}.drain in deploy.yml",
+                        left.join(", "),
+                        self.service.name
+                    )),
+                );
+            }
+        }
+        // The last moment at which the old ones can still take over.
+        for container in new {
+            if let Err(failure) = make_sure(self.context.engine, container).await {
+                return Err(self.switch_back(old, new, failure).await);
+            }
+        }
+        self.retire_all(old).await
+    }
+
+    fn stop_signal(&self, old: &Container) -> String {
+        let own = old.stop_signal.clone().or_else(|| self.service.stop_signal.clone());
+        own.unwrap_or_else(|| "SIGTERM".to_owned())
+    }
+
+    /// A Celery worker counts once it has answered, unless its own health test is that very question.
+    async fn ping(&self, container: &Container) -> Result<(), Failure> {
+        let words: Vec<String> = self
+            .service
+            .entrypoint
+            .iter()
+            .chain(&self.service.command)
+            .flatten()
+            .cloned()
+            .collect();
+        let hostname = self
+            .service
+            .hostname
+            .clone()
+            .unwrap_or_else(|| container.id.short().to_owned());
+        let Some(ping) = celery::ping_command(&words, &hostname).filter(|_| !self.health_test_pings()) else {
+            return Ok(());
+        };
+        self.task.progress("asking the new worker whether it takes tasks");
+        let spec = ExecSpec {
+            command: ping,
+            ..ExecSpec::default()
+        };
+        let began = Instant::now();
+        loop {
+            let mut output = Captured::default();
+            let exit = self
+                .context
+                .engine
+                .exec(&container.id, &spec, None, &mut output)
+                .await?;
+            if exit.success() {
+                return Ok(());
+            }
+            make_sure(self.context.engine, container).await?;
+            self.changes.go_on()?;
+            if began.elapsed() >= self.waiting().limit {
+                let lines = output
+                    .stdout_text()
+                    .lines()
+                    .chain(output.stderr_text().lines())
+                    .map(ToOwned::to_owned)
+                    .collect();
+                return Err(Failure::message(
+                    FailureKind::Failed,
+                    format!("the new worker {} runs, and does not answer a ping", container.name),
+                )
+                .evidence(spec.command.join(" "), lines));
+            }
+            tokio::time::sleep(PING_PAUSE).await;
+        }
+    }
+
+    fn health_test_pings(&self) -> bool {
+        match &self.service.healthcheck {
+            Some(Healthcheck::Test {
+                test: Some(words), ..
+            }) => words.join(" ").contains("inspect ping"),
+            Some(Healthcheck::Test { test: None, .. } | Healthcheck::Disabled) | None => false,
+        }
+    }
+}
+
+fn containers(places: &Places) -> impl Iterator<Item = &Container> {
+    let slots = places
+        .slots
+        .iter()
+        .flat_map(|slot| slot.kept.iter().chain(&slot.replaced));
+    slots.chain(&places.surplus)
+}

@@ -1,0 +1,164 @@
+//! Who calls whom: proxies by their configuration, services by `callers` in `deploy.yml` or because a variable or a
+//! word of their command names another service as a host.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Context, OnceCell, Standing};
+use crate::compose::{EnvironmentValue, Service, ServiceName};
+use crate::engine::{Container, ContainerId, ContainerState};
+use crate::error::Failure;
+use crate::stack::nginx::{Listener, Upstream};
+use crate::steps::deploy::reload::{self, Proxy, Reloads};
+use crate::steps::deploy::standing::share_a_network;
+
+/// A running container that calls services by their names.
+pub(super) struct Caller {
+    pub service: ServiceName,
+    pub container: Container,
+    /// The services it calls, and on which ports, as far as that is known.
+    pub calls: BTreeMap<ServiceName, BTreeSet<Upstream>>,
+    /// Set where it is told to read its configuration again once addresses have changed.
+    pub proxy: Option<Proxy>,
+    pub reloads: Reloads,
+    pub listeners: Vec<Listener>,
+    /// Looks names up while it serves.
+    pub resolves: bool,
+    pub sidecar: OnceCell<Option<ContainerId>>,
+}
+
+/// Every caller that runs.
+pub(super) async fn find(context: Context<'_>, standing: &Standing) -> Result<Vec<Caller>, Failure> {
+    let settings = context.settings;
+    let project = &settings.project;
+    let mut callers = Vec::new();
+    for proxy in reload::proxies(settings, standing) {
+        let configuration = proxy.configuration(context.engine).await?;
+        let mut calls = BTreeMap::new();
+        for (name, service) in &project.services {
+            if *name == proxy.service || !share_a_network(project, &proxy.service, name) {
+                continue;
+            }
+            match &configuration {
+                // A proxy that cannot say whom it calls may call whoever it reaches.
+                None => {
+                    calls.insert(name.clone(), BTreeSet::new());
+                }
+                Some(configuration) => {
+                    let named: Vec<_> = names(service)
+                        .iter()
+                        .filter_map(|host| configuration.upstreams_of(host))
+                        .collect();
+                    if !named.is_empty() {
+                        calls.insert(name.clone(), named.into_iter().flatten().copied().collect());
+                    }
+                }
+            }
+        }
+        callers.push(Caller {
+            service: proxy.service.clone(),
+            container: proxy.container.clone(),
+            calls,
+            resolves: configuration.as_ref().is_some_and(|found| found.resolves),
+            listeners: configuration.map(|found| found.listeners).unwrap_or_default(),
+            proxy: Some(proxy),
+            reloads: Reloads::default(),
+            sidecar: OnceCell::new(),
+        });
+    }
+    for (name, service) in &project.services {
+        if callers.iter().any(|caller| caller.service == *name) {
+            continue;
+        }
+        let calls: BTreeMap<_, _> = project
+            .services
+            .values()
+            .filter(|other| other.name != *name && share_a_network(project, name, &other.name))
+            .filter(|other| calls(service, other))
+            .map(|other| (other.name.clone(), BTreeSet::new()))
+            .collect();
+        if calls.is_empty() {
+            continue;
+        }
+        let running = standing.get(name.as_str()).into_iter().flatten();
+        for container in running.filter(|container| container.state == ContainerState::Running) {
+            callers.push(Caller {
+                service: name.clone(),
+                container: container.clone(),
+                calls: calls.clone(),
+                proxy: None,
+                reloads: Reloads::default(),
+                listeners: Vec::new(),
+                resolves: true,
+                sidecar: OnceCell::new(),
+            });
+        }
+    }
+    Ok(callers)
+}
+
+/// What a service is called by on its networks.
+fn names(service: &Service) -> Vec<&str> {
+    let aliases = service.networks.values().flat_map(|network| &network.aliases);
+    std::iter::once(service.name.as_str())
+        .chain(service.container_name.as_deref())
+        .chain(aliases.map(String::as_str))
+        .collect()
+}
+
+/// Whether one service is known to call another.
+fn calls(caller: &Service, service: &Service) -> bool {
+    let named = names(service);
+    let environment = caller.environment.values().filter_map(EnvironmentValue::reveal);
+    let words = caller.command.iter().chain(&caller.entrypoint).flatten();
+    environment
+        .chain(words.map(String::as_str))
+        .any(|text| named.iter().any(|name| names_host(text, name)))
+}
+
+/// Whether a text names a host: `http://backend:8000/`, `user@backend/`, `backend:8000`.
+fn names_host(text: &str, host: &str) -> bool {
+    text.match_indices(host).any(|(at, _)| {
+        let before = text.get(..at).unwrap_or_default();
+        let after = text.get(at + host.len()..).unwrap_or_default();
+        let port = after
+            .strip_prefix(':')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let ends = after.is_empty() || port || after.starts_with(['/', '?', '"', '\'', ',', ' ']);
+        let url = before.ends_with("://") || before.ends_with('@');
+        let alone = before.is_empty() || before.ends_with([' ', ',', '=', '"', '\'']);
+        ends && (url || (alone && port))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_host;
+
+    #[test]
+    fn a_host_is_named_by_a_url_or_with_its_port() {
+        for text in [
+            "http://backend:8000/api",
+            "http://backend",
+            "redis://:secret@backend:6379/0",
+            "backend:8000",
+            "--upstream=backend:8000",
+            "http://other,http://backend/",
+        ] {
+            assert!(names_host(text, "backend"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_happens_to_be_the_same_is_no_host() {
+        for text in [
+            "backend",
+            "django.core.cache.backend",
+            "http://backend.example.com/",
+            "http://my-backend:80",
+            "backend: fast",
+            "path/backend/file",
+        ] {
+            assert!(!names_host(text, "backend"), "{text}");
+        }
+    }
+}
