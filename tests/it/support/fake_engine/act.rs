@@ -6,15 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use viatique_deploy::engine::{
-    BuildEvent, BuildRequest, BuildSink, ContainerId, ContainerSpec, ContainerState, Engine, EngineError,
-    EngineErrorKind, ExecSpec, Exit, ImageId, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec,
-    OutputSink, OutputStream, Result, VolumeSpec,
+    BuildEvent, BuildRequest, BuildSink, ContainerEventKind, ContainerId, ContainerSpec, ContainerState,
+    Engine, EngineError, EngineErrorKind, ExecSpec, Exit, ImageId, NetworkId, NetworkOnEngine, NetworkSpec,
+    OneOffSpec, OutputSink, OutputStream, Result, VolumeSpec,
 };
 
 use super::FakeEngine;
 use super::behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
 use super::inspect::files_below;
 use super::world::{FakeVolume, checked, digest, not_found, with_tag};
+
+const SUCCESS: Exit = Exit {
+    code: 0,
+    out_of_memory: false,
+};
 
 #[async_trait]
 impl Engine for FakeEngine {
@@ -154,30 +159,35 @@ impl Engine for FakeEngine {
 
     async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<()> {
         let call = self.enter("stop", &id.0).await?;
-        let outcome = self
-            .world()
-            .container("stopping container", &id.0)
-            .map(|container| {
-                if matches!(
-                    container.state,
-                    ContainerState::Running | ContainerState::Restarting { .. }
-                ) {
-                    container.state = ContainerState::Exited(Exit {
-                        code: 0,
-                        out_of_memory: false,
-                    });
-                }
-            });
+        let outcome = self.world().end("stopping container", &id.0, SUCCESS);
         self.changed.notify_waiters();
         call.leave(outcome).await
     }
 
-    async fn kill(&self, id: &ContainerId, _signal: &str) -> Result<()> {
+    /// Those signals that servers take for an order to end do end it; the others it lives through.
+    async fn kill(&self, id: &ContainerId, signal: &str) -> Result<()> {
+        let operation = "sending a signal to container";
         let call = self.enter("kill", &id.0).await?;
-        let outcome = self
-            .world()
-            .container("sending a signal to container", &id.0)
-            .map(|_| ());
+        let ends_with = match signal {
+            "SIGKILL" => Ok(Some(Exit { code: 137, ..SUCCESS })),
+            "SIGTERM" | "SIGINT" | "SIGQUIT" => Ok(Some(SUCCESS)),
+            "SIGHUP" | "SIGUSR1" | "SIGUSR2" | "SIGWINCH" => Ok(None),
+            _ => Err(EngineError::new(
+                operation,
+                signal,
+                EngineErrorKind::Invalid,
+                "not a signal",
+            )),
+        };
+        let outcome = ends_with.and_then(|ends_with| {
+            let mut world = self.world();
+            let container = world.container(operation, &id.0)?;
+            if container.state == ContainerState::Running {
+                container.signals.push(signal.to_owned());
+            }
+            ends_with.map_or(Ok(()), |exit| world.end(operation, &id.0, exit))
+        });
+        self.changed.notify_waiters();
         call.leave(outcome).await
     }
 
@@ -335,7 +345,13 @@ impl Engine for FakeEngine {
             environment,
             input: Vec::new(),
         };
-        self.world().container(operation, &id.0)?.state = ContainerState::Running;
+        {
+            let mut world = self.world();
+            world.container(operation, &id.0)?.state = ContainerState::Running;
+            if let Some(position) = world.position(&id.0) {
+                world.tell(position, ContainerEventKind::Started);
+            }
+        }
         let told = self.perform(command);
         let outcome = if told.missing {
             Err(EngineError::new(
@@ -487,9 +503,14 @@ impl Engine for FakeEngine {
 
 impl FakeEngine {
     fn forget(&self, id: &ContainerId) {
-        self.world()
-            .containers
-            .retain(|container| container.id != *id && container.name != id.0);
+        let mut world = self.world();
+        if let Some(position) = world.position(&id.0) {
+            if world.containers[position].state == ContainerState::Running {
+                world.tell(position, ContainerEventKind::Died);
+            }
+            world.containers.remove(position);
+        }
+        drop(world);
         self.changed.notify_waiters();
     }
 
