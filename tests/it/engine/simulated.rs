@@ -239,13 +239,12 @@ async fn commands_are_scripted_and_remembered() {
     assert_eq!(before.elapsed().as_secs(), 60);
     let id = engine.create_container(&web("a")).await.unwrap();
     engine.start(&id).await.unwrap();
+    let privileged = ExecSpec {
+        privileged: true,
+        ..ExecSpec::command(&["big"])
+    };
     let exit = engine
-        .exec(
-            &id,
-            &ExecSpec::command(&["big"]),
-            Some(&mut &b"in"[..]),
-            &mut Captured::default(),
-        )
+        .exec(&id, &privileged, Some(&mut &b"in"[..]), &mut Captured::default())
         .await
         .unwrap();
     assert!(exit.out_of_memory);
@@ -257,6 +256,7 @@ async fn commands_are_scripted_and_remembered() {
         (CommandKind::Exec, &b"in"[..])
     );
     assert_eq!(commands[1].container, "a");
+    assert!(commands[1].privileged);
     assert_eq!(commands[1].image, FakeEngine::image_id("web:1"));
 }
 

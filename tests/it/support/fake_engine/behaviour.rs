@@ -106,6 +106,7 @@ pub(crate) struct FakeCommand {
     pub(crate) image: ImageId,
     pub(crate) words: Vec<String>,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) privileged: bool,
     /// Everything it was given on its standard input.
     pub(crate) input: Vec<u8>,
 }

@@ -8,6 +8,7 @@ mod container;
 mod events;
 mod inspect;
 mod peek;
+mod processes;
 mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard};
