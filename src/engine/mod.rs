@@ -129,11 +129,20 @@ pub trait Engine: Inspect {
     async fn start(&self, id: &ContainerId) -> Result<()>;
 
     /// Sends the stop signal, waits up to `grace` (the container's own where `None`), then kills. Already stopped
-    /// is a success.
+    /// is a success. It is not started again by its restart policy. When this is cancelled after the request has gone
+    /// out, the engine goes on to the end, the kill after the grace period included (measured on Docker 20.10).
     async fn stop(&self, id: &ContainerId, grace: Option<std::time::Duration>) -> Result<()>;
 
-    /// Sends a signal (`SIGHUP`, `SIGQUIT`…) to the container's first process. Not running is a success, an unknown
-    /// container [`EngineErrorKind::NotFound`].
+    /// Sends a signal (`SIGTERM`, `SIGQUIT`…) to the container's first process, and does not wait for what comes of
+    /// it. Not running is a success; an unknown container is [`EngineErrorKind::NotFound`], an unknown signal
+    /// [`EngineErrorKind::Invalid`].
+    ///
+    /// For the engine this is an order to end, whatever the process makes of it. Measured on Docker 20.10, until the
+    /// container is next started: with the restart policy `unless-stopped` no signal at all leaves the policy in
+    /// force, so that a process that ends on `SIGTERM`, or lives through a `SIGHUP` and crashes an hour later, is not
+    /// started again; with `always` and `on-failure` the same is true, unless the container has a stop signal of its
+    /// own and this is another one. So a process that is to live on gets its signal from a command in the container
+    /// ([`Engine::exec`] of `kill -HUP 1`), not from here.
     async fn kill(&self, id: &ContainerId, signal: &str) -> Result<()>;
 
     /// Removes it with its anonymous volumes, running or not. Absent is a success.

@@ -327,7 +327,8 @@ pub struct ExecSpec {
     pub environment: BTreeMap<String, String>,
     /// The container's own user where `None`.
     pub user: Option<String>,
-    /// With every capability, whatever the container has.
+    /// With every capability, whatever the container has. An engine that does not have them all itself (one in a
+    /// container) cannot do this: the command then ends with 126.
     pub privileged: bool,
 }
 

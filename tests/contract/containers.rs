@@ -135,6 +135,20 @@ pub(crate) async fn labels_select_containers(ground: Ground) {
     assert_eq!(engine.container(&seen.name).await.unwrap().unwrap().id, ids[1]);
 }
 
+/// More than are asked about at a time.
+pub(crate) async fn many_containers_are_listed_in_order(ground: Ground) {
+    let engine = &ground.engine;
+    let mine = specs::project_label(&ground.project);
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let name = ground.name(&format!("m{number}"));
+        ids.push(engine.create_marker(&name, &mine, None).await.unwrap());
+    }
+    let mine = ContainerFilter::labelled(labels::PROJECT, &ground.project);
+    let listed = engine.containers(&mine).await.unwrap().into_iter();
+    assert_eq!(listed.map(|container| container.id).collect::<Vec<_>>(), ids);
+}
+
 pub(crate) async fn a_container_is_renamed(ground: Ground) {
     let engine = &ground.engine;
     let a = engine.create_container(&ground.running("a")).await.unwrap();

@@ -2,6 +2,7 @@
 //! `docker`, so that what the steps' tests learn from the fake is true. Nothing here knows which one it is.
 
 mod containers;
+mod events;
 mod files;
 mod networks_and_volumes;
 mod processes;
@@ -19,6 +20,7 @@ use viatique_deploy::engine::{
 };
 
 pub(crate) use containers::*;
+pub(crate) use events::*;
 pub(crate) use files::*;
 pub(crate) use networks_and_volumes::*;
 pub(crate) use processes::*;
@@ -191,6 +193,11 @@ macro_rules! contract_tests {
             an_ended_container_tells_its_code_and_its_last_lines,
             restarts_are_counted,
             an_image_is_tagged_and_untagged,
+            events_are_told_from_the_call_on,
+            events_tell_that_health_has_changed,
+            what_was_told_is_seen_when_inspected,
+            a_signal_reaches_what_runs,
+            many_containers_are_listed_in_order,
             a_one_off_gives_its_output_and_its_code,
             a_one_off_leaves_nothing_behind,
             a_one_off_is_given_environment,
@@ -201,6 +208,8 @@ macro_rules! contract_tests {
             networks_are_told_apart_by_id,
             a_network_in_use_stays,
             a_container_stands_on_two_networks,
+            containers_without_aliases_stand_on_a_network,
+            addresses_are_there_while_a_container_runs,
             a_failed_connection_leaves_no_container,
             a_volume_is_created_once,
             a_volume_in_use_stays,

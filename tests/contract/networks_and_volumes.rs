@@ -1,10 +1,11 @@
 //! Networks, whose names are not unique, and volumes, whose names are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use viatique_deploy::compose::{Mount, MountKind};
-use viatique_deploy::engine::{ContainerState, EngineErrorKind, NetworkId, labels};
+use viatique_deploy::engine::{Container, ContainerId, ContainerState, EngineErrorKind, NetworkId, labels};
 
 use super::{Ground, endpoint, kind, specs};
 
@@ -121,15 +122,33 @@ pub(crate) async fn a_container_stands_on_two_networks(ground: Ground) {
     }
 }
 
+/// Where the endpoints are, and under which names: all but the container's own id, which older engines add.
+fn names_on_networks(container: &Container) -> BTreeMap<NetworkId, Vec<String>> {
+    let networks = container.networks.iter();
+    networks
+        .map(|network| {
+            let aliases = network.aliases.iter();
+            let mut names: Vec<String> = aliases
+                .filter(|alias| *alias != container.id.short())
+                .cloned()
+                .collect();
+            names.sort();
+            (network.id.clone(), names)
+        })
+        .collect()
+}
+
 pub(crate) async fn a_twin_is_made_exactly_like_its_model(ground: Ground) {
     let engine = &ground.engine;
     let mut networks = Vec::new();
-    for name in ["front", "back"] {
+    for (name, aliases) in [
+        ("front", &["web", "web-blue"][..]),
+        ("back", &[]),
+        ("side", &["web"]),
+    ] {
         let network = specs::network(&ground.project, &ground.name(name));
-        networks.push(endpoint(
-            &engine.create_network(&network).await.unwrap(),
-            &["web"],
-        ));
+        let id = engine.create_network(&network).await.unwrap();
+        networks.push(endpoint(&id, aliases));
     }
     let mut spec = ground.running("model");
     spec.network_mode = None;
@@ -143,24 +162,65 @@ pub(crate) async fn a_twin_is_made_exactly_like_its_model(ground: Ground) {
     let (model, twin) = (ground.look(&model).await, ground.look(&twin).await);
     assert_ne!(model.id, twin.id);
     assert_eq!(twin.state, ContainerState::Running);
+    let wanted: BTreeMap<NetworkId, Vec<String>> = spec
+        .networks
+        .iter()
+        .map(|one| (one.network.clone(), one.aliases.clone()))
+        .collect();
+    assert_eq!(names_on_networks(&model), wanted);
+    assert_eq!(names_on_networks(&twin), wanted);
     assert_eq!((twin.image, twin.labels), (model.image, model.labels));
     assert_eq!(twin.environment, model.environment);
-    let on = |networks: &[viatique_deploy::engine::ContainerNetwork]| -> BTreeMap<NetworkId, bool> {
-        let with_alias = |network: &viatique_deploy::engine::ContainerNetwork| {
-            (
-                network.id.clone(),
-                network.aliases.iter().any(|alias| alias == "web"),
-            )
-        };
-        networks.iter().map(with_alias).collect()
-    };
-    assert_eq!(
-        on(&twin.networks),
+}
+
+pub(crate) async fn containers_without_aliases_stand_on_a_network(ground: Ground) {
+    let engine = &ground.engine;
+    let mut spec = ground.running("a");
+    spec.network_mode = None;
+    for name in ["front", "back"] {
+        let network = specs::network(&ground.project, &ground.name(name));
         spec.networks
-            .iter()
-            .map(|one| (one.network.clone(), true))
-            .collect()
+            .push(endpoint(&engine.create_network(&network).await.unwrap(), &[]));
+    }
+    let id = ground.start(&spec).await;
+    let seen = ground.look(&id).await;
+    let wanted = spec.networks.iter();
+    assert_eq!(
+        names_on_networks(&seen),
+        wanted.map(|one| (one.network.clone(), Vec::new())).collect()
     );
+}
+
+pub(crate) async fn addresses_are_there_while_a_container_runs(ground: Ground) {
+    let engine = &ground.engine;
+    let mut networks = Vec::new();
+    for name in ["front", "back"] {
+        let network = specs::network(&ground.project, &ground.name(name));
+        networks.push(endpoint(&engine.create_network(&network).await.unwrap(), &[]));
+    }
+    let addresses = async |id: &ContainerId| -> Vec<Option<IpAddr>> {
+        let seen = ground.look(id).await.networks.into_iter();
+        seen.map(|network| network.ip_address.map(|text| text.parse().unwrap()))
+            .collect()
+    };
+    let mut ids = Vec::new();
+    for what in ["a", "b", "c"] {
+        let mut spec = ground.running(what);
+        spec.network_mode = None;
+        spec.networks = networks.clone();
+        let id = engine.create_container(&spec).await.unwrap();
+        assert_eq!(addresses(&id).await, [None, None]);
+        engine.start(&id).await.unwrap();
+        ids.push(id);
+    }
+    engine.stop(&ids[1], Some(Duration::from_secs(1))).await.unwrap();
+    assert_eq!(addresses(&ids[1]).await, [None, None]);
+    engine.start(&ids[1]).await.unwrap();
+    let mut all = BTreeSet::new();
+    for id in &ids {
+        all.extend(addresses(id).await.into_iter().map(Option::unwrap));
+    }
+    assert_eq!(all.len(), 6, "{all:?}");
 }
 
 pub(crate) async fn a_failed_connection_leaves_no_container(ground: Ground) {

@@ -2,6 +2,7 @@
 //! `processes`, its files in `files`.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::ready;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -12,7 +13,7 @@ use bollard::query_parameters::{
     ListContainersOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
     StartContainerOptions, StopContainerOptions, TopOptions, WaitContainerOptions,
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::DockerEngine;
 use super::container_view;
@@ -26,6 +27,8 @@ use crate::engine::{
 
 /// Creating may copy an image's folder into a fresh volume, starting may wait for a device: several short budgets.
 pub(super) const SLOW_CALL: u32 = 5;
+/// How many containers of a list are asked about side by side.
+const AT_A_TIME: usize = 16;
 /// The engine's own, where nothing else is said.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -46,11 +49,14 @@ impl DockerEngine {
             )
             .await?;
         listed.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        let mut containers = Vec::with_capacity(listed.len());
-        for id in listed.into_iter().filter_map(|summary| summary.id) {
-            // The list knows neither health nor restarts. One that has vanished since is skipped.
-            containers.extend(self.find_container(&id).await?);
-        }
+        // The list knows neither health nor restarts. One that has vanished since is skipped.
+        let ids = listed.into_iter().filter_map(|summary| summary.id);
+        let mut containers: Vec<Container> = stream::iter(ids)
+            .map(async |id| self.find_container(&id).await)
+            .buffered(AT_A_TIME)
+            .try_filter_map(|found| ready(Ok(found)))
+            .try_collect()
+            .await?;
         containers.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
         Ok(containers)
     }

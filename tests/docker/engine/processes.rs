@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use viatique_deploy::engine::{Captured, EngineErrorKind, ExecSpec};
+use viatique_deploy::engine::{Captured, ContainerId, EngineErrorKind, ExecSpec};
 
 use crate::contract::{Ground, eventually, specs};
 use crate::support::on_docker;
@@ -62,6 +62,37 @@ async fn a_container_stopped_under_a_command_is_no_success() {
         match outcome {
             Ok(exit) => assert!(!exit.success(), "{exit:?}"),
             Err(error) => assert_eq!(error.kind, EngineErrorKind::ConnectionLost),
+        }
+    })
+    .await;
+}
+
+/// The caller may go on while a container takes its time to end.
+#[tokio::test]
+async fn a_stop_goes_on_when_nobody_waits_for_it() {
+    on_docker("stop_dropped", async |ground: Ground| {
+        let engine = &ground.engine;
+        let saying = async |id: ContainerId, line: &'static str| {
+            eventually("it says so", || async {
+                let lines = engine.logs(&id, 10).await.unwrap();
+                lines.iter().any(|found| found == line).then_some(())
+            })
+            .await;
+        };
+        // One that ends when it wants to, and one that never wants to.
+        for (end, code) in [("sleep 2; exit 5", 5), ("", 137)] {
+            let script = format!("trap 'echo asked; {end}' TERM; echo ready; while true; do sleep 0.1; done");
+            let mut spec = ground.running(&format!("a{code}"));
+            spec.service.init = None;
+            spec.service.command = Some(specs::words(&["sh", "-c", &script]));
+            let id = ground.start(&spec).await;
+            saying(id.clone(), "ready").await;
+            let stopping = engine.stop(&id, Some(Duration::from_secs(4)));
+            tokio::select! {
+                stopped = stopping => panic!("it takes longer: {stopped:?}"),
+                () = saying(id.clone(), "asked") => {}
+            }
+            assert_eq!(engine.wait(&id).await.unwrap().code, code);
         }
     })
     .await;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::contract::{Ground, contract_tests};
 use crate::support::{FakeCommand, FakeEngine, FakeOutput, ImageBehaviour};
@@ -9,7 +10,10 @@ use crate::support::{FakeCommand, FakeEngine, FakeOutput, ImageBehaviour};
 async fn on_fake<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Ground) -> F) {
     let engine = FakeEngine::new()
         .with_image("plain:1", ImageBehaviour::running())
-        .with_image("healthy:1", ImageBehaviour::healthy_after_inspections(3))
+        .with_image(
+            "healthy:1",
+            ImageBehaviour::healthy_after(Duration::from_millis(100)),
+        )
         .with_image("unhealthy:1", ImageBehaviour::never_healthy("not well\n"))
         .with_image(
             "exiting:1",

@@ -7,3 +7,4 @@ mod choosing;
 mod contract;
 mod simulated;
 mod wire;
+mod wire_events;

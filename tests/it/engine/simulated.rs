@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use tokio::time::Instant;
 use viatique_deploy::app::{App, Request};
+use viatique_deploy::compose::RestartPolicy;
 use viatique_deploy::engine::{
-    BuildEvent, BuildRequest, BuildSink, Captured, ContainerState, Engine, EngineErrorKind, ExecSpec, Health,
-    Inspect,
+    BuildEvent, BuildRequest, BuildSink, Captured, ContainerEventKind, ContainerEvents, ContainerFilter,
+    ContainerState, Engine, EngineErrorKind, ExecSpec, Health, Inspect, labels,
 };
 
 use crate::contract::{kind, specs};
@@ -117,6 +120,107 @@ async fn a_container_cannot_be_started_or_ends_by_itself() {
     assert!(matches!(state, ContainerState::Exited(_)));
 }
 
+fn all() -> ContainerFilter {
+    ContainerFilter::labelled(labels::PROJECT, "project")
+}
+
+/// What is told within a time, and after how many milliseconds each.
+async fn told_within(events: &mut ContainerEvents, time: Duration) -> Vec<(ContainerEventKind, u128)> {
+    let began = Instant::now();
+    let mut told = Vec::new();
+    while let Ok(Some(event)) = tokio::time::timeout_at(began + time, events.next()).await {
+        told.push((event.unwrap().kind, began.elapsed().as_millis()));
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_in_time_or_with_looking() {
+    use ContainerEventKind::{Died, HealthChanged, Started};
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let standing = FakeEngine::new();
+    for (behaviour, wanted, after_looks) in [
+        (ImageBehaviour::running(), vec![(Started, 0)], vec![]),
+        (
+            ImageBehaviour::healthy_after(Duration::from_secs(30)),
+            vec![(Started, 0), (HealthChanged, 30_000)],
+            vec![],
+        ),
+        (
+            ImageBehaviour::never_healthy("ill"),
+            vec![(Started, 0), (HealthChanged, 0)],
+            vec![],
+        ),
+        (
+            ImageBehaviour::healthy_after_inspections(2),
+            vec![(Started, 0)],
+            vec![(HealthChanged, 0)],
+        ),
+        (ImageBehaviour::exits(1), vec![(Started, 0), (Died, 0)], vec![]),
+        (
+            ImageBehaviour::crash_loops(1),
+            vec![(Started, 0), (Died, 0)],
+            // Two looks are two tries.
+            vec![(Started, 100), (Died, 100), (Started, 200), (Died, 200)],
+        ),
+    ] {
+        let engine = standing.fork().with_image("web:1", behaviour.clone());
+        let mut events = engine.container_events(&all()).await.unwrap();
+        let mut spec = web("a");
+        spec.service.restart = RestartPolicy::Always;
+        let id = engine.create_container(&spec).await.unwrap();
+        engine.start(&id).await.unwrap();
+        assert_eq!(told_within(&mut events, DAY).await, wanted, "{behaviour:?}");
+        for _ in 0..2 {
+            engine.container("a").await.unwrap();
+        }
+        assert_eq!(told_within(&mut events, DAY).await, after_looks, "{behaviour:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_overtaken_are_not_told_and_a_fork_has_its_own() {
+    use ContainerEventKind::{Died, HealthChanged, Started};
+    let behaviour = ImageBehaviour::healthy_after(Duration::from_secs(30));
+    let engine = FakeEngine::new().with_image("web:1", behaviour);
+    let mut events = engine.container_events(&all()).await.unwrap();
+    let id = engine.create_container(&web("a")).await.unwrap();
+    engine.start(&id).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let fork = engine.fork();
+    let mut of_fork = fork.container_events(&all()).await.unwrap();
+    engine.stop(&id, None).await.unwrap();
+    engine.start(&id).await.unwrap();
+    let minute = Duration::from_secs(60);
+    assert_eq!(
+        told_within(&mut events, minute).await,
+        [(Started, 0), (Died, 0), (Started, 0), (HealthChanged, 30_000)]
+    );
+    // A minute has gone by.
+    assert_eq!(told_within(&mut of_fork, minute).await, [(HealthChanged, 0)]);
+
+    engine.lose_listeners();
+    assert!(events.next().await.is_none());
+    let mut events = engine.container_events(&all()).await.unwrap();
+    engine.kill("a", 1);
+    assert_eq!(told_within(&mut events, minute).await, [(Died, 0)]);
+}
+
+#[tokio::test]
+async fn signals_are_remembered_and_some_are_lived_through() {
+    let engine = engine();
+    let id = engine.create_container(&web("a")).await.unwrap();
+    Engine::kill(&engine, &id, "SIGTERM").await.unwrap();
+    engine.start(&id).await.unwrap();
+    let workers = engine.processes(&id).await.unwrap();
+    Engine::kill(&engine, &id, "SIGHUP").await.unwrap();
+    assert_ne!(engine.processes(&id).await.unwrap(), workers);
+    Engine::kill(&engine, &id, "SIGQUIT").await.unwrap();
+    let state = engine.container("a").await.unwrap().unwrap().state;
+    assert!(state.has_succeeded(), "{state:?}");
+    assert_eq!(engine.signals("a"), ["SIGHUP", "SIGQUIT"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn commands_are_scripted_and_remembered() {
     let engine = engine().with_commands(|command| match command.line().as_str() {
@@ -135,13 +239,12 @@ async fn commands_are_scripted_and_remembered() {
     assert_eq!(before.elapsed().as_secs(), 60);
     let id = engine.create_container(&web("a")).await.unwrap();
     engine.start(&id).await.unwrap();
+    let privileged = ExecSpec {
+        privileged: true,
+        ..ExecSpec::command(&["big"])
+    };
     let exit = engine
-        .exec(
-            &id,
-            &ExecSpec::command(&["big"]),
-            Some(&mut &b"in"[..]),
-            &mut Captured::default(),
-        )
+        .exec(&id, &privileged, Some(&mut &b"in"[..]), &mut Captured::default())
         .await
         .unwrap();
     assert!(exit.out_of_memory);
@@ -153,6 +256,7 @@ async fn commands_are_scripted_and_remembered() {
         (CommandKind::Exec, &b"in"[..])
     );
     assert_eq!(commands[1].container, "a");
+    assert!(commands[1].privileged);
     assert_eq!(commands[1].image, FakeEngine::image_id("web:1"));
 }
 

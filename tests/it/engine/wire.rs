@@ -17,15 +17,15 @@ impl BuildSink for Unheard {
     fn event(&self, _event: BuildEvent) {}
 }
 
-fn json(text: &str) -> Reply {
+pub(super) fn json(text: &str) -> Reply {
     Reply::Json(200, text.to_owned())
 }
 
-fn refused(status: u16) -> Reply {
+pub(super) fn refused(status: u16) -> Reply {
     Reply::Json(status, r#"{"message":"because"}"#.to_owned())
 }
 
-fn container() -> ContainerId {
+pub(super) fn container() -> ContainerId {
     ContainerId("c0ffee".to_owned())
 }
 
@@ -246,6 +246,26 @@ async fn exec_on(socket: &FakeSocket) -> (viatique_deploy::engine::Result<i64>, 
         .exec(&container(), &ExecSpec::command(&["pg_dump"]), None, &mut output)
         .await;
     (outcome.map(|exit| exit.code), output)
+}
+
+/// Not shown on a real engine: one that does not have every capability itself cannot give them.
+#[tokio::test]
+async fn a_command_is_privileged_where_it_is_said() {
+    for privileged in [false, true] {
+        let socket = exec_answering(b"", "0", true);
+        let engine = DockerEngine::connect(&socket.environment()).unwrap();
+        let command = ExecSpec {
+            privileged,
+            ..ExecSpec::command(&["true"])
+        };
+        let exit = engine
+            .exec(&container(), &command, None, &mut Captured::default())
+            .await
+            .unwrap();
+        assert!(exit.success());
+        let sent: serde_json::Value = serde_json::from_slice(&socket.asked()[0].body).unwrap();
+        assert_eq!(sent["Privileged"], privileged);
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Asked {
@@ -99,19 +100,20 @@ fn serve(mut stream: UnixStream, script: &dyn Fn(&Asked) -> Reply, remembered: &
     let head = String::from_utf8(head).unwrap();
     let mut lines = head.lines();
     let mut first = lines.next().unwrap().split(' ');
-    let asked = Asked {
+    let mut asked = Asked {
         method: first.next().unwrap().to_owned(),
         path: first.next().unwrap().to_owned(),
         headers: lines
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect(),
+        body: Vec::new(),
     };
     let length: usize = asked
         .header("content-length")
         .map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
+    asked.body = vec![0; length];
+    stream.read_exact(&mut asked.body).unwrap();
     remembered.lock().unwrap().push(asked.clone());
     let bytes = match script(&asked) {
         Reply::Json(status, text) => format!(

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use viatique_deploy::engine::{
-    BuildEvent, BuildRequest, BuildSink, ContainerId, ContainerSpec, ContainerState, Engine, EngineError,
-    EngineErrorKind, ExecSpec, Exit, ImageId, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec,
-    OutputSink, OutputStream, Result, VolumeSpec,
+    BuildEvent, BuildRequest, BuildSink, ContainerEventKind, ContainerId, ContainerSpec, ContainerState,
+    Engine, EngineError, EngineErrorKind, ExecSpec, Exit, ImageId, NetworkId, NetworkOnEngine, NetworkSpec,
+    OneOffSpec, OutputSink, OutputStream, Result, VolumeSpec,
 };
 
 use super::FakeEngine;
-use super::behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
+use super::behaviour::ImageBehaviour;
 use super::inspect::files_below;
 use super::world::{FakeVolume, checked, digest, not_found, with_tag};
+
+const SUCCESS: Exit = Exit {
+    code: 0,
+    out_of_memory: false,
+};
 
 #[async_trait]
 impl Engine for FakeEngine {
@@ -154,30 +159,35 @@ impl Engine for FakeEngine {
 
     async fn stop(&self, id: &ContainerId, _grace: Option<Duration>) -> Result<()> {
         let call = self.enter("stop", &id.0).await?;
-        let outcome = self
-            .world()
-            .container("stopping container", &id.0)
-            .map(|container| {
-                if matches!(
-                    container.state,
-                    ContainerState::Running | ContainerState::Restarting { .. }
-                ) {
-                    container.state = ContainerState::Exited(Exit {
-                        code: 0,
-                        out_of_memory: false,
-                    });
-                }
-            });
+        let outcome = self.world().end("stopping container", &id.0, SUCCESS);
         self.changed.notify_waiters();
         call.leave(outcome).await
     }
 
-    async fn kill(&self, id: &ContainerId, _signal: &str) -> Result<()> {
+    /// Those signals that servers take for an order to end do end it; the others it lives through.
+    async fn kill(&self, id: &ContainerId, signal: &str) -> Result<()> {
+        let operation = "sending a signal to container";
         let call = self.enter("kill", &id.0).await?;
-        let outcome = self
-            .world()
-            .container("sending a signal to container", &id.0)
-            .map(|_| ());
+        let ends_with = match signal {
+            "SIGKILL" => Ok(Some(Exit { code: 137, ..SUCCESS })),
+            "SIGTERM" | "SIGINT" | "SIGQUIT" => Ok(Some(SUCCESS)),
+            "SIGHUP" | "SIGUSR1" | "SIGUSR2" | "SIGWINCH" => Ok(None),
+            _ => Err(EngineError::new(
+                operation,
+                signal,
+                EngineErrorKind::Invalid,
+                "not a signal",
+            )),
+        };
+        let outcome = ends_with.and_then(|ends_with| {
+            let mut world = self.world();
+            let container = world.container(operation, &id.0)?;
+            if container.state == ContainerState::Running {
+                container.signals.push(signal.to_owned());
+            }
+            ends_with.map_or(Ok(()), |exit| world.end(operation, &id.0, exit))
+        });
+        self.changed.notify_waiters();
         call.leave(outcome).await
     }
 
@@ -312,46 +322,7 @@ impl Engine for FakeEngine {
     }
 
     async fn run_one_off(&self, spec: &OneOffSpec, output: &mut dyn OutputSink) -> Result<Exit> {
-        let operation = "running a one-off";
-        let call = self.enter("run_one_off", &spec.container.name).await?;
-        let container = &spec.container;
-        let id = match self.world().add_container(
-            &container.name,
-            &container.image,
-            &container.labels,
-            Some(container.clone()),
-        ) {
-            Ok(id) => id,
-            Err(error) => return Err(error),
-        };
-        let mut environment = environment_of(container);
-        environment.extend(spec.environment.clone());
-        let command = FakeCommand {
-            kind: CommandKind::OneOff,
-            service: container.service.name.as_str().to_owned(),
-            container: container.name.clone(),
-            image: container.image.clone(),
-            words: spec.command.clone(),
-            environment,
-            input: Vec::new(),
-        };
-        self.world().container(operation, &id.0)?.state = ContainerState::Running;
-        let told = self.perform(command);
-        let outcome = if told.missing {
-            Err(EngineError::new(
-                operation,
-                &container.name,
-                EngineErrorKind::StartFailed,
-                "no such command",
-            ))
-        } else {
-            write_out(operation, &told, output).await
-        };
-        // One that never returns has not come to its removal either.
-        if !call.hangs_after() {
-            self.forget(&id);
-        }
-        call.leave(outcome).await
+        self.one_off(spec, output).await
     }
 
     async fn exec(
@@ -361,43 +332,7 @@ impl Engine for FakeEngine {
         input: Option<&mut (dyn AsyncRead + Send + Unpin)>,
         output: &mut dyn OutputSink,
     ) -> Result<Exit> {
-        let operation = "running a command in container";
-        let call = self.enter("exec", &id.0).await?;
-        let mut given = Vec::new();
-        if let Some(input) = input {
-            input.read_to_end(&mut given).await.map_err(|error| {
-                EngineError::new(operation, &id.0, EngineErrorKind::Sink, error.to_string())
-            })?;
-        }
-        let command = {
-            let mut world = self.world();
-            let container = world.container(operation, &id.0)?;
-            if container.state != ContainerState::Running {
-                return Err(EngineError::new(
-                    operation,
-                    &id.0,
-                    EngineErrorKind::Conflict,
-                    "not running",
-                ));
-            }
-            let mut environment = container.spec.as_ref().map(environment_of).unwrap_or_default();
-            environment.extend(spec.environment.clone());
-            FakeCommand {
-                kind: CommandKind::Exec,
-                service: container.service(),
-                container: container.name.clone(),
-                image: container.image.clone(),
-                words: spec.command.clone(),
-                environment,
-                input: given,
-            }
-        };
-        let mut told = self.perform(command);
-        if told.missing {
-            told = FakeOutput::stdout("no such command\n").exits(127);
-        }
-        let outcome = write_out(operation, &told, output).await;
-        call.leave(outcome).await
+        self.run_in(id, spec, input, output).await
     }
 
     async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()> {
@@ -486,38 +421,15 @@ impl Engine for FakeEngine {
 }
 
 impl FakeEngine {
-    fn forget(&self, id: &ContainerId) {
-        self.world()
-            .containers
-            .retain(|container| container.id != *id && container.name != id.0);
+    pub(super) fn forget(&self, id: &ContainerId) {
+        let mut world = self.world();
+        if let Some(position) = world.position(&id.0) {
+            if world.containers[position].state == ContainerState::Running {
+                world.tell(position, ContainerEventKind::Died);
+            }
+            world.containers.remove(position);
+        }
+        drop(world);
         self.changed.notify_waiters();
     }
-
-    fn perform(&self, command: FakeCommand) -> FakeOutput {
-        let script = self.script.lock().unwrap().clone();
-        let told = script(&command);
-        self.calls.lock().unwrap().commands.push(command);
-        told
-    }
-}
-
-fn environment_of(spec: &ContainerSpec) -> BTreeMap<String, String> {
-    spec.service
-        .environment
-        .iter()
-        .filter_map(|(name, value)| Some((name.clone(), value.reveal()?.to_owned())))
-        .collect()
-}
-
-async fn write_out(operation: &'static str, told: &FakeOutput, output: &mut dyn OutputSink) -> Result<Exit> {
-    tokio::time::sleep(told.takes).await;
-    for (stream, bytes) in &told.pieces {
-        output.write(*stream, bytes).await.map_err(|error| {
-            EngineError::new(operation, "output", EngineErrorKind::Sink, error.to_string())
-        })?;
-    }
-    Ok(Exit {
-        code: told.code,
-        out_of_memory: told.out_of_memory,
-    })
 }

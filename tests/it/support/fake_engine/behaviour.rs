@@ -80,6 +80,14 @@ impl ImageBehaviour {
         Self::new(Life::CannotStart(message.to_owned()), HealthScript::None)
     }
 
+    /// Whether its process is over as soon as it is started.
+    pub(super) fn ends_at_once(&self) -> bool {
+        match self.life {
+            Life::Exits(_) | Life::CrashLoops(_) => true,
+            Life::Runs | Life::CannotStart(_) => false,
+        }
+    }
+
     /// Writes these lines at each start.
     #[must_use]
     pub(crate) fn logging(mut self, lines: &[&str]) -> Self {
@@ -98,6 +106,7 @@ pub(crate) struct FakeCommand {
     pub(crate) image: ImageId,
     pub(crate) words: Vec<String>,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) privileged: bool,
     /// Everything it was given on its standard input.
     pub(crate) input: Vec<u8>,
 }

@@ -9,7 +9,7 @@ use viatique_deploy::engine::{
 };
 
 use super::FakeEngine;
-use super::world::{World, checked, not_found, with_tag};
+use super::world::{World, checked, matches, not_found, with_tag};
 
 #[async_trait]
 impl Inspect for FakeEngine {
@@ -28,13 +28,7 @@ impl Inspect for FakeEngine {
         let found = {
             let mut world = self.world();
             let matching: Vec<usize> = (0..world.containers.len())
-                .filter(|position| {
-                    let labels = &world.containers[*position].labels;
-                    filter.labels.iter().all(|(label, value)| match value {
-                        Some(value) => labels.get(label) == Some(value),
-                        None => labels.contains_key(label),
-                    })
-                })
+                .filter(|position| matches(filter, &world.containers[*position].labels))
                 .collect();
             matching
                 .into_iter()
@@ -54,9 +48,9 @@ impl Inspect for FakeEngine {
         call.leave(found).await
     }
 
-    async fn container_events(&self, _filter: &ContainerFilter) -> Result<ContainerEvents> {
+    async fn container_events(&self, filter: &ContainerFilter) -> Result<ContainerEvents> {
         let call = self.enter("container_events", "").await?;
-        let events: ContainerEvents = Box::pin(futures_util::stream::pending());
+        let events = self.listen(filter);
         call.leave(Ok(events)).await
     }
 
@@ -133,7 +127,8 @@ impl Inspect for FakeEngine {
         call.leave(lines).await
     }
 
-    /// A running container has a main process and one worker, which each command with the word `reload` replaces.
+    /// A running container has a main process and one worker, which each command with the word `reload` and each
+    /// `SIGHUP` replaces.
     async fn processes(&self, id: &ContainerId) -> Result<Vec<(u32, String)>> {
         let call = self.enter("processes", &id.0).await?;
         let running = self
@@ -141,15 +136,18 @@ impl Inspect for FakeEngine {
             .container("listing the processes of container", &id.0)
             .map(|container| {
                 let running = container.state == viatique_deploy::engine::ContainerState::Running;
-                running.then(|| container.name.clone())
+                let hups = container.signals.iter().filter(|signal| *signal == "SIGHUP");
+                running.then(|| (container.name.clone(), hups.count()))
             });
-        let processes = running.map(|name| {
-            let Some(name) = name else { return Vec::new() };
+        let processes = running.map(|running| {
+            let Some((name, hups)) = running else {
+                return Vec::new();
+            };
             let commands = self.commands();
             let reloads = commands.iter().filter(|command| {
                 command.container == name && command.words.iter().any(|word| word == "reload")
             });
-            let worker = 100 + u32::try_from(reloads.count()).unwrap();
+            let worker = 100 + u32::try_from(reloads.count() + hups).unwrap();
             vec![
                 (1, "main".to_owned()),
                 (worker, "nginx: worker process".to_owned()),

@@ -4,14 +4,17 @@
 
 mod act;
 mod behaviour;
+mod container;
+mod events;
 mod inspect;
 mod peek;
+mod processes;
 mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
-use viatique_deploy::engine::{ContainerId, EngineError, EngineErrorKind, ImageId, Result};
+use viatique_deploy::engine::{ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
 
 pub(crate) use behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
 pub(crate) use peek::Seen;
@@ -216,14 +219,22 @@ impl FakeEngine {
         world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
     }
 
-    /// A running container ends by itself.
+    /// A running container ends by itself. No call; the port's own `kill` is [`Engine::kill`].
+    ///
+    /// [`Engine::kill`]: viatique_deploy::engine::Engine::kill
     pub(crate) fn kill(&self, name: &str, code: i64) {
-        use viatique_deploy::engine::{ContainerState, Exit};
-        self.world().container("killing", name).unwrap().state = ContainerState::Exited(Exit {
+        let exit = Exit {
             code,
             out_of_memory: false,
-        });
+        };
+        self.world().end("killing", name, exit).unwrap();
         self.changed.notify_waiters();
+    }
+
+    /// The signals that were sent to a container while it ran.
+    pub(crate) fn signals(&self, name: &str) -> Vec<String> {
+        let mut world = self.world();
+        world.container("looking at", name).unwrap().signals.clone()
     }
 
     fn record(&self, name: &'static str, target: &str) -> Option<Fault> {

@@ -6,14 +6,17 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
-use viatique_deploy::compose::{Healthcheck, HostPort, MountKind, RestartPolicy, is_engine_name};
+use viatique_deploy::compose::{MountKind, is_engine_name};
 use viatique_deploy::engine::{
-    Container, ContainerId, ContainerNetwork, ContainerSpec, ContainerState, EngineError, EngineErrorKind,
-    Exit, Health, HealthProbe, Image, ImageId, MountedVolume, NetworkId, NetworkOnEngine, Result,
+    Container, ContainerEventKind, ContainerFilter, ContainerId, ContainerNetwork, ContainerSpec,
+    ContainerState, EngineError, EngineErrorKind, Exit, Image, ImageId, MountedVolume, NetworkId,
+    NetworkOnEngine, Result,
 };
 use viatique_deploy::secret::Secret;
 
 use super::behaviour::{HealthScript, ImageBehaviour, Life};
+use super::container::FakeContainer;
+use super::events::Listeners;
 
 #[derive(Clone, Default)]
 pub(super) struct World {
@@ -26,6 +29,9 @@ pub(super) struct World {
     pub(super) registry: BTreeMap<String, ImageBehaviour>,
     /// What the next build of this title gives, and how often its sources were changed.
     pub(super) builds: BTreeMap<String, (std::result::Result<ImageBehaviour, String>, u32)>,
+    pub(super) listeners: Listeners,
+    /// By network: which one it is, and how many addresses were given out on it.
+    addresses: BTreeMap<NetworkId, (usize, u32)>,
     count: u64,
 }
 
@@ -40,26 +46,6 @@ pub(super) struct FakeImage {
 pub(super) struct FakeVolume {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) files: BTreeMap<String, Vec<u8>>,
-}
-
-#[derive(Clone)]
-pub(super) struct FakeContainer {
-    pub(super) id: ContainerId,
-    /// `None` for a marker.
-    pub(super) spec: Option<ContainerSpec>,
-    pub(super) name: String,
-    pub(super) image: ImageId,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) state: ContainerState,
-    pub(super) log: Vec<String>,
-    pub(super) volumes: BTreeMap<String, String>,
-    /// Outside of volumes, by absolute path.
-    pub(super) files: BTreeMap<String, Vec<u8>>,
-    pub(super) behaviour: ImageBehaviour,
-    created: u64,
-    started: Option<(u64, Instant)>,
-    looks: u32,
-    restart_count: u32,
 }
 
 impl World {
@@ -182,6 +168,8 @@ impl World {
             volumes,
             files: BTreeMap::new(),
             behaviour,
+            signals: Vec::new(),
+            addresses: BTreeMap::new(),
             created: self.count,
             started: None,
             looks: 0,
@@ -195,7 +183,9 @@ impl World {
         let now = self.next();
         let taken = self.ports_taken_by_others(id);
         let ambiguous = self.has_ambiguous_network(id);
-        let container = self.container(operation, id)?;
+        checked(operation, id)?;
+        let position = self.position(id).ok_or_else(|| not_found(operation, id))?;
+        let container = &mut self.containers[position];
         if matches!(
             container.state,
             ContainerState::Running | ContainerState::Restarting { .. }
@@ -229,6 +219,39 @@ impl World {
             }),
             Life::Runs | Life::CrashLoops(_) | Life::CannotStart(_) => ContainerState::Running,
         };
+        let spec = container.spec.clone();
+        let endpoints = spec.iter().flat_map(|spec| &spec.networks);
+        self.containers[position].addresses = endpoints
+            .map(|endpoint| {
+                let fresh = self.fresh_address(&endpoint.network);
+                let address = endpoint.ipv4_address.clone().unwrap_or(fresh);
+                (endpoint.network.clone(), address)
+            })
+            .collect();
+        self.tell_start(position);
+        Ok(())
+    }
+
+    /// Never the same one twice: what an address leads to after a restart is nobody's to rely on.
+    fn fresh_address(&mut self, network: &NetworkId) -> String {
+        let networks = self.addresses.len();
+        let (network, given) = self.addresses.entry(network.clone()).or_insert((networks, 1));
+        *given += 1;
+        format!("10.{}.{}.{}", *network % 256, *given / 250, *given % 250 + 1)
+    }
+
+    /// Its process ends; where it has none, nothing happens.
+    pub(super) fn end(&mut self, operation: &'static str, id: &str, exit: Exit) -> Result<()> {
+        checked(operation, id)?;
+        let position = self.position(id).ok_or_else(|| not_found(operation, id))?;
+        let container = &mut self.containers[position];
+        if matches!(
+            container.state,
+            ContainerState::Running | ContainerState::Restarting { .. }
+        ) {
+            container.state = ContainerState::Exited(exit);
+            self.tell(position, ContainerEventKind::Died);
+        }
         Ok(())
     }
 
@@ -267,7 +290,19 @@ impl World {
 
     /// Looking lets time pass for it.
     pub(super) fn look(&mut self, position: usize) -> Container {
-        self.containers[position].pass_time();
+        let container = &mut self.containers[position];
+        let (health, restarts) = (container.health(), container.restart_count);
+        container.pass_time();
+        let restarts_now = container.restart_count;
+        if restarts_now > restarts {
+            self.tell_next_try(position, restarts_now);
+        }
+        let container = &self.containers[position];
+        if matches!(container.behaviour.health, HealthScript::AfterInspections(_))
+            && container.health() != health
+        {
+            self.tell(position, ContainerEventKind::HealthChanged);
+        }
         self.describe(position)
     }
 
@@ -275,12 +310,16 @@ impl World {
     pub(super) fn describe(&self, position: usize) -> Container {
         let container = &self.containers[position];
         let running = container.state == ContainerState::Running;
-        let endpoints = container.spec.iter().flat_map(|spec| &spec.networks).enumerate();
+        let endpoints = container.spec.iter().flat_map(|spec| &spec.networks);
         let networks = endpoints
-            .map(|(index, endpoint)| ContainerNetwork {
+            .map(|endpoint| ContainerNetwork {
                 id: endpoint.network.clone(),
                 name: self.network_name(&endpoint.network),
-                ip_address: running.then(|| format!("172.30.{index}.{}", container.created % 250 + 2)),
+                ip_address: container
+                    .addresses
+                    .get(&endpoint.network)
+                    .filter(|_| running)
+                    .cloned(),
                 aliases: endpoint
                     .aliases
                     .iter()
@@ -320,86 +359,11 @@ impl World {
     }
 }
 
-impl FakeContainer {
-    fn pass_time(&mut self) {
-        if !matches!(
-            self.state,
-            ContainerState::Running | ContainerState::Restarting { .. }
-        ) {
-            return;
-        }
-        self.looks += 1;
-        if let Life::CrashLoops(code) = self.behaviour.life {
-            let policy = self
-                .spec
-                .as_ref()
-                .map(|spec| spec.service.restart)
-                .unwrap_or_default();
-            let again = match policy {
-                RestartPolicy::No => false,
-                RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-                RestartPolicy::OnFailure { max_retries } => {
-                    max_retries.is_none_or(|max| self.restart_count < max)
-                }
-            };
-            if again {
-                self.restart_count += 1;
-                self.log.extend(self.behaviour.log.clone());
-                self.state = ContainerState::Restarting { exit_code: code };
-            } else {
-                self.state = ContainerState::Exited(Exit {
-                    code,
-                    out_of_memory: false,
-                });
-            }
-        }
-    }
-
-    fn health(&self) -> Option<Health> {
-        let tested_by_service = match self
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.service.healthcheck.as_ref())
-        {
-            Some(Healthcheck::Disabled) => return None,
-            Some(Healthcheck::Test { .. }) => true,
-            None => false,
-        };
-        let (_, since) = self.started?;
-        let starting = Health::Starting { probes: Vec::new() };
-        match &self.behaviour.health {
-            HealthScript::None => tested_by_service.then_some(Health::Healthy),
-            HealthScript::AfterInspections(times) if self.looks < *times => Some(starting),
-            HealthScript::After(wait) if since.elapsed() < *wait => Some(starting),
-            HealthScript::AfterInspections(_) | HealthScript::After(_) => Some(Health::Healthy),
-            HealthScript::Never(output) => Some(Health::Unhealthy {
-                probes: vec![HealthProbe {
-                    exit_code: 1,
-                    output: output.clone(),
-                }],
-            }),
-        }
-    }
-
-    fn host_ports(&self) -> Vec<(String, u16)> {
-        let ports = self.spec.iter().flat_map(|spec| &spec.service.ports);
-        ports
-            .filter_map(|port| match port.published {
-                HostPort::Fixed(number) => Some((
-                    port.host_ip.clone().unwrap_or_else(|| "0.0.0.0".to_owned()),
-                    number,
-                )),
-                HostPort::Ephemeral | HostPort::Range(..) => None,
-            })
-            .collect()
-    }
-
-    pub(super) fn service(&self) -> String {
-        self.spec
-            .as_ref()
-            .map(|spec| spec.service.name.as_str().to_owned())
-            .unwrap_or_default()
-    }
+pub(super) fn matches(filter: &ContainerFilter, labels: &BTreeMap<String, String>) -> bool {
+    filter.labels.iter().all(|(label, value)| match value {
+        Some(value) => labels.get(label) == Some(value),
+        None => labels.contains_key(label),
+    })
 }
 
 /// The n-th second of 2026.
