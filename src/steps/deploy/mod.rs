@@ -117,8 +117,10 @@ impl Step for Deploy {
     }
 
     async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
-        finish(context).await?;
-        undo::remove_retired(context).await.map(|_| ())
+        // The release serves: whatever of this cannot be done is said, and the rest is done all the same.
+        let finished = finish(context).await;
+        let removed = undo::remove_retired(context).await.map(|_| ());
+        finished.and(removed)
     }
 }
 
@@ -131,13 +133,11 @@ fn application<'a>(
     images.get(&django.service)
 }
 
-/// Waits for what the deploy left to finish: old workers of proxies, and old containers that were told to end.
+/// Waits for what a deploy or a way back left to finish: old workers of proxies, and containers that were told to end.
 async fn finish(context: Context<'_>) -> Result<(), Failure> {
-    let images = images::find(context.view()).await?.images;
     let standing = standing(context.engine, &context.settings.project.name).await?;
-    let limit = longest_drain(context);
     let (closed, ended) = tokio::join!(
-        traffic::close(context, application(context, &images), &standing, limit, None),
+        traffic::close(context, &standing, longest_drain(context)),
         undo::see_out(context, &standing)
     );
     closed.and(ended)

@@ -156,6 +156,19 @@ fn container_labels(
     image: &ImageId,
     purpose: Purpose<'_>,
 ) -> BTreeMap<String, String> {
+    let ours = [
+        (labels::PROJECT, project.name.clone()),
+        (labels::RUN, purpose.run.to_string()),
+        (labels::RELEASE, purpose.tag.to_string()),
+        (labels::ROLE, purpose.role.as_str().to_owned()),
+    ];
+    if purpose.role == labels::Role::Sidecar {
+        // No container of the Compose project: nothing that goes by Compose's labels must take it for one.
+        return ours
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect();
+    }
     let Fingerprint(spec) = fingerprint(project, service, image);
     let depends_on: Vec<String> = service
         .depends_on
@@ -188,13 +201,10 @@ fn container_labels(
             ),
             (labels::COMPOSE_CONFIG_FILES, files.join(",")),
             (labels::COMPOSE_VERSION, COMPOSE_VERSION.to_owned()),
-            (labels::PROJECT, project.name.clone()),
-            (labels::RUN, purpose.run.to_string()),
-            (labels::RELEASE, purpose.tag.to_string()),
-            (labels::ROLE, purpose.role.as_str().to_owned()),
             (labels::SPEC, spec),
         ]
         .into_iter()
+        .chain(ours)
         .map(|(name, value)| (name.to_owned(), value)),
     );
     all

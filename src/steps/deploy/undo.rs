@@ -12,7 +12,7 @@ use super::replace;
 use super::standing::{Standing, containers_of, is_alive, standing};
 use super::strategy::{Strategy, strategy};
 use super::target::{retired_suffix, stale_name, stale_suffix};
-use super::traffic::{self, Traffic};
+use super::traffic::Traffic;
 use crate::compose::{Service, ServiceName};
 use crate::engine::{Container, ContainerFilter, ContainerId, ContainerState, labels};
 use crate::error::{Failure, FailureKind};
@@ -35,6 +35,7 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
         .filter(Taken::is_something)
         .collect();
     if left.is_empty() {
+        clear_up(context).await;
         let networks = remove_new_networks(context).await?;
         return Ok(said(&[], &[], networks));
     }
@@ -79,11 +80,7 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     }
     traffic.reload_running().await?;
     make_sure(context, &brought_back).await?;
-    let now = standing(context.engine, &project.name).await?;
-    let limit = super::longest_drain(context);
-    traffic::close(context, application, &now, limit, None).await?;
-    see_out(context, &now).await?;
-    remove_seen_out(context).await?;
+    clear_up(context).await;
     let networks = remove_new_networks(context).await?;
     let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) =
         left.iter().chain(&one_by_one).partition(|taken| taken.was_there());
@@ -91,6 +88,15 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
         taken.iter().map(|taken| taken.service.name.to_string()).collect()
     };
     Ok(said(&names(&restored), &names(&removed), networks))
+}
+
+/// What was there serves again: what cannot be cleared away is said, and swept by the next run.
+async fn clear_up(context: Context<'_>) {
+    let finished = super::finish(context).await;
+    let removed = remove_seen_out(context).await;
+    if let Err(failure) = finished.and(removed) {
+        context.warn(format!("clearing up after deploy: {:#}", failure.error), None);
+    }
 }
 
 fn said(restored: &[String], removed: &[String], networks: u32) -> Undone {

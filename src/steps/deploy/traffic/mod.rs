@@ -24,7 +24,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ use super::standing::Standing;
 use crate::compose::ServiceName;
 use crate::engine::{Container, ContainerId, ContainerState, NetworkId};
 use crate::error::Failure;
-use crate::pipeline::{Context, Task};
+use crate::pipeline::Context;
 use crate::release::ReleasedImage;
 use crate::stack::sidecar::{Answer, Diversion, Order};
 
@@ -253,32 +253,32 @@ impl<'a> Traffic<'a> {
 /// The engine's; what is left is removed by the next run.
 pub(crate) async fn close(
     context: Context<'_>,
-    application: Option<&ReleasedImage>,
     standing: &Standing,
     limit: Duration,
-    task: Option<&Task>,
 ) -> Result<(), Failure> {
     let found = Sidecars::standing(context).await?;
     if found.is_empty() {
         return Ok(());
     }
+    let waited = wait_for_old_workers(context, standing, limit).await;
+    let Some(sidecars) = Sidecars::of(context, None) else {
+        return waited;
+    };
+    let dismissed = join_all(found.iter().map(|sidecar| sidecars.dismiss(sidecar))).await;
+    waited.and(dismissed.into_iter().collect())
+}
+
+async fn wait_for_old_workers(
+    context: Context<'_>,
+    standing: &Standing,
+    limit: Duration,
+) -> Result<(), Failure> {
     let began = Instant::now();
     for proxy in super::reload::proxies(context.settings, standing) {
-        loop {
-            let leaving = proxy.leaving(context.engine).await?;
-            if leaving == 0 || began.elapsed() >= limit {
-                break;
-            }
-            if let Some(task) = task {
-                task.progress(format!("{leaving} old workers of {} finish", proxy.service));
-            }
+        while proxy.leaving(context.engine).await? > 0 && began.elapsed() < limit {
             tokio::time::sleep(POLL).await;
         }
     }
-    let Some(sidecars) = Sidecars::of(context, application.map(|image| &image.id)) else {
-        return Ok(());
-    };
-    try_join_all(found.iter().map(|sidecar| sidecars.dismiss(sidecar))).await?;
     Ok(())
 }
 

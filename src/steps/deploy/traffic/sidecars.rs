@@ -27,7 +27,8 @@ const NOT_THERE: [i64; 2] = [126, 127];
 pub(super) struct Sidecars<'a> {
     context: Context<'a>,
     service: Service,
-    image: ImageId,
+    /// `None` where the application's image is not known: then none can be made, only dismissed.
+    image: Option<ImageId>,
     python: String,
 }
 
@@ -51,7 +52,7 @@ impl<'a> Sidecars<'a> {
         Some(Self {
             context,
             service: bare(application, &python),
-            image: image?.clone(),
+            image: image.cloned(),
             python,
         })
     }
@@ -79,14 +80,13 @@ impl<'a> Sidecars<'a> {
             tag: &settings.tag,
             run,
         };
-        let spec = container_spec(
-            &settings.project,
-            &service,
-            &self.image,
-            &NetworkIds::new(),
-            None,
-            purpose,
-        )?;
+        let Some(image) = &self.image else {
+            return Ok(Called::Unavailable(Unavailable(
+                "the application's image is not on the engine".to_owned(),
+            )));
+        };
+        let networks = NetworkIds::new();
+        let spec = container_spec(&settings.project, &service, image, &networks, None, purpose)?;
         let id = match engine.create_container(&spec).await {
             Ok(id) => id,
             // Made a moment ago, by this run: whatever its state, starting a running one is a success.
@@ -160,13 +160,15 @@ impl<'a> Sidecars<'a> {
     /// Forgets the diversions that this sidecar made, and removes it. One that has ended has nothing to forget: the
     /// namespace ended with the container it stood beside.
     pub(super) async fn dismiss(&self, sidecar: &Container) -> Result<(), Failure> {
-        if sidecar.state == ContainerState::Running {
+        let forgotten = if sidecar.state == ContainerState::Running {
             let order = Order::Divert { key: "*", pairs: &[] };
-            match self.tell(&sidecar.id, &order).await? {
-                Called::Done(_) | Called::Unavailable(_) => {}
-            }
-        }
-        Ok(self.context.engine.remove_container(&sidecar.id).await?)
+            self.tell(&sidecar.id, &order).await.map(|_| ())
+        } else {
+            Ok(())
+        };
+        // Removed all the same: the next run finds diversions without a sidecar, and forgets them.
+        self.context.engine.remove_container(&sidecar.id).await?;
+        forgotten
     }
 
     /// The longest an order may take beyond its own waiting.

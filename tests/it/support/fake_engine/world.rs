@@ -111,12 +111,16 @@ impl World {
         &mut self,
         name: &str,
         image: &ImageId,
-        labels: &BTreeMap<String, String>,
+        marks: &BTreeMap<String, String>,
         spec: Option<ContainerSpec>,
     ) -> Result<ContainerId> {
         let operation = "creating container";
         checked(operation, name)?;
         let behaviour = match (&spec, self.images.get(image)) {
+            // Runs a command of its own, whatever the image would run.
+            (Some(_), Some(_)) if marks.get("viatique-deploy.role").is_some_and(|role| role == "sidecar") => {
+                ImageBehaviour::running()
+            }
             (_, Some(image)) => image.behaviour.clone(),
             (None, None) => ImageBehaviour::cannot_start("no command"),
             (Some(_), None) => return Err(not_found("creating container of image", &image.0)),
@@ -161,7 +165,7 @@ impl World {
             id: id.clone(),
             name: name.to_owned(),
             image: image.clone(),
-            labels: labels.clone(),
+            labels: marks.clone(),
             spec,
             state: ContainerState::Created,
             log: Vec::new(),
@@ -337,6 +341,10 @@ impl World {
             labels: container.labels.clone(),
             state: container.state.clone(),
             health: container.health(),
+            stop_signal: container
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.service.stop_signal.clone()),
             restart_count: container.restart_count,
             created: moment(container.created),
             started: container.started.map(|(count, _)| moment(count)),

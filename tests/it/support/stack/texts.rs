@@ -117,7 +117,35 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
             .and_stderr("pg_restore: error: could not read from input file\n")
             .exits(1),
         ["psql", ..] => FakeOutput::stdout("170002\n"),
+        ["nginx", "-T"] => FakeOutput::stdout(NGINX),
         ["nginx", ..] => FakeOutput::silent(),
+        // Health tests that the deploy runs itself: here the engine alone says who is healthy.
+        ["curl", ..] | ["python", "healthcheck.py"] => FakeOutput::silent().exits(7),
+        ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
+        ["python", "-c", _, order, _] => sidecar(order),
         other => panic!("a command that the stack does not know: {other:?}"),
     }
 }
+
+/// What a sidecar answers where everything goes well.
+fn sidecar(order: &str) -> FakeOutput {
+    let answer = match order {
+        "divert" => "{}",
+        "adopt" => r#"{"stale": false}"#,
+        "ask" => r#"{"status": 200, "body": "ok"}"#,
+        "count" => r#"{"connections": 1}"#,
+        "idle" => r#"{"left": []}"#,
+        other => panic!("an order that no sidecar knows: {other}"),
+    };
+    FakeOutput::stdout(format!("viatique-deploy:{answer}\n"))
+}
+
+/// What the proxy's configuration says.
+const NGINX: &str = "upstream backend { server backend:8000; }
+upstream frontend { server frontend:3000; }
+server {
+    listen 80;
+    location /api/ { proxy_pass http://backend; }
+    location / { proxy_pass http://frontend; }
+}
+";
