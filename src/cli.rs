@@ -256,9 +256,10 @@ invalid; 4 locked; 6 failed, and the release before serves again; 7 stuck.
 
 Examples:
   viatique-deploy deploy --dry-run      see what would be replaced, and how
-  viatique-deploy deploy --tag v42"
+  viatique-deploy deploy --tag v42
+  viatique-deploy deploy --replace db   the database's container, too"
     )]
-    Deploy,
+    Deploy(ReplaceArgs),
 
     /// Ask the deployed app whether it is well
     #[command(
@@ -331,9 +332,10 @@ then rolled back by itself;
 Examples:
   viatique-deploy run --dry-run         see what would be done
   viatique-deploy run --tag v42
+  viatique-deploy run --replace db      the database's container, too
   viatique-deploy run --yes --output json > deploy.ndjson   in a CI job"
     )]
-    Run,
+    Run(ReplaceArgs),
 
     /// Show what is running, from which release
     #[command(
@@ -367,6 +369,15 @@ Examples:
   viatique-deploy releases"
     )]
     Releases,
+}
+
+/// What the commands that deploy take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ReplaceArgs {
+    /// Replace this service too, with a gap, where it has changed; may be repeated. For what a deploy leaves alone or
+    /// reloads: databases, brokers, nginx
+    #[arg(long, value_name = "SERVICE")]
+    pub replace: Vec<String>,
 }
 
 /// What `rollback` takes.

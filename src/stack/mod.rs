@@ -1,7 +1,10 @@
 //! What we know of each technology of the stack: commands, scripts, parsers, rules. No calls to the engine: the
 //! steps make them.
 
+pub mod data_store;
 pub mod django;
 pub mod media;
 pub mod nginx;
 pub mod postgres;
+pub mod program;
+pub mod shell;

@@ -83,7 +83,8 @@ impl Ground {
             &self.crashing,
             &["sh", "-c", "echo one; echo two; echo three; exit 3"],
         );
-        spec.service.restart = viatique_deploy::compose::RestartPolicy::OnFailure { max_retries: Some(2) };
+        spec.service.restart =
+            Some(viatique_deploy::compose::RestartPolicy::OnFailure { max_retries: Some(2) });
         spec
     }
 

@@ -128,7 +128,7 @@ async fn bring_to_target(
     })?;
     let standing = standing(context.engine, &project.name).await?;
     let proxies = reload::proxies(context.settings, &standing);
-    let strategy = strategy(&context.settings.config, project, service);
+    let strategy = strategy(context.settings, service);
     let containers = containers_of(&standing, &service.name);
     let fingerprint = target::fingerprint(project, service, &image.id);
     let places = places(service, strategy, Some(&fingerprint), Some(&image.id), containers);
@@ -277,7 +277,7 @@ fn warn_where_held(
                 reason.explain()
             ),
             Some(format!(
-                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
+                "to replace it, with a gap: viatique-deploy run --replace {}",
                 service.name
             )),
         );
@@ -302,7 +302,7 @@ fn warn_where_taken_over(context: Context<'_>, service: &Service, strategy: Stra
                 service.name
             ),
             Some(format!(
-                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
+                "to replace it, with a gap: viatique-deploy run --replace {}",
                 service.name
             )),
         );
@@ -344,7 +344,7 @@ fn plan_service(
     containers: &[crate::engine::Container],
 ) -> Change {
     let project = &view.settings.project;
-    let strategy = strategy(&view.settings.config, project, service);
+    let strategy = strategy(view.settings, service);
     let fingerprint = image.map(|image| target::fingerprint(project, service, &image.id));
     let places = places(
         service,

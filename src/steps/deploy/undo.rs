@@ -119,7 +119,7 @@ impl Taken {
         let Some(service) = settings.project.services.get(&self.name) else {
             return Ok(restored);
         };
-        let together = match strategy(&settings.config, &settings.project, service) {
+        let together = match strategy(settings, service) {
             Strategy::Rolling => true,
             Strategy::Recreate(_)
             | Strategy::Singleton
@@ -182,9 +182,11 @@ impl Taken {
 
     fn is_one_shot(&self, context: Context<'_>) -> bool {
         let settings = context.settings;
-        settings.project.services.get(&self.name).is_some_and(|service| {
-            strategy(&settings.config, &settings.project, service) == Strategy::OneShot
-        })
+        settings
+            .project
+            .services
+            .get(&self.name)
+            .is_some_and(|service| strategy(settings, service) == Strategy::OneShot)
     }
 
     async fn remove_fresh(&self, context: Context<'_>) -> Result<(), Failure> {
