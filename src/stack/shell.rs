@@ -2,8 +2,11 @@
 //! first process; a shell that waits for a child does not hand it on, so the program works on, unaware, until it is
 //! killed.
 //!
-//! Measured on Debian 13: dash 0.5.12 stays for every script, a single command too; bash 5.2 becomes the last command
-//! of a list of `;`, `&&` and lines where it is a simple one without redirections.
+//! Some shells become the last command of a `-c` script instead of waiting for it. Measured: dash 0.5.12 (Debian's
+//! `sh`) never does; bash 5.2 does where it is a simple command without redirections; busybox's ash (Alpine's `sh`)
+//! does in a list, a branch and a group, too. A pipeline, and a command that another one follows, keep every shell.
+
+use super::program;
 
 /// What a container's words say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub enum FirstProcess {
         last: Option<String>,
         /// The script is one plain command: no shell is needed.
         plain: bool,
+        /// Every shell of that name stays. Otherwise it depends on which one the image has.
+        certain: bool,
     },
     /// A script: what it does stands in a file of the image.
     Script,
@@ -23,9 +28,19 @@ pub enum FirstProcess {
     Unknown,
 }
 
+impl FirstProcess {
+    /// Whether only a container that runs can tell.
+    pub const fn shows_when_it_runs(&self) -> bool {
+        match self {
+            Self::Script | Self::Shell { certain: false, .. } => true,
+            Self::Program | Self::Unknown | Self::Shell { certain: true, .. } => false,
+        }
+    }
+}
+
 const SHELLS: [&str; 6] = ["sh", "dash", "ash", "bash", "zsh", "ksh"];
 
-/// Judges a container's words. `init`: the engine's own init stands before them.
+/// Judges a container's words. `signals_reach_group`: something before them signals every process.
 pub fn first_process(words: &[String], signals_reach_group: bool) -> FirstProcess {
     let Some(first) = words.first() else {
         return FirstProcess::Unknown;
@@ -102,22 +117,53 @@ fn judge(shell: &str, script: &str) -> FirstProcess {
     let traps = commands
         .iter()
         .any(|command| command.words.first().is_some_and(|word| word == "trap"));
-    let Some(last) = commands.last() else {
-        return FirstProcess::Unknown;
-    };
-    let optimised = shell == "bash" && last.is_simple() && matches!(last.joined, Joined::Then | Joined::And);
-    if becomes || traps || optimised {
+    if becomes || traps {
         return FirstProcess::Program;
     }
+    let own: Vec<&Command> = commands.iter().filter(|command| !command.only_closes()).collect();
+    let Some(position) = lasting(&own) else {
+        return FirstProcess::Unknown;
+    };
+    let (Some(lasts), followed) = (own.get(position), position + 1 < own.len()) else {
+        return FirstProcess::Unknown;
+    };
+    let branches = own.len() < commands.len() || lasts.compound;
+    // Where no shell becomes its last command.
+    let waits = followed || lasts.joined == Joined::Pipe || lasts.background || lasts.is_prefixed();
+    let stays = match shell {
+        "bash" => Some(waits || branches),
+        "ash" => Some(waits),
+        "sh" => waits.then_some(true),
+        _ => Some(true),
+    };
+    if stays == Some(false) {
+        return FirstProcess::Program;
+    }
+    let program = lasts.words.iter().find(|word| !is_assignment(word));
     FirstProcess::Shell {
         shell: shell.to_owned(),
-        last: last
-            .is_simple()
-            .then(|| last.words.iter().find(|word| !is_assignment(word)))
-            .flatten()
+        last: program
+            .filter(|_| !lasts.is_prefixed())
             .map(|word| name(word).to_owned()),
-        plain: commands.len() == 1 && last.is_plain(),
+        plain: commands.len() == 1 && lasts.is_plain(),
+        certain: stays.is_some(),
     }
+}
+
+/// Which command is the one that lasts: the last known program, else the last that does not end at once by its nature.
+fn lasting(commands: &[&Command]) -> Option<usize> {
+    let known = |command: &&&Command| program::program(&command.words).is_some();
+    let brief = |command: &&&Command| {
+        let first = command.words.first().map(String::as_str);
+        matches!(
+            first,
+            Some("true" | "false" | ":" | "echo" | "printf" | "exit" | "wait")
+        )
+    };
+    let last = |wanted: &dyn Fn(&&&Command) -> bool| commands.iter().rposition(|command| wanted(&command));
+    last(&known)
+        .or_else(|| last(&|command| !brief(command)))
+        .or_else(|| commands.len().checked_sub(1))
 }
 
 /// `exec program`; `exec >file` only redirects.
@@ -150,13 +196,9 @@ fn name(word: &str) -> &str {
 /// How a command follows the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Joined {
-    /// The first, or after `;` or a new line.
-    Then,
-    And,
-    Or,
+    /// The first, or after anything but a pipe.
+    After,
     Pipe,
-    /// After one that was sent to the background.
-    Beside,
 }
 
 struct Command {
@@ -171,20 +213,27 @@ struct Command {
 }
 
 impl Command {
-    fn is_simple(&self) -> bool {
-        const KEYWORDS: [&str; 16] = [
-            "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "!",
-            "time", "{", "}",
-        ];
-        let keyword = self
-            .words
-            .first()
-            .is_none_or(|word| KEYWORDS.contains(&word.as_str()));
-        !self.compound && !self.background && !keyword
+    /// `fi`, `done`, `}`.
+    fn only_closes(&self) -> bool {
+        let closes = |word: &String| matches!(word.as_str(), "fi" | "done" | "esac" | "}");
+        self.words.iter().all(closes) && !self.words.is_empty()
+    }
+
+    /// By a word for which the shell must see how the command ends.
+    fn is_prefixed(&self) -> bool {
+        let first = self.words.first().map(String::as_str);
+        matches!(
+            first,
+            Some("!" | "time" | "if" | "elif" | "while" | "until" | "for" | "case")
+        )
     }
 
     fn is_plain(&self) -> bool {
-        self.is_simple() && !self.expands && !self.words.first().is_some_and(|word| is_assignment(word))
+        !self.compound
+            && !self.background
+            && !self.is_prefixed()
+            && !self.expands
+            && !self.words.first().is_some_and(|word| is_assignment(word))
     }
 }
 
@@ -227,15 +276,15 @@ fn commands(script: &str) -> Vec<Command> {
             }
             (Some(_), _) => cut.push(character),
             (None, '#') if !cut.in_word => while characters.next_if(|next| *next != '\n').is_some() {},
-            (None, ';' | '\n') => cut.command(Joined::Then),
+            (None, ';' | '\n') => cut.command(Joined::After),
             (None, '&') if cut.word.ends_with(['>', '<']) => cut.push('&'),
-            (None, '&') if characters.next_if_eq(&'&').is_some() => cut.command(Joined::And),
+            (None, '&') if characters.next_if_eq(&'&').is_some() => cut.command(Joined::After),
             (None, '&') if characters.peek() == Some(&'>') => cut.push('&'),
             (None, '&') => {
                 cut.current.background = true;
-                cut.command(Joined::Beside);
+                cut.command(Joined::After);
             }
-            (None, '|') if characters.next_if_eq(&'|').is_some() => cut.command(Joined::Or),
+            (None, '|') if characters.next_if_eq(&'|').is_some() => cut.command(Joined::After),
             (None, '|') => cut.command(Joined::Pipe),
             (None, '(' | ')') => {
                 cut.end_word();
@@ -253,7 +302,7 @@ fn commands(script: &str) -> Vec<Command> {
             (None, _) => cut.push(character),
         }
     }
-    cut.command(Joined::Then);
+    cut.command(Joined::After);
     cut.done
 }
 
@@ -268,7 +317,7 @@ impl Cut {
     fn new() -> Self {
         Self {
             done: Vec::new(),
-            current: Self::empty(Joined::Then),
+            current: Self::empty(Joined::After),
             word: String::new(),
             in_word: false,
         }
@@ -324,48 +373,65 @@ mod tests {
         first_process(&words, false)
     }
 
-    fn stays(shell: &str, script: &str) -> bool {
-        matches!(judged(&[shell, "-c", script]), FirstProcess::Shell { .. })
+    /// Whether the shell stays; `None` where it depends on which shell is called so.
+    fn stays(shell: &str, script: &str) -> Option<bool> {
+        match judged(&[shell, "-c", script]) {
+            FirstProcess::Shell { certain, .. } => certain.then_some(true),
+            FirstProcess::Program => Some(false),
+            other @ (FirstProcess::Script | FirstProcess::Unknown) => panic!("{script}: {other:?}"),
+        }
     }
 
-    /// The scripts that were run in a container of `debian:trixie-slim`, and which shell was its first process then.
+    /// The scripts that were run in containers, and which shell was their first process then.
     #[test]
     fn which_shell_stays_is_as_measured() {
-        for (script, dash, bash) in [
-            ("sleep 600", true, false),
-            ("sleep 600\n", true, false),
-            ("true && sleep 600", true, false),
-            ("true; sleep 600", true, false),
-            ("set -e\nsleep 600", true, false),
-            ("A=1 sleep 600", true, false),
-            ("sleep $((600)) # exec", true, false),
-            ("exec sleep 600", false, false),
-            ("true && exec sleep 600", false, false),
-            ("sleep 600 >/dev/null", true, true),
-            ("(sleep 600)", true, true),
-            ("sleep 600 || true", true, true),
-            ("sleep 600 | cat", true, true),
-            ("if true; then sleep 600; fi", true, true),
-            ("{ sleep 600; }", true, true),
-            ("! sleep 600", true, true),
-            ("time sleep 600", true, true),
-            ("sleep 600 & wait", true, false),
+        for (script, dash, bash, ash) in [
+            ("sleep 600", true, false, false),
+            ("sleep 600\n", true, false, false),
+            ("true && sleep 600", true, false, false),
+            ("false || sleep 600", true, false, false),
+            ("true || true; sleep 600", true, false, false),
+            ("true; sleep 600", true, false, false),
+            ("set -e\nsleep 600", true, false, false),
+            ("A=1 sleep 600", true, false, false),
+            ("sleep $((600)) # exec", true, false, false),
+            ("exec sleep 600", false, false, false),
+            ("true && exec sleep 600", false, false, false),
+            ("sleep 600 >/dev/null", true, true, false),
+            ("(sleep 600)", true, true, false),
+            ("{ sleep 600; }", true, true, false),
+            ("if true; then sleep 600; fi", true, true, false),
+            ("sleep 600; true", true, true, true),
+            ("sleep 600 || true", true, true, true),
+            ("sleep 600 | cat", true, true, true),
+            ("sleep 600 & wait", true, true, true),
+            ("! sleep 600", true, true, true),
         ] {
-            assert_eq!(stays("sh", script), dash, "sh -c {script:?}");
-            if script != "sleep 600 & wait" {
-                assert_eq!(stays("bash", script), bash, "bash -c {script:?}");
-            }
+            assert_eq!(stays("dash", script), Some(dash), "dash -c {script:?}");
+            assert_eq!(stays("bash", script), Some(bash), "bash -c {script:?}");
+            assert_eq!(stays("ash", script), Some(ash), "ash -c {script:?}");
+            let all_agree = (dash == ash).then_some(dash);
+            assert_eq!(stays("sh", script), all_agree, "sh -c {script:?}");
         }
+        assert_eq!(stays("bash", "time sleep 600"), Some(true));
     }
 
     #[test]
     fn an_exec_in_a_branch_counts_and_a_redirection_does_not() {
-        assert!(!stays("sh", "if [ -n \"$X\" ]; then exec a; else exec b; fi"));
-        assert!(!stays("sh", "export A=1\nexec gunicorn app 2>&1"));
-        assert!(!stays("sh", "trap 'kill $!' TERM; gunicorn app & wait"));
-        assert!(stays("sh", "exec 2>&1; gunicorn app"));
-        assert!(stays("sh", "exec >/tmp/log; gunicorn app"));
-        assert!(stays("sh", "echo 'exec gunicorn'; gunicorn app"));
+        assert_eq!(
+            Some(false),
+            stays("dash", "if [ -n \"$X\" ]; then exec a; else exec b; fi")
+        );
+        assert_eq!(Some(false), stays("dash", "export A=1\nexec gunicorn app 2>&1"));
+        assert_eq!(
+            Some(false),
+            stays("dash", "trap 'kill $!' TERM; gunicorn app & wait")
+        );
+        assert_eq!(Some(true), stays("dash", "exec 2>&1; gunicorn app"));
+        assert_eq!(Some(true), stays("dash", "exec >/tmp/log; gunicorn app"));
+        assert_eq!(Some(true), stays("dash", "echo 'exec gunicorn'; gunicorn app"));
+        // What lasts is the known program, whatever follows it.
+        assert_eq!(Some(true), stays("bash", "gunicorn app; cleanup"));
     }
 
     #[test]
@@ -381,7 +447,8 @@ mod tests {
                 FirstProcess::Shell {
                     shell: "sh".to_owned(),
                     last: Some("gunicorn".to_owned()),
-                    plain: true
+                    plain: true,
+                    certain: false
                 },
                 "{words:?}"
             );

@@ -191,6 +191,8 @@ macro_rules! contract_tests {
             health_is_told,
             an_ended_container_tells_its_code_and_its_last_lines,
             restarts_are_counted,
+            a_running_container_tells_the_memory_it_uses,
+            capacity_is_told,
             an_image_is_tagged_and_untagged,
             a_one_off_gives_its_output_and_its_code,
             a_one_off_leaves_nothing_behind,

@@ -7,7 +7,7 @@ mod ready;
 mod reload;
 mod replace;
 mod standing;
-mod strategy;
+pub(crate) mod strategy;
 pub(crate) mod target;
 mod undo;
 

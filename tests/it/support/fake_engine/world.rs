@@ -8,14 +8,15 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use viatique_deploy::compose::{Healthcheck, HostPort, MountKind, RestartPolicy, is_engine_name};
 use viatique_deploy::engine::{
-    Container, ContainerId, ContainerNetwork, ContainerSpec, ContainerState, EngineError, EngineErrorKind,
-    Exit, Health, HealthProbe, Image, ImageId, MountedVolume, NetworkId, NetworkOnEngine, Result,
+    Capacity, Container, ContainerId, ContainerNetwork, ContainerSpec, ContainerState, EngineError,
+    EngineErrorKind, Exit, Health, HealthProbe, Image, ImageId, MountedVolume, NetworkId, NetworkOnEngine,
+    Result,
 };
 use viatique_deploy::secret::Secret;
 
 use super::behaviour::{HealthScript, ImageBehaviour, Life};
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) images: BTreeMap<ImageId, FakeImage>,
     /// In order of creation.
@@ -26,7 +27,29 @@ pub(super) struct World {
     pub(super) registry: BTreeMap<String, ImageBehaviour>,
     /// What the next build of this title gives, and how often its sources were changed.
     pub(super) builds: BTreeMap<String, (std::result::Result<ImageBehaviour, String>, u32)>,
+    pub(super) capacity: Capacity,
     count: u64,
+}
+
+/// An engine on this machine, with room.
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            images: BTreeMap::new(),
+            containers: Vec::new(),
+            networks: Vec::new(),
+            volumes: BTreeMap::new(),
+            registry: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            capacity: Capacity {
+                memory_total: 16 << 30,
+                memory_available: Some(12 << 30),
+                data_root: "/var/lib/docker".to_owned(),
+                disk_available: Some(100 << 30),
+            },
+            count: 0,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -102,11 +125,18 @@ impl World {
             labels: image.labels.clone(),
             size: 1,
             has_healthcheck: !matches!(image.behaviour.health, HealthScript::None),
-            entrypoint: Vec::new(),
-            command: Vec::new(),
+            entrypoint: image.behaviour.entrypoint.clone(),
+            command: image.behaviour.command.clone(),
             volumes: Vec::new(),
             id,
         })
+    }
+
+    /// What the container's processes are called, where its image says.
+    pub(super) fn titles(&self, name: &str) -> Option<Vec<String>> {
+        let container = self.containers.iter().find(|container| container.name == name)?;
+        let titles = container.behaviour.processes.clone();
+        (!titles.is_empty()).then_some(titles)
     }
 
     pub(super) fn position(&self, id_or_name: &str) -> Option<usize> {
