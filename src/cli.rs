@@ -147,6 +147,9 @@ In order:
   2. reaches the engine, and looks for what would break a deploy on this host:
      images, networks, volumes and build contexts that are missing, host ports
      that are taken
+  3. warns of what would lose requests or tasks although the deploy works: a
+     shell that keeps the stop signal to itself, a grace that is too short, a
+     missing health test, no room for two containers
 
 Leaves alone: the running containers, the database, the files, the recorded
 releases.",

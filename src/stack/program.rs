@@ -178,14 +178,14 @@ fn has(words: &[&str], names: &[&str]) -> bool {
 
 /// The value of an option, `--name 30` or `--name=30`; the last one counts.
 fn seconds(words: &[&str], names: &[&str]) -> Option<Duration> {
-    let values = words.iter().enumerate().filter_map(|(position, word)| {
+    let mut values = words.iter().enumerate().filter_map(|(position, word)| {
         let name = names.iter().find(|name| word.starts_with(**name))?;
         match word.strip_prefix(name)? {
             "" => words.get(position + 1).copied(),
             rest => rest.strip_prefix('='),
         }
     });
-    let number: f64 = values.last()?.parse().ok()?;
+    let number: f64 = values.next_back()?.parse().ok()?;
     Duration::try_from_secs_f64(number).ok()
 }
 

@@ -483,6 +483,17 @@ async fn memory_for_two_must_be_free() {
         .engine
         .has_room(|room| room.memory_available = Some(481 * MEGABYTE));
     assert_eq!(next(&stack).await.warnings(), "");
+    // Where there is plenty nobody is asked.
+    let before = stack.engine.calls().len();
+    stack
+        .engine
+        .has_room(|room| room.memory_available = Some(10 << 30));
+    assert_eq!(next(&stack).await.warnings(), "");
+    assert!(
+        stack.engine.calls()[before..]
+            .iter()
+            .all(|call| call.name != "memory_usage")
+    );
     // Where it cannot be known it is not passed.
     stack.engine.has_room(|room| room.memory_available = None);
     let ended = next(&stack).await;
@@ -490,8 +501,8 @@ async fn memory_for_two_must_be_free() {
     assert_eq!(
         ended.task_message(StepId::Check, "lint").as_deref(),
         Some(
-            "nothing found; not verified: memory for two of each (about 400.0 MB), because the engine's host is another \
-             machine"
+            "nothing found; not verified: memory for two of each, because the engine's host cannot be looked into from \
+             here"
         )
     );
 }
@@ -545,7 +556,7 @@ async fn disk_for_a_build_must_be_free() {
     assert_eq!(
         ended.task_message(StepId::Check, "lint").as_deref(),
         Some(
-            "nothing found; not verified: free disk in /var/lib/docker on the engine's host, which is another machine"
+            "nothing found; not verified: free disk in /var/lib/docker on the engine's host, which cannot be looked into from here"
         )
     );
 }

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use self::infrastructure::NetworkIds;
 use self::reload::Proxy;
 use self::replace::Replacement;
-use self::standing::{Places, Standing, places};
+use self::standing::{Places, places};
 use self::strategy::{Strategy, strategy};
 use crate::compose::{Service, ServiceName};
 use crate::engine::ContainerState;
@@ -27,7 +27,7 @@ use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, 
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
-pub(crate) use self::standing::{containers_of, standing};
+pub(crate) use self::standing::{Standing, containers_of, standing};
 pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::compose::{Service, ServiceName};
-use crate::engine::{Capacity, Container, ContainerState, EngineErrorKind, Image, Result, labels};
+use crate::engine::{Capacity, Container, ContainerState, EngineErrorKind, Image, Inspect, Result, labels};
 use crate::error::Failure;
 use crate::pipeline::{Settings, View};
 use crate::stack::program::{self, Program};
 use crate::stack::shell::{self, FirstProcess};
 use crate::steps::deploy::strategy::{Strategy, strategy};
-use crate::steps::deploy::{containers_of, standing, target};
-use crate::steps::images;
+use crate::steps::deploy::{Standing, containers_of, standing, target};
+use crate::steps::images::{self, Found};
 
 /// The engine's own, where nothing is written.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -29,11 +29,27 @@ pub(crate) struct Facts<'a> {
     pub images: BTreeMap<ServiceName, Image>,
     /// The processes of a running container, asked for where only they can tell what the first one is.
     pub processes: BTreeMap<ServiceName, Vec<(u32, String)>>,
-    /// The most bytes of memory that one of a service's running containers uses; of services that will be rolled.
-    pub memory: BTreeMap<ServiceName, u64>,
+    pub memory: RolledMemory,
     pub capacity: Capacity,
     /// Since API 1.44 (Engine 25) a container is tested more often while it starts: in its `start_period`.
     pub tests_while_starting: bool,
+}
+
+/// What is known of the memory that the services to be rolled use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RolledMemory {
+    NothingRolled,
+    /// So much is free that it cannot matter.
+    Ample,
+    /// What is free on the engine's host is not known.
+    HostUnknown,
+    /// The most bytes that one of a service's running containers uses.
+    Used(BTreeMap<ServiceName, u64>),
+}
+
+/// A fifth more: the next release may take a little more than this one.
+pub(super) const fn with_margin(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 5)
 }
 
 impl<'a> Facts<'a> {
@@ -50,59 +66,116 @@ impl<'a> Facts<'a> {
             settings,
             images: BTreeMap::new(),
             processes: BTreeMap::new(),
-            memory: BTreeMap::new(),
+            memory: RolledMemory::NothingRolled,
             capacity: inspect.capacity().await?,
             tests_while_starting: is_at_least_1_44(&inspect.identity().await?.api_version),
         };
+        facts.ask_images(inspect, &found, &standing).await?;
+        facts.ask_processes(inspect, &standing).await?;
+        facts.ask_memory(inspect, &found, &standing).await?;
+        Ok(facts)
+    }
+
+    async fn ask_images(
+        &mut self,
+        inspect: &dyn Inspect,
+        found: &Found,
+        standing: &Standing,
+    ) -> std::result::Result<(), Failure> {
         let mut known: BTreeMap<String, Option<Image>> = BTreeMap::new();
-        for name in settings.project.services.keys() {
-            let running = || {
-                running(containers_of(&standing, name))
+        for name in self.settings.project.services.keys() {
+            let runs = || {
+                running(containers_of(standing, name))
                     .map(|one| one.image.clone())
                     .next()
             };
-            let Some(id) = found
-                .images
-                .get(name)
-                .map(|image| image.id.clone())
-                .or_else(running)
-            else {
+            let to_run = found.images.get(name).map(|image| image.id.clone());
+            let Some(id) = to_run.or_else(runs) else {
                 continue;
             };
             if !known.contains_key(&id.0) {
                 known.insert(id.0.clone(), inspect.image(&id.0).await?);
             }
             if let Some(Some(image)) = known.get(&id.0) {
-                facts.images.insert(name.clone(), image.clone());
+                self.images.insert(name.clone(), image.clone());
             }
         }
-        let (mut ask_processes, mut ask_memory) = (Vec::new(), Vec::new());
-        for (name, service) in &settings.project.services {
-            let containers = containers_of(&standing, name);
-            if facts.is_replaced(service) && facts.first_process(service).shows_when_it_runs() {
-                let one = running(containers).next();
-                ask_processes.extend(one.map(|one| (name.clone(), inspect.processes(&one.id))));
+        Ok(())
+    }
+
+    async fn ask_processes(
+        &mut self,
+        inspect: &dyn Inspect,
+        standing: &Standing,
+    ) -> std::result::Result<(), Failure> {
+        let mut questions = Vec::new();
+        for service in self.services() {
+            if self.is_replaced(service) && self.first_process(service).shows_when_it_runs() {
+                let one = running(containers_of(standing, &service.name)).next();
+                questions.extend(one.map(|one| (service.name.clone(), inspect.processes(&one.id))));
             }
+        }
+        self.processes = asked(questions).await?.into_iter().collect();
+        Ok(())
+    }
+
+    /// A container's use takes an older engine up to a second to tell, so it is asked for only where it matters.
+    async fn ask_memory(
+        &mut self,
+        inspect: &dyn Inspect,
+        found: &Found,
+        standing: &Standing,
+    ) -> std::result::Result<(), Failure> {
+        let mut rolled: Vec<(&Service, &Container)> = Vec::new();
+        for service in self.services() {
             let target = found
                 .images
-                .get(name)
-                .map(|image| target::fingerprint(&settings.project, service, &image.id));
-            let as_it_should_be = |container: &Container| {
+                .get(&service.name)
+                .map(|image| target::fingerprint(&self.settings.project, service, &image.id));
+            let as_it_should_be = |container: &&Container| {
                 target
                     .as_ref()
                     .is_some_and(|target| container.label(labels::SPEC) == Some(target.0.as_str()))
             };
-            if facts.strategy(service) == Strategy::Rolling {
-                let replaced = running(containers).filter(|container| !as_it_should_be(container));
-                ask_memory.extend(replaced.map(|one| (name.clone(), inspect.memory_usage(&one.id))));
+            if self.strategy(service) == Strategy::Rolling && self.surge(service) > 0 {
+                let containers = running(containers_of(standing, &service.name));
+                rolled.extend(
+                    containers
+                        .filter(|one| !as_it_should_be(one))
+                        .map(|one| (service, one)),
+                );
             }
         }
-        facts.processes = asked(ask_processes).await?.into_iter().collect();
-        for (name, used) in asked(ask_memory).await? {
-            let most = facts.memory.entry(name).or_default();
-            *most = used.unwrap_or_default().max(*most);
+        let Some(most_of_one) = rolled.iter().map(|(service, _)| self.surge(service)).max() else {
+            return Ok(());
+        };
+        let Some(available) = self.capacity.memory_available else {
+            self.memory = RolledMemory::HostUnknown;
+            return Ok(());
+        };
+        // Together they cannot use more than everything on the host does.
+        let in_use = self.capacity.memory_total.saturating_sub(available);
+        if with_margin(in_use.saturating_mul(most_of_one)) <= available {
+            self.memory = RolledMemory::Ample;
+            return Ok(());
         }
-        Ok(facts)
+        let questions = rolled
+            .into_iter()
+            .map(|(service, one)| (service.name.clone(), inspect.memory_usage(&one.id)))
+            .collect();
+        let mut used: BTreeMap<ServiceName, u64> = BTreeMap::new();
+        for (name, bytes) in asked(questions).await? {
+            let most = used.entry(name).or_default();
+            *most = bytes.unwrap_or_default().max(*most);
+        }
+        self.memory = RolledMemory::Used(used);
+        Ok(())
+    }
+
+    /// How many of its containers stand twice at a time.
+    pub(super) fn surge(&self, service: &Service) -> u64 {
+        let surge = self.settings.config.service(&service.name).max_surge;
+        u64::from(surge.min(service.replicas))
     }
 
     /// Every service, in the order of their names.

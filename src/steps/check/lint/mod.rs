@@ -245,7 +245,7 @@ fn tell_one(settings: &Settings, group: &[Finding]) -> Option<Told> {
         .collect();
     let service = match services.as_slice() {
         [one] => (*one).to_owned(),
-        [] | [..] => "<service>".to_owned(),
+        _ => "<service>".to_owned(),
     };
     let message = match (first.severity, places.is_empty()) {
         (Severity::NotVerified, _) => first.problem.clone(),

@@ -1,6 +1,6 @@
 //! Rules about the host: while services are rolled their containers stand twice, and a build needs disk.
 
-use super::facts::Facts;
+use super::facts::{Facts, RolledMemory, with_margin};
 use super::{Finding, Rule, Severity};
 use crate::steps::backup::size;
 
@@ -19,34 +19,34 @@ struct Need<'a> {
 /// What the services that will be rolled use now, as often as they stand twice, must be free. They may all be rolled at
 /// once. A service that does not run yet has no known use, and takes no second place.
 pub(super) fn memory(facts: &Facts<'_>) -> Vec<Finding> {
+    let capacity = &facts.capacity;
+    let (used, available) = match (&facts.memory, capacity.memory_available) {
+        (RolledMemory::Used(used), Some(available)) => (used, available),
+        (RolledMemory::NothingRolled | RolledMemory::Ample, _) => return Vec::new(),
+        (RolledMemory::HostUnknown | RolledMemory::Used(_), _) => {
+            return vec![Finding::of_the_host(
+                Rule::NoRoomInMemory,
+                Severity::NotVerified,
+                "memory for two of each, because the engine's host cannot be looked into from here"
+                    .to_owned(),
+                "",
+            )];
+        }
+    };
     let needs: Vec<Need<'_>> = facts
         .services()
         .filter_map(|service| {
-            let used = *facts.memory.get(&service.name)?;
-            let surge = facts.settings.config.service(&service.name).max_surge;
+            let used = *used.get(&service.name)?;
             Some(Need {
                 service: service.name.as_str(),
                 bytes: service.limits.memory.map_or(used, |limit| limit.min(used)),
-                count: u64::from(surge.min(service.replicas)),
+                count: facts.surge(service),
             })
         })
-        .filter(|need| need.count > 0 && need.bytes > 0)
         .collect();
     let total: u64 = needs.iter().map(|need| need.bytes * need.count).sum();
     let Some(largest) = needs.iter().max_by_key(|need| need.bytes * need.count) else {
         return Vec::new();
-    };
-    let capacity = &facts.capacity;
-    let Some(available) = capacity.memory_available else {
-        return vec![Finding::of_the_host(
-            Rule::NoRoomInMemory,
-            Severity::NotVerified,
-            format!(
-                "memory for two of each (about {}), because the engine's host is another machine",
-                size(total)
-            ),
-            "",
-        )];
     };
     let each: Vec<String> = needs
         .iter()
@@ -75,7 +75,7 @@ pub(super) fn memory(facts: &Facts<'_>) -> Vec<Finding> {
             format!("{needed}: the kernel would end a process, and it chooses which"),
             remedy,
         )]
-    } else if available < total + total / 5 {
+    } else if available < with_margin(total) {
         vec![Finding::of_the_host(
             Rule::NoRoomInMemory,
             Severity::Warning,
@@ -101,7 +101,7 @@ pub(super) fn disk(facts: &Facts<'_>) -> Vec<Finding> {
             Rule::NoRoomOnDisk,
             Severity::NotVerified,
             format!(
-                "free disk in {} on the engine's host, which is another machine",
+                "free disk in {} on the engine's host, which cannot be looked into from here",
                 capacity.data_root
             ),
             "",
