@@ -147,6 +147,9 @@ In order:
   2. reaches the engine, and looks for what would break a deploy on this host:
      images, networks, volumes and build contexts that are missing, host ports
      that are taken
+  3. warns of what would lose requests or tasks although the deploy works: a
+     shell that keeps the stop signal to itself, a grace that is too short, a
+     missing health test, no room for two containers
 
 Leaves alone: the running containers, the database, the files, the recorded
 releases.",
@@ -256,9 +259,10 @@ invalid; 4 locked; 6 failed, and the release before serves again; 7 stuck.
 
 Examples:
   viatique-deploy deploy --dry-run      see what would be replaced, and how
-  viatique-deploy deploy --tag v42"
+  viatique-deploy deploy --tag v42
+  viatique-deploy deploy --replace db   the database's container, too"
     )]
-    Deploy,
+    Deploy(ReplaceArgs),
 
     /// Ask the deployed app whether it is well
     #[command(
@@ -331,9 +335,10 @@ then rolled back by itself;
 Examples:
   viatique-deploy run --dry-run         see what would be done
   viatique-deploy run --tag v42
+  viatique-deploy run --replace db      the database's container, too
   viatique-deploy run --yes --output json > deploy.ndjson   in a CI job"
     )]
-    Run,
+    Run(ReplaceArgs),
 
     /// Show what is running, from which release
     #[command(
@@ -367,6 +372,15 @@ Examples:
   viatique-deploy releases"
     )]
     Releases,
+}
+
+/// What the commands that deploy take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ReplaceArgs {
+    /// Replace this service too, with a gap, where it has changed; may be repeated. For what a deploy leaves alone or
+    /// reloads: databases, brokers, nginx
+    #[arg(long, value_name = "SERVICE")]
+    pub replace: Vec<String>,
 }
 
 /// What `rollback` takes.

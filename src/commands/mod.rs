@@ -25,14 +25,18 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Status => status::status(&cli.global, &output).await,
         Command::Releases => releases::releases(&cli.global, &output).await,
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
-        Command::Check => steps::steps(&cli.global, Chosen::check(), &output).await,
-        Command::Backup => steps::steps(&cli.global, Chosen::backup(), &output).await,
-        Command::Build => steps::steps(&cli.global, Chosen::build(), &output).await,
-        Command::Migrate => steps::steps(&cli.global, Chosen::migrate(), &output).await,
-        Command::Collectstatic => steps::steps(&cli.global, Chosen::collectstatic(), &output).await,
-        Command::Deploy => steps::steps(&cli.global, Chosen::deploy(), &output).await,
-        Command::Health => steps::steps(&cli.global, Chosen::health(), &output).await,
-        Command::Run => steps::steps(&cli.global, Chosen::run(), &output).await,
+        Command::Check => steps::steps(&cli.global, Chosen::check(), &[], &output).await,
+        Command::Backup => steps::steps(&cli.global, Chosen::backup(), &[], &output).await,
+        Command::Build => steps::steps(&cli.global, Chosen::build(), &[], &output).await,
+        Command::Migrate => steps::steps(&cli.global, Chosen::migrate(), &[], &output).await,
+        Command::Collectstatic => steps::steps(&cli.global, Chosen::collectstatic(), &[], &output).await,
+        Command::Deploy(arguments) => {
+            steps::steps(&cli.global, Chosen::deploy(), &arguments.replace, &output).await
+        }
+        Command::Health => steps::steps(&cli.global, Chosen::health(), &[], &output).await,
+        Command::Run(arguments) => {
+            steps::steps(&cli.global, Chosen::run(), &arguments.replace, &output).await
+        }
     };
     match done {
         Ok(code) => code,

@@ -166,6 +166,7 @@ impl Session {
             backup_directory,
             images,
             current,
+            replace: BTreeSet::new(),
         })
     }
 

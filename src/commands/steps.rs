@@ -1,5 +1,6 @@
 //! `run`, and the subcommands that are one of its steps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::drive::{Drive, Effect, ReturnsTo};
@@ -7,7 +8,8 @@ use super::session::Session;
 use crate::app::http::HttpApp;
 use crate::cli::GlobalOptions;
 use crate::clock::SystemClock;
-use crate::error::Failure;
+use crate::compose::{Project, ServiceName};
+use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::pipeline::{Reporter, Settings, Step};
 use crate::release::Release;
@@ -19,6 +21,7 @@ use crate::steps::deploy::Deploy;
 use crate::steps::health::Health;
 use crate::steps::migrate::Migrate;
 use crate::ui::{self, OutputOptions};
+use crate::yaml::nearest;
 
 /// Drives the steps of a subcommand.
 ///
@@ -27,6 +30,7 @@ use crate::ui::{self, OutputOptions};
 pub(super) async fn steps(
     global: &GlobalOptions,
     chosen: Chosen,
+    replace: &[String],
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
@@ -37,12 +41,41 @@ pub(super) async fn steps(
         session.settings(tag, releases.current().cloned())?
     } else {
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
+        settings.replace = asked_for(&settings.project, replace)?;
         settings.current = session.releases(global).await?.current().cloned();
         settings
     };
     chosen
         .drive(&session, &mut settings, global, ui::reporter(output))
         .await
+}
+
+/// The services that `--replace` names.
+///
+/// # Errors
+/// One that the Compose files do not have; the known ones are named.
+pub fn asked_for(project: &Project, names: &[String]) -> Result<BTreeSet<ServiceName>, Failure> {
+    let find = |name: &String| {
+        let known = || project.services.keys().map(ServiceName::as_str);
+        project
+            .services
+            .keys()
+            .find(|service| service.as_str() == name)
+            .cloned()
+            .ok_or_else(|| {
+                let suggestion = nearest(name, known())
+                    .map_or_else(String::new, |word| format!("; did you mean `{word}`?"));
+                Failure::message(
+                    FailureKind::Configuration,
+                    format!("--replace: the Compose files have no service `{name}`{suggestion}"),
+                )
+                .hint(format!(
+                    "services there: {}",
+                    known().collect::<Vec<_>>().join(", ")
+                ))
+            })
+    };
+    names.iter().map(find).collect()
 }
 
 /// The steps of a subcommand.

@@ -219,7 +219,7 @@ fn service_value(service: &Service) -> Value {
         "domainname": domainname,
         "labels": labels,
         "container_name": container_name,
-        "restart": restart_value(*restart),
+        "restart": restart_value(restart.unwrap_or_default()),
         "healthcheck": healthcheck.as_ref().map(healthcheck_value),
         "depends_on": depends_on,
         "ports": ports.iter().map(port_value).collect::<Vec<_>>(),

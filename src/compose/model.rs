@@ -124,7 +124,9 @@ pub struct Service {
     pub domainname: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub container_name: Option<String>,
-    pub restart: RestartPolicy,
+    /// `None` where the files say nothing, which the engine takes for [`RestartPolicy::No`]. Written out, it says more:
+    /// that the process is meant to end.
+    pub restart: Option<RestartPolicy>,
     pub healthcheck: Option<Healthcheck>,
     pub depends_on: BTreeMap<ServiceName, Dependency>,
     pub ports: Vec<PublishedPort>,

@@ -80,8 +80,7 @@ pub(super) fn service(at: &At<'_>, name: ServiceName, secrets: &Files, configs: 
         restart: fields
             .get("restart")
             .and_then(|at| restart(&at))
-            .or(deploy.restart)
-            .unwrap_or_default(),
+            .or(deploy.restart),
         healthcheck: fields.get("healthcheck").and_then(|at| healthcheck(&at)),
         depends_on: fields
             .get("depends_on")

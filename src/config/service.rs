@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::one_or_many::optional_command;
 use super::quantity::HumanDuration;
-use crate::compose::Service;
+use crate::compose::{Service, ServiceName};
 
 /// One service's settings; every key is optional.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -20,12 +20,18 @@ pub struct ServiceSettings {
     pub reload: Option<Vec<String>>,
     /// How long a new container may take to become healthy: 2 minutes by default.
     pub health_timeout: HumanDuration,
-    /// How long a stopped container may take to finish its work; the Compose file's `stop_grace_period` by default.
+    /// How long what an old container has in flight may take before it is stopped, and a Celery worker its running
+    /// task. The Compose file's `stop_grace_period` by default, at least 30 s for rolling services.
     pub drain: Option<HumanDuration>,
-    /// How many replicas may stand beyond the wanted number during a deploy.
+    /// How many containers may stand beyond `replicas` while they are replaced: 1 by default.
     pub max_surge: u32,
-    /// How many may be missing.
+    /// How many of `replicas` may be missing while they are replaced: none by default.
     pub max_unavailable: u32,
+    /// An HTTP path through the proxy that reaches this service; begins with `/`.
+    #[serde(deserialize_with = "path")]
+    pub probe: Option<String>,
+    /// Services that call this one by its name, beside the proxy.
+    pub callers: Vec<ServiceName>,
 }
 
 impl Default for ServiceSettings {
@@ -38,6 +44,8 @@ impl Default for ServiceSettings {
             drain: None,
             max_surge: 1,
             max_unavailable: 0,
+            probe: None,
+            callers: Vec::new(),
         }
     }
 }
@@ -56,6 +64,8 @@ pub enum Strategy {
     Reload,
     /// Left as it is: a database.
     Untouched,
+    /// Runs to its end, and what depends on it waits for that.
+    OneShot,
 }
 
 impl Strategy {
@@ -67,7 +77,21 @@ impl Strategy {
             Self::Singleton => "singleton",
             Self::Reload => "reload",
             Self::Untouched => "untouched",
+            Self::OneShot => "oneshot",
         }
+    }
+}
+
+/// A path as a request line takes it.
+fn path<'de, D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text: String = serde::Deserialize::deserialize(deserializer)?;
+    let fits = |c: char| c.is_ascii_graphic() && c != '#';
+    if text.starts_with('/') && text.chars().all(fits) {
+        Ok(Some(text))
+    } else {
+        Err(serde::de::Error::custom(format_args!(
+            "`{text}` is not a path: it begins with `/`, and what is no plain ASCII in it is written `%…`"
+        )))
     }
 }
 

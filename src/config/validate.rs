@@ -1,7 +1,7 @@
 //! What `deploy.yml` says, held against the Compose project: every service and volume it names must be there.
 
 use super::service::looks_like_nginx;
-use super::{Config, ConfigError, Strategy};
+use super::{Config, ConfigError, ServiceSettings, Strategy};
 use crate::compose::{Project, Service, ServiceName};
 use crate::yaml::{Mark, Node, Value, nearest};
 
@@ -20,6 +20,8 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
             continue;
         };
         validation.strategy(name, settings.strategy, service);
+        validation.surge(name, settings);
+        validation.callers(name, settings);
         if settings.test.is_some() && settings.reload.is_none() && !looks_like_nginx(service) {
             validation.refuse(
                 &["services", name.as_str(), "test"],
@@ -81,6 +83,36 @@ impl<'a> Validation<'a> {
         }
     }
 
+    fn surge(&mut self, name: &ServiceName, settings: &ServiceSettings) {
+        if settings.max_surge == 0 && settings.max_unavailable == 0 {
+            self.refuse(
+                &["services", name.as_str(), "max_surge"],
+                format!(
+                    "`services.{name}.max_surge` and `services.{name}.max_unavailable` are both 0, so that nothing \
+                     could be replaced"
+                ),
+                Some(
+                    "leave `max_surge` out, or write `max_unavailable: 1` where two containers do not fit".to_owned(),
+                ),
+            );
+        }
+    }
+
+    fn callers(&mut self, name: &ServiceName, settings: &ServiceSettings) {
+        for caller in &settings.callers {
+            let steps = ["services", name.as_str(), "callers"];
+            if caller == name {
+                self.refuse(
+                    &steps,
+                    format!("`services.{name}.callers` names the service itself"),
+                    None,
+                );
+            } else {
+                self.service(&steps, caller);
+            }
+        }
+    }
+
     fn strategy(&mut self, name: &ServiceName, strategy: Option<Strategy>, service: &Service) {
         let Some(strategy) = strategy else { return };
         let steps = ["services", name.as_str(), "strategy"];
@@ -112,7 +144,8 @@ impl<'a> Validation<'a> {
             | Strategy::Singleton
             | Strategy::Rolling
             | Strategy::Recreate
-            | Strategy::Untouched => {}
+            | Strategy::Untouched
+            | Strategy::OneShot => {}
         }
     }
 }

@@ -14,10 +14,10 @@ use tokio::io::AsyncRead;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use model::{
-    BuildEvent, BuildRequest, Container, ContainerEvent, ContainerEventKind, ContainerFilter, ContainerId,
-    ContainerNetwork, ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity, ExecSpec, Exit,
-    Health, HealthProbe, Image, ImageId, MountedVolume, NetworkEndpoint, NetworkId, NetworkOnEngine,
-    NetworkSpec, OneOffSpec, OutputStream, VolumeOnEngine, VolumeSpec,
+    BuildEvent, BuildRequest, Capacity, Container, ContainerEvent, ContainerEventKind, ContainerFilter,
+    ContainerId, ContainerNetwork, ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity,
+    ExecSpec, Exit, Health, HealthProbe, Image, ImageId, MountedVolume, NetworkEndpoint, NetworkId,
+    NetworkOnEngine, NetworkSpec, OneOffSpec, OutputStream, VolumeOnEngine, VolumeSpec,
 };
 
 /// Every call of the port returns this.
@@ -87,6 +87,13 @@ pub trait Inspect: Send + Sync {
     /// The regular files below `folder` in a container (running or not), as (path relative to the folder, content);
     /// `None` where the folder does not exist. For small files: they are held in memory.
     async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>>;
+
+    /// What room the engine's host has. What only the host itself can tell is known where it is this machine.
+    async fn capacity(&self) -> Result<Capacity>;
+
+    /// Bytes of memory that a running container holds and cannot give back: its use without the file cache that the
+    /// kernel would drop first. `None` where it is not running.
+    async fn memory_usage(&self, id: &ContainerId) -> Result<Option<u64>>;
 }
 
 /// Everything: what can be asked, and what changes the engine.

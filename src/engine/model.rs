@@ -384,3 +384,16 @@ pub enum BuildEvent {
         total: Option<u64>,
     },
 }
+
+/// What room the engine's host has. `None` is "cannot be known from here", never "none".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of memory, as the engine counts them.
+    pub memory_total: u64,
+    /// Bytes that new processes can have without swapping: `MemAvailable` of `/proc/meminfo`.
+    pub memory_available: Option<u64>,
+    /// Where the engine keeps images, containers and volumes, on its host.
+    pub data_root: String,
+    /// Bytes free there for an unprivileged process.
+    pub disk_available: Option<u64>,
+}

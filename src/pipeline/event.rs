@@ -95,6 +95,8 @@ pub enum ChangeKind {
     Write,
     /// Looked at, and left as it is.
     Keep,
+    /// Nothing is changed; something would go wrong.
+    Warn,
 }
 
 /// One planned change, for people and for machines.

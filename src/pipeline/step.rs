@@ -1,7 +1,7 @@
 //! What a step is: it plans against a read-only view, applies through the full port, and undoes what it did, found
 //! by label rather than by memory. Nothing else is reachable from a step than what its view or context holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub images: BTreeMap<ServiceName, ReleasedImage>,
     /// The release that serves now.
     pub current: Option<Release>,
+    /// Services that are replaced in this run although a deploy otherwise leaves them alone.
+    pub replace: BTreeSet<ServiceName>,
 }
 
 /// What the steps so far found out; later steps read it.

@@ -2,8 +2,11 @@
 //! steps make them.
 
 pub mod celery;
+pub mod data_store;
 pub mod django;
 pub mod media;
 pub mod nginx;
 pub mod postgres;
+pub mod program;
+pub mod shell;
 pub mod sidecar;

@@ -61,7 +61,9 @@ pub enum Reply {
 
 /// The command of a sidecar's own process, which does nothing until it is removed.
 pub fn waiting_command(python: &str) -> Vec<String> {
-    [python, "-c", "import signal; signal.pause()"].map(ToOwned::to_owned).to_vec()
+    [python, "-c", "import signal; signal.pause()"]
+        .map(ToOwned::to_owned)
+        .to_vec()
 }
 
 /// The command that carries an order out.
@@ -155,7 +157,10 @@ mod tests {
         assert_eq!(command[0], "python3");
         assert_eq!(
             command[3..],
-            ["divert", r#"{"key":"backend","pairs":[["172.18.0.3","172.18.0.4"]]}"#]
+            [
+                "divert",
+                r#"{"key":"backend","pairs":[["172.18.0.3","172.18.0.4"]]}"#
+            ]
         );
     }
 

@@ -75,7 +75,8 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
         let task = context.task(StepId::Health, name.as_str(), name.to_string());
         let containers = containers_of(&standing, name);
         let completed = |container: &&Container| {
-            container.state.has_succeeded() && service.restart == crate::compose::RestartPolicy::No
+            container.state.has_succeeded()
+                && service.restart.unwrap_or_default() == crate::compose::RestartPolicy::No
         };
         let well = containers
             .iter()

@@ -466,6 +466,7 @@ const fn change_name(kind: ChangeKind) -> &'static str {
         ChangeKind::Run => "run",
         ChangeKind::Write => "write",
         ChangeKind::Keep => "keep",
+        ChangeKind::Warn => "warn",
     }
 }
 

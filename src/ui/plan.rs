@@ -17,6 +17,7 @@ const fn sign(kind: ChangeKind) -> (Role, &'static str, &'static str) {
         ChangeKind::Run => (Role::Accent, ">", "run"),
         ChangeKind::Write => (Role::Accent, "~", "write"),
         ChangeKind::Keep => (Role::Faint, "=", "keep"),
+        ChangeKind::Warn => (Role::Warning, "!", "warning"),
     }
 }
 
@@ -106,7 +107,7 @@ fn target_role(kind: ChangeKind) -> Role {
 }
 
 fn detail_role(kind: ChangeKind) -> Role {
-    if kind == ChangeKind::ReplaceWithGap {
+    if matches!(kind, ChangeKind::ReplaceWithGap | ChangeKind::Warn) {
         Role::Warning
     } else {
         Role::Faint

@@ -7,7 +7,7 @@ use viatique_deploy::engine::{
     ContainerFilter, ContainerId, ContainerState, EngineErrorKind, Health, labels,
 };
 
-use super::{Ground, kind, specs};
+use super::{Ground, eventually, kind, specs};
 
 const MOMENT: Option<Duration> = Some(Duration::from_secs(1));
 
@@ -197,6 +197,31 @@ pub(crate) async fn an_ended_container_tells_its_code_and_its_last_lines(ground:
     assert!(!exit.out_of_memory);
     assert_eq!(engine.logs(&id, 2).await.unwrap(), ["two", "three"]);
     assert_eq!(engine.logs(&id, 100).await.unwrap(), ["one", "two", "three"]);
+}
+
+pub(crate) async fn a_running_container_tells_the_memory_it_uses(ground: Ground) {
+    let id = ground.start(&ground.running("a")).await;
+    let engine = &ground.engine;
+    let used = eventually("it uses memory", || async {
+        engine.memory_usage(&id).await.unwrap()
+    })
+    .await;
+    let room = engine.capacity().await.unwrap();
+    assert!(0 < used && used < room.memory_total, "{used} of {room:?}");
+    engine.stop(&id, None).await.unwrap();
+    assert_eq!(engine.memory_usage(&id).await.unwrap(), None);
+    engine.remove_container(&id).await.unwrap();
+    assert_eq!(kind(engine.memory_usage(&id).await), EngineErrorKind::NotFound);
+}
+
+pub(crate) async fn capacity_is_told(ground: Ground) {
+    let room = ground.engine.capacity().await.unwrap();
+    assert!(
+        room.memory_available
+            .is_none_or(|bytes| 0 < bytes && bytes <= room.memory_total)
+    );
+    assert!(room.disk_available.is_none_or(|bytes| bytes > 0));
+    assert!(room.data_root.starts_with('/'), "{}", room.data_root);
 }
 
 pub(crate) async fn restarts_are_counted(ground: Ground) {

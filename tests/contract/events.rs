@@ -98,7 +98,7 @@ pub(crate) async fn what_was_told_is_seen_when_inspected(ground: Ground) {
 pub(crate) async fn a_signal_reaches_what_runs(ground: Ground) {
     let engine = &ground.engine;
     let mut spec = ground.running("a");
-    spec.service.restart = RestartPolicy::UnlessStopped;
+    spec.service.restart = Some(RestartPolicy::UnlessStopped);
     let id = engine.create_container(&spec).await.unwrap();
     engine.kill(&id, "SIGTERM").await.unwrap();
     assert_eq!(ground.look(&id).await.state, ContainerState::Created);

@@ -85,7 +85,8 @@ impl Ground {
             &self.crashing,
             &["sh", "-c", "echo one; echo two; echo three; exit 3"],
         );
-        spec.service.restart = viatique_deploy::compose::RestartPolicy::OnFailure { max_retries: Some(2) };
+        spec.service.restart =
+            Some(viatique_deploy::compose::RestartPolicy::OnFailure { max_retries: Some(2) });
         spec
     }
 
@@ -192,6 +193,8 @@ macro_rules! contract_tests {
             health_is_told,
             an_ended_container_tells_its_code_and_its_last_lines,
             restarts_are_counted,
+            a_running_container_tells_the_memory_it_uses,
+            capacity_is_told,
             an_image_is_tagged_and_untagged,
             events_are_told_from_the_call_on,
             events_tell_that_health_has_changed,

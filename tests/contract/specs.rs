@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use viatique_deploy::compose::{Limits, Network, RestartPolicy, Service, ServiceName, Volume};
+use viatique_deploy::compose::{Limits, Network, Service, ServiceName, Volume};
 use viatique_deploy::engine::{
     ContainerNetworkMode, ContainerSpec, ImageId, NetworkSpec, OneOffSpec, VolumeSpec, labels,
 };
@@ -23,7 +23,7 @@ pub(crate) fn service(name: &str) -> Service {
         domainname: None,
         labels: BTreeMap::new(),
         container_name: None,
-        restart: RestartPolicy::No,
+        restart: None,
         healthcheck: None,
         depends_on: BTreeMap::new(),
         ports: Vec::new(),

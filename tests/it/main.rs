@@ -18,6 +18,7 @@ mod deploy;
 mod engine;
 mod health;
 mod ledger;
+mod lint;
 mod lock;
 mod migrate;
 mod pipeline;

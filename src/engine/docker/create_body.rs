@@ -34,7 +34,7 @@ pub(super) fn one_off(spec: &OneOffSpec) -> ContainerSpec {
     let service = &mut container.service;
     service.command = Some(spec.command.clone());
     service.ports.clear();
-    service.restart = RestartPolicy::No;
+    service.restart = Some(RestartPolicy::No);
     service.healthcheck = Some(Healthcheck::Disabled);
     service.tty = false;
     service.stdin_open = false;
@@ -50,7 +50,7 @@ pub(super) fn one_off(spec: &OneOffSpec) -> ContainerSpec {
 pub(super) fn create_body(spec: &ContainerSpec, api: ApiVersion) -> Result<ContainerCreateBody> {
     let service = &spec.service;
     let mut host = HostConfig {
-        restart_policy: Some(restart_policy(service.restart)),
+        restart_policy: Some(restart_policy(service.restart.unwrap_or_default())),
         network_mode: network_mode(spec),
         port_bindings: Some(port_bindings(&service.ports)),
         extra_hosts: some(

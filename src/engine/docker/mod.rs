@@ -3,6 +3,7 @@
 
 mod build_progress;
 mod builds;
+mod capacity;
 mod client;
 mod container_view;
 mod containers;
@@ -26,9 +27,10 @@ use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
 use super::{
-    BuildRequest, BuildSink, Container, ContainerEvents, ContainerFilter, ContainerId, ContainerSpec, Engine,
-    EngineError, EngineErrorKind, EngineIdentity, ExecSpec, Exit, Image, ImageId, Inspect, NetworkId,
-    NetworkOnEngine, NetworkSpec, OneOffSpec, OutputSink, Result, VolumeOnEngine, VolumeSpec,
+    BuildRequest, BuildSink, Capacity, Container, ContainerEvents, ContainerFilter, ContainerId,
+    ContainerSpec, Engine, EngineError, EngineErrorKind, EngineIdentity, ExecSpec, Exit, Image, ImageId,
+    Inspect, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec, OutputSink, Result, VolumeOnEngine,
+    VolumeSpec,
 };
 use client::Client;
 pub use client::TimeBudgets;
@@ -166,6 +168,14 @@ impl Inspect for DockerEngine {
 
     async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
         self.files_below(id, folder).await
+    }
+
+    async fn capacity(&self) -> Result<Capacity> {
+        self.ask_capacity().await
+    }
+
+    async fn memory_usage(&self, id: &ContainerId) -> Result<Option<u64>> {
+        self.memory_used_by(id).await
     }
 }
 

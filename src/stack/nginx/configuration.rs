@@ -221,8 +221,14 @@ mod tests {
 
     #[test]
     fn other_protocols_are_told_from_http() {
-        assert_eq!(of("uwsgi_pass backend:3031;", "backend").unwrap(), [(3031, false)]);
-        assert_eq!(of("proxy_pass https://backend;", "backend").unwrap(), [(443, true)]);
+        assert_eq!(
+            of("uwsgi_pass backend:3031;", "backend").unwrap(),
+            [(3031, false)]
+        );
+        assert_eq!(
+            of("proxy_pass https://backend;", "backend").unwrap(),
+            [(443, true)]
+        );
         let text = "upstream app { server backend:9000; } fastcgi_pass app;";
         assert_eq!(of(text, "backend").unwrap(), [(9000, false)]);
     }

@@ -10,7 +10,7 @@ mod replace;
 mod rolling;
 mod rollout;
 mod standing;
-mod strategy;
+pub(crate) mod strategy;
 pub(crate) mod target;
 mod traffic;
 mod undo;
@@ -23,7 +23,7 @@ use self::changes::Changes;
 use self::infrastructure::NetworkIds;
 use self::reload::Proxy;
 use self::rollout::Rollout;
-use self::standing::{Standing, places};
+use self::standing::places;
 use self::strategy::{Strategy, strategy};
 use self::traffic::Traffic;
 use crate::compose::{Service, ServiceName};
@@ -33,7 +33,7 @@ use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, 
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
-pub(crate) use self::standing::{containers_of, standing};
+pub(crate) use self::standing::{Standing, containers_of, standing};
 pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;
@@ -148,7 +148,7 @@ fn longest_drain(context: Context<'_>) -> std::time::Duration {
     services
         .filter(|service| {
             let settings = context.settings;
-            strategy(&settings.config, &settings.project, service) == Strategy::Rolling
+            strategy(settings, service) == Strategy::Rolling
         })
         .map(|service| replace::drain(context, service))
         .max()
@@ -299,7 +299,7 @@ fn plan_service(
     containers: &[crate::engine::Container],
 ) -> Change {
     let project = &view.settings.project;
-    let strategy = strategy(&view.settings.config, project, service);
+    let strategy = strategy(view.settings, service);
     let fingerprint = image.map(|image| target::fingerprint(project, service, &image.id));
     let places = places(
         service,

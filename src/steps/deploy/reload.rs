@@ -44,7 +44,7 @@ pub(crate) fn proxies(settings: &Settings, standing: &Standing) -> Vec<Proxy> {
     let project = &settings.project;
     let mut found = Vec::new();
     for (name, service) in &project.services {
-        if strategy(&settings.config, project, service) != Strategy::Reload {
+        if strategy(settings, service) != Strategy::Reload {
             continue;
         }
         let Some((test, reload)) = commands(settings, name) else {

@@ -174,11 +174,7 @@ impl Replacement<'_> {
     }
 
     /// Retires containers whose calls others of the service take over.
-    async fn retire_in_favour_of(
-        &self,
-        retired: &[Container],
-        serving: &[Container],
-    ) -> Result<(), Failure> {
+    async fn retire_in_favour_of(&self, retired: &[Container], serving: &[Container]) -> Result<(), Failure> {
         let rest: Vec<Container> = serving
             .iter()
             .filter(|container| !retired.iter().any(|gone| gone.id == container.id))
@@ -234,7 +230,10 @@ impl Replacement<'_> {
     }
 
     fn stop_signal(&self, old: &Container) -> String {
-        let own = old.stop_signal.clone().or_else(|| self.service.stop_signal.clone());
+        let own = old
+            .stop_signal
+            .clone()
+            .or_else(|| self.service.stop_signal.clone());
         own.unwrap_or_else(|| "SIGTERM".to_owned())
     }
 
@@ -283,7 +282,10 @@ impl Replacement<'_> {
                     .collect();
                 return Err(Failure::message(
                     FailureKind::Failed,
-                    format!("the new worker {} runs, and does not answer a ping", container.name),
+                    format!(
+                        "the new worker {} runs, and does not answer a ping",
+                        container.name
+                    ),
                 )
                 .evidence(spec.command.join(" "), lines));
             }

@@ -52,17 +52,19 @@ impl Rollout<'_> {
 
     async fn side_by_side(&self, services: &[&Service]) -> Result<Vec<ServiceName>, Failure> {
         let finished: Progress = watch::Sender::default();
-        let results = join_all(services.iter().map(|service| self.in_turn(service, services, &finished))).await;
+        let results = join_all(
+            services
+                .iter()
+                .map(|service| self.in_turn(service, services, &finished)),
+        )
+        .await;
         let mut changed = Vec::new();
         let mut first: Option<Failure> = None;
         for (service, result) in services.iter().zip(results) {
             match result {
                 Ok(StepResult::Succeeded) => changed.push(service.name.clone()),
                 Ok(
-                    StepResult::Unchanged
-                    | StepResult::Failed
-                    | StepResult::NotRun
-                    | StepResult::Interrupted,
+                    StepResult::Unchanged | StepResult::Failed | StepResult::NotRun | StepResult::Interrupted,
                 ) => {}
                 // Those that were given up say so themselves; what they were given up for is the reason.
                 Err(failure) if first.as_ref().is_none_or(is_given_up) => first = Some(failure),
@@ -122,7 +124,7 @@ impl Rollout<'_> {
                 format!("no image is known for {}", service.name),
             )
         })?;
-        let strategy = strategy(&context.settings.config, project, service);
+        let strategy = strategy(context.settings, service);
         let containers = containers_of(self.standing, &service.name);
         let fingerprint = fingerprint(project, service, &image.id);
         let places = places(service, strategy, Some(&fingerprint), Some(&image.id), containers);
@@ -146,7 +148,10 @@ impl Rollout<'_> {
         let result = replacement.apply(&places).await;
         match result {
             Err(failure) if is_given_up(&failure) => {
-                task.finish(StepResult::Interrupted, "left as it stands: another service has failed");
+                task.finish(
+                    StepResult::Interrupted,
+                    "left as it stands: another service has failed",
+                );
                 Err(failure)
             }
             Err(failure) => {
@@ -191,7 +196,7 @@ fn warn_where_held(
                 reason.explain()
             ),
             Some(format!(
-                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
+                "to replace it, with a gap: viatique-deploy run --replace {}",
                 service.name
             )),
         );
@@ -216,7 +221,7 @@ fn warn_where_taken_over(context: Context<'_>, service: &Service, strategy: Stra
                 service.name
             ),
             Some(format!(
-                "to replace it, with a gap, set services.{}.strategy: recreate in deploy.yml for one run",
+                "to replace it, with a gap: viatique-deploy run --replace {}",
                 service.name
             )),
         );

@@ -1,7 +1,12 @@
 //! How each service is replaced, decided by what it is, overridable in `deploy.yml`. Pure: reads the project only.
 
-use crate::compose::{DependencyCondition, HostPort, MountKind, NetworkMode, Project, Service};
+use crate::compose::{
+    DependencyCondition, Healthcheck, HostPort, MountKind, NetworkMode, Project, RestartPolicy, Service,
+};
 use crate::config::{self, Config};
+use crate::pipeline::Settings;
+use crate::stack::data_store;
+use crate::stack::program::{self, Program};
 
 /// How a service's containers are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +32,10 @@ pub(crate) enum GapReason {
     ContainerName,
     SharedNamespace,
     FixedAddress,
+    /// By `deploy.yml`.
     Asked,
+    /// By `--replace`, for this run.
+    AskedOnce,
 }
 
 /// Why it is left alone.
@@ -35,6 +43,11 @@ pub(crate) enum GapReason {
 pub(crate) enum HoldReason {
     /// A named volume that no other service mounts: two processes would write the same files.
     OwnVolume,
+    /// A server whose data, cache or queue is the point of it, whatever it mounts.
+    DataStore,
+    /// A folder of the host, or a shared volume, where a database keeps its files.
+    DataFolder,
+    /// By `deploy.yml`.
     Asked,
 }
 
@@ -50,6 +63,7 @@ impl GapReason {
             Self::SharedNamespace => "its network_mode lets only one stand".to_owned(),
             Self::FixedAddress => "its fixed network address cannot be shared".to_owned(),
             Self::Asked => "deploy.yml asks for it".to_owned(),
+            Self::AskedOnce => "--replace asks for it".to_owned(),
         }
     }
 }
@@ -58,13 +72,32 @@ impl HoldReason {
     pub(crate) const fn explain(self) -> &'static str {
         match self {
             Self::OwnVolume => "it keeps data in a volume of its own",
+            Self::DataStore => "it is a database, a broker or a cache, and what it holds is data",
+            Self::DataFolder => "it writes where a database keeps its files",
             Self::Asked => "deploy.yml asks for it",
         }
     }
 }
 
-/// Chooses the strategy of a service.
-pub(crate) fn strategy(config: &Config, project: &Project, service: &Service) -> Strategy {
+/// Chooses the strategy of a service in this run.
+pub(crate) fn strategy(settings: &Settings, service: &Service) -> Strategy {
+    let lasting = lasting(&settings.config, &settings.project, service);
+    match lasting {
+        Strategy::Untouched(_) | Strategy::Reload if settings.replace.contains(&service.name) => {
+            Strategy::Recreate(gap(service).unwrap_or(GapReason::AskedOnce))
+        }
+        // Replaced where they differ, without being asked by name.
+        Strategy::Untouched(_)
+        | Strategy::Reload
+        | Strategy::Rolling
+        | Strategy::Recreate(_)
+        | Strategy::Singleton
+        | Strategy::OneShot => lasting,
+    }
+}
+
+/// As [`strategy`], whatever is asked for in this run only.
+fn lasting(config: &Config, project: &Project, service: &Service) -> Strategy {
     match config.service(&service.name).strategy {
         Some(config::Strategy::Rolling) => match gap(service) {
             None => Strategy::Rolling,
@@ -74,6 +107,7 @@ pub(crate) fn strategy(config: &Config, project: &Project, service: &Service) ->
         Some(config::Strategy::Singleton) => Strategy::Singleton,
         Some(config::Strategy::Reload) => Strategy::Reload,
         Some(config::Strategy::Untouched) => Strategy::Untouched(HoldReason::Asked),
+        Some(config::Strategy::OneShot) => Strategy::OneShot,
         None => by_nature(config, project, service),
     }
 }
@@ -88,11 +122,16 @@ fn by_nature(config: &Config, project: &Project, service: &Service) -> Strategy 
     if completes {
         return Strategy::OneShot;
     }
-    if holds_data(project, service) {
-        return Strategy::Untouched(HoldReason::OwnVolume);
-    }
-    if is_celery_beat(service) {
+    let program = program::program(&program::words(service, None));
+    // Also where it keeps its schedule in a volume: what matters is that it never stands twice.
+    if program.is_some_and(Program::schedules) {
         return Strategy::Singleton;
+    }
+    if let Some(reason) = holds_data(project, service) {
+        return Strategy::Untouched(reason);
+    }
+    if program.is_none() && is_meant_to_end(service) {
+        return Strategy::OneShot;
     }
     match gap(service) {
         None => Strategy::Rolling,
@@ -101,8 +140,21 @@ fn by_nature(config: &Config, project: &Project, service: &Service) -> Strategy 
     }
 }
 
+/// Why a service is taken to keep data, if it is.
+fn holds_data(project: &Project, service: &Service) -> Option<HoldReason> {
+    if has_own_volume(project, service) {
+        Some(HoldReason::OwnVolume)
+    } else if data_store::is_data_store(service) {
+        Some(HoldReason::DataStore)
+    } else if data_store::writes_to_data_folder(service) {
+        Some(HoldReason::DataFolder)
+    } else {
+        None
+    }
+}
+
 /// Writes to a named volume that no other service of the project mounts.
-fn holds_data(project: &Project, service: &Service) -> bool {
+fn has_own_volume(project: &Project, service: &Service) -> bool {
     service.mounts.iter().any(|mount| match &mount.kind {
         MountKind::Volume { key, .. } => {
             !mount.read_only
@@ -120,15 +172,16 @@ fn holds_data(project: &Project, service: &Service) -> bool {
     })
 }
 
-/// Two schedulers would send every task twice.
-fn is_celery_beat(service: &Service) -> bool {
-    let words = service
-        .entrypoint
-        .iter()
-        .flatten()
-        .chain(service.command.iter().flatten());
-    let words: Vec<&str> = words.flat_map(|word| word.split_whitespace()).collect();
-    words.iter().any(|word| word.rsplit('/').next() == Some("celery")) && words.contains(&"beat")
+/// `restart: "no"` in so many words, and nothing that only a lasting process needs.
+fn is_meant_to_end(service: &Service) -> bool {
+    let tested = match &service.healthcheck {
+        Some(Healthcheck::Test { .. }) => true,
+        Some(Healthcheck::Disabled) | None => false,
+    };
+    service.restart == Some(RestartPolicy::No)
+        && !tested
+        && service.ports.is_empty()
+        && service.expose.is_empty()
 }
 
 fn gap(service: &Service) -> Option<GapReason> {

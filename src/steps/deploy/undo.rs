@@ -82,8 +82,10 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     make_sure(context, &brought_back).await?;
     clear_up(context).await;
     let networks = remove_new_networks(context).await?;
-    let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) =
-        left.iter().chain(&one_by_one).partition(|taken| taken.was_there());
+    let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) = left
+        .iter()
+        .chain(&one_by_one)
+        .partition(|taken| taken.was_there());
     let names = |taken: &[&Taken<'_>]| -> Vec<String> {
         taken.iter().map(|taken| taken.service.name.to_string()).collect()
     };
@@ -153,7 +155,7 @@ impl<'a> Taken<'a> {
                 && !container.name.ends_with(&retired_suffix)
                 && !container.name.ends_with(&stale_suffix)
         });
-        let strategy = strategy(&context.settings.config, &context.settings.project, service);
+        let strategy = strategy(context.settings, service);
         Self {
             service,
             together: strategy == Strategy::Rolling,

@@ -51,7 +51,7 @@ async fn every_field_of_a_service_arrives() {
         service.working_dir = Some("/tmp".to_owned());
         service.hostname = Some("web".to_owned());
         service.domainname = Some("example.test".to_owned());
-        service.restart = RestartPolicy::OnFailure { max_retries: Some(3) };
+        service.restart = Some(RestartPolicy::OnFailure { max_retries: Some(3) });
         service.healthcheck = Some(Healthcheck::Test {
             test: Some(specs::words(&["CMD", "/bin/true"])),
             interval: Some(Duration::from_secs(7)),

@@ -3,4 +3,5 @@
 mod builds;
 mod containers;
 mod contract;
+mod lint;
 mod processes;

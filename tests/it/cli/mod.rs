@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{CommandFactory, Parser};
-use viatique_deploy::cli::{Cli, Command, RollbackArgs};
+use viatique_deploy::cli::{Cli, Command, ReplaceArgs, RollbackArgs};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ui::{ColorChoice, OutputFormat};
 
@@ -31,7 +31,7 @@ fn global_options_stand_before_or_after_the_command() {
     let before = parse("viatique-deploy --tag v42 --output json --dry-run -y -vv --color never run").unwrap();
     let after = parse("viatique-deploy run --tag v42 --output json --dry-run -y -vv --color never").unwrap();
     assert_eq!(before, after);
-    assert_eq!(before.command, Command::Run);
+    assert_eq!(before.command, Command::Run(ReplaceArgs::default()));
     assert_eq!(before.global.tag.as_deref(), Some("v42"));
     assert_eq!(before.global.output, OutputFormat::Json);
     assert_eq!(before.global.color, ColorChoice::Never);
@@ -50,6 +50,18 @@ fn rollback_names_a_release_or_none() {
     };
     assert_eq!(to("viatique-deploy rollback"), None);
     assert_eq!(to("viatique-deploy rollback --to v41"), Some("v41".to_owned()));
+}
+
+#[test]
+fn services_to_be_replaced_are_named_one_by_one() {
+    for command in ["run", "deploy"] {
+        let typed = format!("viatique-deploy {command} --replace db --replace redis");
+        let (Command::Run(arguments) | Command::Deploy(arguments)) = parse(&typed).unwrap().command else {
+            panic!("{command}")
+        };
+        assert_eq!(arguments.replace, ["db", "redis"]);
+    }
+    assert!(parse("viatique-deploy build --replace db").is_err());
 }
 
 #[test]
@@ -235,7 +247,10 @@ fn run_help() {
     Usage: viatique-deploy run [OPTIONS]
 
     Options:
-      -h, --help  Print help
+          --replace <SERVICE>  Replace this service too, with a gap, where it has
+                               changed; may be repeated. For what a deploy leaves
+                               alone or reloads: databases, brokers, nginx
+      -h, --help               Print help
 
     Global options:
           --config <FILE>    Read this file [default: deploy.yml here, else in the
@@ -260,6 +275,7 @@ fn run_help() {
     Examples:
       viatique-deploy run --dry-run         see what would be done
       viatique-deploy run --tag v42
+      viatique-deploy run --replace db      the database's container, too
       viatique-deploy run --yes --output json > deploy.ndjson   in a CI job
     ");
 }

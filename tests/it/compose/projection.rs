@@ -79,7 +79,7 @@ pub(crate) fn service(service: &Service) -> Value {
         ("domainname".to_owned(), json!(service.domainname)),
         ("labels".to_owned(), json!(service.labels)),
         ("container_name".to_owned(), json!(service.container_name)),
-        ("restart".to_owned(), restart(service.restart)),
+        ("restart".to_owned(), restart(service.restart.unwrap_or_default())),
         (
             "healthcheck".to_owned(),
             service.healthcheck.as_ref().map(healthcheck).into(),

@@ -62,7 +62,7 @@ fn every_strategy_and_duration_is_read() {
     let config = read(
         "project: a\ncompose: a.yml\nservices:\n  a: {strategy: rolling, health_timeout: 1h30m}\n  b: {strategy: \
          recreate, drain: 500ms}\n  c: {strategy: singleton}\n  d: {strategy: reload, reload: [x, -s]}\n  e: \
-         {strategy: untouched}\n",
+         {strategy: untouched}\n  f: {strategy: oneshot, max_surge: 2, max_unavailable: 1, probe: /up?x=1, callers: [a, b]}\n",
     );
     let strategies: Vec<Strategy> = config
         .services
@@ -76,12 +76,17 @@ fn every_strategy_and_duration_is_read() {
             Strategy::Recreate,
             Strategy::Singleton,
             Strategy::Reload,
-            Strategy::Untouched
+            Strategy::Untouched,
+            Strategy::OneShot
         ]
     );
     let of = |name: &str| config.service(&ServiceName::new(name).unwrap());
     assert_eq!(of("a").health_timeout.0, Duration::from_secs(5400));
     assert_eq!(of("b").drain.unwrap().0, Duration::from_millis(500));
+    assert_eq!((of("a").max_surge, of("a").max_unavailable), (1, 0));
+    assert_eq!((of("f").max_surge, of("f").max_unavailable), (2, 1));
+    assert_eq!(of("f").probe.as_deref(), Some("/up?x=1"));
+    assert_eq!(of("f").callers.len(), 2);
     assert_eq!(of("d").reload.unwrap(), ["x", "-s"]);
 }
 

@@ -189,7 +189,23 @@ services: {web: {strategy: roling}}
 compose: docker-compose.prod.yml
 services: {web: {strategy: canary}}
 ",
-        "deploy.yml:3:28: `services.web.strategy`: unknown choice `canary`; known here: `rolling`, `recreate`, `singleton`, `reload`, `untouched`",
+        "deploy.yml:3:28: `services.web.strategy`: unknown choice `canary`; known here: `rolling`, `recreate`, `singleton`, `reload`, `untouched`, `oneshot`",
+    ),
+    (
+        "a probe that is a whole address",
+        r"project: viatique
+compose: docker-compose.prod.yml
+services: {web: {probe: 'http://127.0.0.1/health/'}}
+",
+        "deploy.yml:3:25: `services.web.probe`: `http://127.0.0.1/health/` is not a path: it begins with `/`, and what is no plain ASCII in it is written `%…`",
+    ),
+    (
+        "a surge below nothing",
+        r"project: viatique
+compose: docker-compose.prod.yml
+services: {web: {max_surge: -1}}
+",
+        "deploy.yml:3:29: `services.web.max_surge`: expected u32, found `-1`",
     ),
     (
         "a strategy that is a list",
@@ -197,7 +213,7 @@ services: {web: {strategy: canary}}
 compose: docker-compose.prod.yml
 services: {web: {strategy: [reload]}}
 ",
-        "deploy.yml:3:28: `services.web.strategy`: expected one of `rolling`, `recreate`, `singleton`, `reload`, `untouched`, found a list",
+        "deploy.yml:3:28: `services.web.strategy`: expected one of `rolling`, `recreate`, `singleton`, `reload`, `untouched`, `oneshot`, found a list",
     ),
     (
         "an unknown key of a service",

@@ -31,7 +31,7 @@ fn errors(text: &str) -> String {
 #[test]
 fn what_fits_is_taken() {
     let fits = "django: {service: backend}\nservices:\n  nginx: {strategy: reload}\n  proxy: {strategy: reload, test: \
-                [nginx, -t]}\n  celery_beat: {strategy: singleton}\n  backend: {strategy: rolling}\n  db: {strategy: \
+                [nginx, -t]}\n  celery_beat: {strategy: singleton}\n  backend: {strategy: rolling, max_surge: 0, max_unavailable: 1, callers: [nginx], probe: /health/}\n  db: {strategy: \
                 untouched}\n  named: {strategy: recreate}\nbackup: {database: {service: db}, media: {volume: media}}\n";
     assert_eq!(errors(fits), "");
 }
@@ -73,6 +73,21 @@ fn what_does_not_fit_is_named_where_it_stands() {
             "services:\n  named: {strategy: rolling}\n",
             "deploy.yml:4:21: `services.named.strategy` is `rolling`, and its `container_name` can be had only once\n\
              hint: leave `container_name` out of the Compose file, or write `strategy: recreate`",
+        ),
+        (
+            "services:\n  backend: {max_surge: 0}\n",
+            "deploy.yml:4:24: `services.backend.max_surge` and `services.backend.max_unavailable` are both 0, so that \
+             nothing could be replaced\n\
+             hint: leave `max_surge` out, or write `max_unavailable: 1` where two containers do not fit",
+        ),
+        (
+            "services:\n  backend: {callers: [frontend]}\n",
+            "deploy.yml:4:22: `services.backend.callers`: the Compose files have no service `frontend`\n\
+             hint: services there: `backend`, `celery_beat`, `db`, `named`, `nginx`, `proxy`",
+        ),
+        (
+            "services:\n  backend: {callers: [backend]}\n",
+            "deploy.yml:4:22: `services.backend.callers` names the service itself",
         ),
         (
             "services:\n  backend: {test: [x, -t]}\n",

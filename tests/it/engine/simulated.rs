@@ -167,7 +167,7 @@ async fn events_come_in_time_or_with_looking() {
         let engine = standing.fork().with_image("web:1", behaviour.clone());
         let mut events = engine.container_events(&all()).await.unwrap();
         let mut spec = web("a");
-        spec.service.restart = RestartPolicy::Always;
+        spec.service.restart = Some(RestartPolicy::Always);
         let id = engine.create_container(&spec).await.unwrap();
         engine.start(&id).await.unwrap();
         assert_eq!(told_within(&mut events, DAY).await, wanted, "{behaviour:?}");

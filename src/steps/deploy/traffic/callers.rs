@@ -73,7 +73,10 @@ pub(super) async fn find(context: Context<'_>, standing: &Standing) -> Result<Ve
             .services
             .values()
             .filter(|other| other.name != *name && share_a_network(project, name, &other.name))
-            .filter(|other| calls(service, other))
+            .filter(|other| {
+                let told = &settings.config.service(&other.name).callers;
+                told.contains(name) || calls(service, other)
+            })
             .map(|other| (other.name.clone(), BTreeSet::new()))
             .collect();
         if calls.is_empty() {

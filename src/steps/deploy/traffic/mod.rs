@@ -251,11 +251,7 @@ impl<'a> Traffic<'a> {
 ///
 /// # Errors
 /// The engine's; what is left is removed by the next run.
-pub(crate) async fn close(
-    context: Context<'_>,
-    standing: &Standing,
-    limit: Duration,
-) -> Result<(), Failure> {
+pub(crate) async fn close(context: Context<'_>, standing: &Standing, limit: Duration) -> Result<(), Failure> {
     let found = Sidecars::standing(context).await?;
     if found.is_empty() {
         return Ok(());

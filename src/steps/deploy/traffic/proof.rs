@@ -209,7 +209,7 @@ impl Traffic<'_> {
         Ok(answer.map_or(0, |answer| answer.connections()))
     }
 
-    /// The health endpoint for the application, the front page for others.
+    /// What `deploy.yml` names, else the health endpoint for the application and the front page for others.
     fn probe(&self, service: &ServiceName) -> Probe {
         let config = &self.context.settings.config;
         let django = config.django.as_ref().map(|django| &django.service);
@@ -218,10 +218,11 @@ impl Traffic<'_> {
             let rest = health.url.split_once("://").map(|(_, rest)| rest)?;
             Some(rest.split_once('/').unwrap_or((rest, "")))
         });
-        let strict = django == Some(service) && health.is_some();
+        let own = config.service(service).probe;
+        let strict = django == Some(service) && health.is_some() && own.is_none();
         let path = match authority {
             Some((_, path)) if strict => format!("/{path}"),
-            Some(_) | None => "/".to_owned(),
+            Some(_) | None => own.unwrap_or_else(|| "/".to_owned()),
         };
         let host = health
             .and_then(|health| health.host.clone())

@@ -192,7 +192,7 @@ fn bare(application: &Service, python: &str) -> Service {
         domainname: None,
         labels: std::collections::BTreeMap::new(),
         container_name: None,
-        restart: RestartPolicy::No,
+        restart: Some(RestartPolicy::No),
         healthcheck: Some(Healthcheck::Disabled),
         depends_on: std::collections::BTreeMap::new(),
         ports: Vec::new(),

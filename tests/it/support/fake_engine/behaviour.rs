@@ -12,6 +12,12 @@ pub(crate) struct ImageBehaviour {
     pub(super) health: HealthScript,
     /// Written at each start.
     pub(super) log: Vec<String>,
+    /// Bytes that it uses while it runs.
+    pub(super) memory: u64,
+    /// Its processes' titles while it runs; a main process and an nginx worker where empty.
+    pub(super) processes: Vec<String>,
+    pub(super) entrypoint: Vec<String>,
+    pub(super) command: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +43,10 @@ impl ImageBehaviour {
             life,
             health,
             log: Vec::new(),
+            memory: 50 << 20,
+            processes: Vec::new(),
+            entrypoint: Vec::new(),
+            command: Vec::new(),
         }
     }
 
@@ -86,6 +96,28 @@ impl ImageBehaviour {
             Life::Exits(_) | Life::CrashLoops(_) => true,
             Life::Runs | Life::CannotStart(_) => false,
         }
+    }
+
+    /// Uses this many bytes while it runs.
+    #[must_use]
+    pub(crate) fn using(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Shows processes of these titles while it runs.
+    #[must_use]
+    pub(crate) fn showing(mut self, titles: &[&str]) -> Self {
+        self.processes = titles.iter().map(|title| (*title).to_owned()).collect();
+        self
+    }
+
+    /// The image's own entry point and command.
+    #[must_use]
+    pub(crate) fn starting_with(mut self, entrypoint: &[&str], command: &[&str]) -> Self {
+        self.entrypoint = entrypoint.iter().map(|word| (*word).to_owned()).collect();
+        self.command = command.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Writes these lines at each start.

@@ -48,7 +48,7 @@ impl FakeContainer {
             let policy = self
                 .spec
                 .as_ref()
-                .map(|spec| spec.service.restart)
+                .and_then(|spec| spec.service.restart)
                 .unwrap_or_default();
             let again = match policy {
                 RestartPolicy::No => false,

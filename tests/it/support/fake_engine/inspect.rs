@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use viatique_deploy::engine::{
-    Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind, EngineIdentity,
-    Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,
+    Capacity, Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind,
+    EngineIdentity, Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,
 };
 
 use super::FakeEngine;
@@ -143,6 +143,9 @@ impl Inspect for FakeEngine {
             let Some((name, hups)) = running else {
                 return Vec::new();
             };
+            if let Some(titles) = self.world().titles(&name) {
+                return (1..).zip(titles).collect();
+            }
             let commands = self.commands();
             let reloads = commands.iter().filter(|command| {
                 command.container == name && command.words.iter().any(|word| word == "reload")
@@ -161,6 +164,24 @@ impl Inspect for FakeEngine {
         let files = files_below(&mut self.world(), "reading files of container", id, folder);
         call.leave(files.map(|files| files.map(|files| files.into_iter().collect())))
             .await
+    }
+
+    async fn capacity(&self) -> Result<Capacity> {
+        let call = self.enter("capacity", "").await?;
+        let capacity = self.world().capacity.clone();
+        call.leave(Ok(capacity)).await
+    }
+
+    async fn memory_usage(&self, id: &ContainerId) -> Result<Option<u64>> {
+        let call = self.enter("memory_usage", &id.0).await?;
+        let usage = self
+            .world()
+            .container("asking for the memory of container", &id.0)
+            .map(|container| {
+                let running = container.state == viatique_deploy::engine::ContainerState::Running;
+                running.then_some(container.behaviour.memory)
+            });
+        call.leave(usage).await
     }
 }
 

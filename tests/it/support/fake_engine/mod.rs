@@ -14,7 +14,7 @@ mod world;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
-use viatique_deploy::engine::{ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
+use viatique_deploy::engine::{Capacity, ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
 
 pub(crate) use behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
 pub(crate) use peek::Seen;
@@ -66,6 +66,8 @@ impl Call {
                 | "logs"
                 | "processes"
                 | "read_files"
+                | "capacity"
+                | "memory_usage"
         )
     }
 }
@@ -217,6 +219,11 @@ impl FakeEngine {
     pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
         let mut world = self.world();
         world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
+    }
+
+    /// The engine's host has this much room from now on.
+    pub(crate) fn has_room(&self, change: impl FnOnce(&mut Capacity)) {
+        change(&mut self.world().capacity);
     }
 
     /// A running container ends by itself. No call; the port's own `kill` is [`Engine::kill`].

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use viatique_deploy::compose::{MountKind, is_engine_name};
 use viatique_deploy::engine::{
-    Container, ContainerEventKind, ContainerFilter, ContainerId, ContainerNetwork, ContainerSpec,
+    Capacity, Container, ContainerEventKind, ContainerFilter, ContainerId, ContainerNetwork, ContainerSpec,
     ContainerState, EngineError, EngineErrorKind, Exit, Image, ImageId, MountedVolume, NetworkId,
     NetworkOnEngine, Result,
 };
@@ -18,7 +18,7 @@ use super::behaviour::{HealthScript, ImageBehaviour, Life};
 use super::container::FakeContainer;
 use super::events::Listeners;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) images: BTreeMap<ImageId, FakeImage>,
     /// In order of creation.
@@ -32,7 +32,31 @@ pub(super) struct World {
     pub(super) listeners: Listeners,
     /// By network: which one it is, and how many addresses were given out on it.
     addresses: BTreeMap<NetworkId, (usize, u32)>,
+    pub(super) capacity: Capacity,
     count: u64,
+}
+
+/// An engine on this machine, with room.
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            listeners: Listeners::default(),
+            addresses: BTreeMap::new(),
+            images: BTreeMap::new(),
+            containers: Vec::new(),
+            networks: Vec::new(),
+            volumes: BTreeMap::new(),
+            registry: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            capacity: Capacity {
+                memory_total: 16 << 30,
+                memory_available: Some(12 << 30),
+                data_root: "/var/lib/docker".to_owned(),
+                disk_available: Some(100 << 30),
+            },
+            count: 0,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -88,11 +112,18 @@ impl World {
             labels: image.labels.clone(),
             size: 1,
             has_healthcheck: !matches!(image.behaviour.health, HealthScript::None),
-            entrypoint: Vec::new(),
-            command: Vec::new(),
+            entrypoint: image.behaviour.entrypoint.clone(),
+            command: image.behaviour.command.clone(),
             volumes: Vec::new(),
             id,
         })
+    }
+
+    /// What the container's processes are called, where its image says.
+    pub(super) fn titles(&self, name: &str) -> Option<Vec<String>> {
+        let container = self.containers.iter().find(|container| container.name == name)?;
+        let titles = container.behaviour.processes.clone();
+        (!titles.is_empty()).then_some(titles)
     }
 
     pub(super) fn position(&self, id_or_name: &str) -> Option<usize> {
@@ -118,7 +149,11 @@ impl World {
         checked(operation, name)?;
         let behaviour = match (&spec, self.images.get(image)) {
             // Runs a command of its own, whatever the image would run.
-            (Some(_), Some(_)) if marks.get("viatique-deploy.role").is_some_and(|role| role == "sidecar") => {
+            (Some(_), Some(_))
+                if marks
+                    .get("viatique-deploy.role")
+                    .is_some_and(|role| role == "sidecar") =>
+            {
                 ImageBehaviour::running()
             }
             (_, Some(image)) => image.behaviour.clone(),

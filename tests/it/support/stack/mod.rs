@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use viatique_deploy::clock::Clock;
 use viatique_deploy::commands::drive::Drive;
-use viatique_deploy::commands::{rollback, steps::Chosen};
+use viatique_deploy::commands::rollback;
+use viatique_deploy::commands::steps::{Chosen, asked_for};
 use viatique_deploy::compose::{self, LoadRequest, Source};
 use viatique_deploy::config;
 use viatique_deploy::error::Failure;
@@ -219,12 +220,26 @@ impl Stack {
             tag: Tag::new(tag).unwrap(),
             images,
             current: None,
+            replace: BTreeSet::new(),
         }
     }
 
     /// `viatique-deploy run --tag …`
     pub(crate) async fn run(&self, tag: &str) -> Ended {
         self.command(Chosen::run(), tag).await
+    }
+
+    /// `viatique-deploy run --tag … --replace …`
+    ///
+    /// # Errors
+    /// Where there is no such service.
+    pub(crate) async fn run_replacing(&self, tag: &str, services: &[&str]) -> Result<Ended, Failure> {
+        let mut settings = self.settings(tag);
+        let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+        settings.replace = asked_for(&settings.project, &services)?;
+        Ok(self
+            .drive(Chosen::run(), &mut settings, false, &nobody_interrupts())
+            .await)
     }
 
     /// One of the other commands that make a release or concern one.

@@ -36,7 +36,7 @@ services:
     volumes:
       - static:/srv/static
       - media:/srv/media
-    healthcheck: { test: [CMD, python, healthcheck.py] }
+    healthcheck: { test: [CMD, python, healthcheck.py], interval: 2s }
     depends_on:
       db: { condition: service_healthy }
       redis: { condition: service_healthy }
@@ -46,7 +46,8 @@ services:
     command: [celery, -A, viatique, worker]
     restart: unless-stopped
     networks: [back]
-    healthcheck: { test: [CMD, celery, inspect, ping] }
+    stop_grace_period: 60s
+    healthcheck: { test: [CMD, celery, inspect, ping], interval: 5s }
     depends_on: [db, redis]
   celery_beat:
     build: ./beat
@@ -60,7 +61,7 @@ services:
     image: viatique-frontend:${RELEASE_TAG}
     restart: unless-stopped
     networks: [front]
-    healthcheck: { test: [CMD, curl, localhost] }
+    healthcheck: { test: [CMD, curl, localhost], interval: 2s }
   nginx:
     image: nginx:1.28
     restart: unless-stopped

@@ -1,9 +1,12 @@
 //! `check`: everything that can be known to be wrong before anything is touched: the engine, images, networks and
-//! volumes that must exist, host ports, the backup folder. The configuration and the Compose files were checked when
+//! volumes that must exist, host ports; and what would go wrong in a deploy that works (`lint`). The configuration and the Compose files were checked when
 //! they were read. Changes nothing.
+
+mod lint;
 
 use async_trait::async_trait;
 
+use self::lint::{Severity, Told};
 use super::deploy::infrastructure;
 use super::images;
 use crate::compose::HostPort;
@@ -28,8 +31,13 @@ impl Step for Check {
             changes.push(Change {
                 kind: ChangeKind::Keep,
                 target: check.name().to_owned(),
-                detail: answer,
+                detail: answer.line,
             });
+            changes.extend(answer.warnings.into_iter().map(|told| Change {
+                kind: ChangeKind::Warn,
+                target: told.rule.id().to_owned(),
+                detail: format!("{}; {}", told.message, told.remedy),
+            }));
         }
         Ok(changes)
     }
@@ -38,7 +46,10 @@ impl Step for Check {
         for check in Kind::ALL {
             let task = context.task(StepId::Check, check.name(), check.name());
             let answer = check.run(context.view()).await;
-            task.conclude(answer, |answer| (StepResult::Succeeded, answer.clone()))?;
+            let answer = task.conclude(answer, |answer| (StepResult::Succeeded, answer.line.clone()))?;
+            for told in answer.warnings {
+                context.warn(told.message, Some(told.remedy));
+            }
         }
         Ok(Receipt::unchanged(
             format!("{} checks passed", Kind::ALL.len()),
@@ -51,6 +62,12 @@ impl Step for Check {
     }
 }
 
+/// What a check that stops nothing has to say.
+struct Answer {
+    line: String,
+    warnings: Vec<Told>,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Engine,
@@ -59,16 +76,18 @@ enum Kind {
     Volumes,
     Ports,
     Sources,
+    Lint,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Engine,
         Self::Sources,
         Self::Images,
         Self::Networks,
         Self::Volumes,
         Self::Ports,
+        Self::Lint,
     ];
 
     const fn name(self) -> &'static str {
@@ -79,35 +98,53 @@ impl Kind {
             Self::Volumes => "volumes",
             Self::Ports => "ports",
             Self::Sources => "build contexts",
+            Self::Lint => "lint",
         }
     }
 
-    async fn run(self, view: View<'_>) -> Result<String, Failure> {
-        match self {
+    async fn run(self, view: View<'_>) -> Result<Answer, Failure> {
+        let line = match self {
             Self::Engine => {
                 let identity = view.inspect.identity().await?;
-                Ok(format!(
-                    "Docker Engine {} at {}",
-                    identity.version, identity.address
-                ))
+                format!("Docker Engine {} at {}", identity.version, identity.address)
             }
-            Self::Images => check_images(view).await,
+            Self::Images => check_images(view).await?,
             Self::Networks => {
                 let found = infrastructure::find_networks(view.inspect, &view.settings.project).await?;
-                Ok(format!(
+                format!(
                     "{} of {} exist",
                     found.len(),
                     view.settings.project.networks.len()
-                ))
+                )
             }
             Self::Volumes => {
                 infrastructure::check_external_volumes(view.inspect, &view.settings.project).await?;
-                Ok("every external one exists".to_owned())
+                "every external one exists".to_owned()
             }
-            Self::Ports => check_ports(view).await,
-            Self::Sources => check_sources(view).await,
-        }
+            Self::Ports => check_ports(view).await?,
+            Self::Sources => check_sources(view).await?,
+            Self::Lint => return check_lint(view).await,
+        };
+        Ok(Answer {
+            line,
+            warnings: Vec::new(),
+        })
     }
+}
+
+/// What is certain to lose something stops here; what may be meant is told.
+async fn check_lint(view: View<'_>) -> Result<Answer, Failure> {
+    let told = lint::lint(view).await?;
+    if let Some(failure) = lint::refusal(&told) {
+        return Err(failure);
+    }
+    Ok(Answer {
+        line: lint::summary(&told),
+        warnings: told
+            .into_iter()
+            .filter(|one| one.severity == Severity::Warning)
+            .collect(),
+    })
 }
 
 /// Where the Compose files build from must exist.
