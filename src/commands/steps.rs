@@ -9,8 +9,9 @@ use crate::cli::GlobalOptions;
 use crate::clock::SystemClock;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
-use crate::pipeline::{Reporter, Settings, Step};
+use crate::pipeline::{Reporter, Settings, Stage, Step};
 use crate::release::Release;
+use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
@@ -45,11 +46,11 @@ pub(super) async fn steps(
         .await
 }
 
-/// The steps of a subcommand.
+/// What a subcommand does, in stages.
 pub struct Chosen {
     /// As the command line names it.
     pub name: &'static str,
-    pub steps: Vec<Box<dyn Step>>,
+    pub stages: Vec<Stage>,
     pub effect: Effect,
     /// Rather than a release to be made.
     concerns_what_serves: bool,
@@ -59,7 +60,7 @@ impl Chosen {
     fn one(name: &'static str, step: impl Step + 'static, effect: Effect) -> Self {
         Self {
             name,
-            steps: vec![Box::new(step)],
+            stages: vec![Stage::of(step)],
             effect,
             concerns_what_serves: false,
         }
@@ -83,7 +84,7 @@ impl Chosen {
             app: &app,
             clock: &SystemClock,
             settings,
-            steps: self.steps,
+            stages: self.stages,
             effect: self.effect,
             dry_run: global.dry_run,
         };
@@ -110,12 +111,12 @@ impl Chosen {
 
     /// `migrate`
     pub fn migrate() -> Self {
-        Self::one("migrate", Migrate, Effect::Prepares)
+        Self::one("migrate", Migrate::default(), Effect::Prepares)
     }
 
     /// `collectstatic`
     pub fn collectstatic() -> Self {
-        Self::one("collectstatic", Collectstatic, Effect::Prepares)
+        Self::one("collectstatic", Collectstatic::default(), Effect::Prepares)
     }
 
     /// `deploy`
@@ -135,24 +136,23 @@ impl Chosen {
     pub fn rollback(target: &Release) -> Self {
         Self {
             name: "rollback",
-            steps: vec![Box::new(Deploy), Box::new(Health)],
+            stages: vec![Stage::of(Deploy), Stage::of(Health)],
             effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
             concerns_what_serves: false,
         }
     }
 
-    /// `run`: all of it, in order.
+    /// `run`: all of it. A migration needs the backup whole and the images built; static files need the images.
     pub fn run() -> Self {
+        let preparation = Preparation::default();
         Self {
             name: "run",
-            steps: vec![
-                Box::new(Check),
-                Box::new(Backup),
-                Box::new(Build),
-                Box::new(Migrate),
-                Box::new(Collectstatic),
-                Box::new(Deploy),
-                Box::new(Health),
+            stages: vec![
+                Stage::of(Check),
+                Stage::of(Backup).beside(Build),
+                Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
+                Stage::of(Deploy),
+                Stage::of(Health),
             ],
             effect: Effect::Deploys(ReturnsTo::WhatServes),
             concerns_what_serves: false,

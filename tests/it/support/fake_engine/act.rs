@@ -25,6 +25,10 @@ impl Engine for FakeEngine {
             id: step.clone(),
             title: step.clone(),
         });
+        let takes = self.world().builds_take;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let outcome = {
             let mut world = self.world();
             let (result, revision) = world

@@ -154,6 +154,11 @@ impl FakeEngine {
             .insert(title.to_owned(), (Ok(behaviour), revision + 1));
     }
 
+    /// Every build takes this long from now on, in tokio's time.
+    pub(crate) fn builds_take(&self, duration: std::time::Duration) {
+        self.world().builds_take = duration;
+    }
+
     /// Builds of this title fail from now on.
     pub(crate) fn break_sources(&self, title: &str, message: &str) {
         self.world()
