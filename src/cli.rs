@@ -182,8 +182,8 @@ Examples:
     #[command(
         help_template = ONE_COMMAND,
         before_help = "\
-Builds the services that have a build section in the Compose files, and tags
-the images with the release.
+Builds the services that have a build section in the Compose files, several at
+once and equal ones once, and tags the images with the release.
 
 Leaves alone: the running containers, the database, the files. A half-built
 release is not deployed by anything.",
@@ -192,9 +192,10 @@ Exit codes: 0 built; 1 failed; 3 configuration invalid; 4 locked.
 
 Examples:
   viatique-deploy build --tag v42
-  viatique-deploy build -v              with everything the build writes"
+  viatique-deploy build -v              with everything the build writes
+  viatique-deploy build --pull          on newer base images"
     )]
-    Build,
+    Build(BuildArgs),
 
     /// Migrate the database with the new release's code
     #[command(
@@ -316,6 +317,7 @@ In order:
   5. collectstatic  puts the static files in place
   6. deploy         replaces the containers, one service at a time
   7. health         asks the app whether it is well
+2 and 3 run side by side, and so do 4 and 5.
 
 Stops at the first step that fails. A failed deploy or health puts the
 previous release back by itself.
@@ -333,7 +335,7 @@ Examples:
   viatique-deploy run --tag v42
   viatique-deploy run --yes --output json > deploy.ndjson   in a CI job"
     )]
-    Run,
+    Run(BuildArgs),
 
     /// Show what is running, from which release
     #[command(
@@ -367,6 +369,18 @@ Examples:
   viatique-deploy releases"
     )]
     Releases,
+}
+
+/// What commands that build take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
+pub struct BuildArgs {
+    /// Build every step anew, whatever is in the builder's cache
+    #[arg(long)]
+    pub no_cache: bool,
+
+    /// Ask the registry for newer base images
+    #[arg(long)]
+    pub pull: bool,
 }
 
 /// What `rollback` takes.

@@ -27,12 +27,12 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Check => steps::steps(&cli.global, Chosen::check(), &output).await,
         Command::Backup => steps::steps(&cli.global, Chosen::backup(), &output).await,
-        Command::Build => steps::steps(&cli.global, Chosen::build(), &output).await,
+        Command::Build(flags) => steps::steps(&cli.global, Chosen::build_with(flags), &output).await,
         Command::Migrate => steps::steps(&cli.global, Chosen::migrate(), &output).await,
         Command::Collectstatic => steps::steps(&cli.global, Chosen::collectstatic(), &output).await,
         Command::Deploy => steps::steps(&cli.global, Chosen::deploy(), &output).await,
         Command::Health => steps::steps(&cli.global, Chosen::health(), &output).await,
-        Command::Run => steps::steps(&cli.global, Chosen::run(), &output).await,
+        Command::Run(flags) => steps::steps(&cli.global, Chosen::run_with(flags), &output).await,
     };
     match done {
         Ok(code) => code,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
 use crate::app::http::HttpApp;
-use crate::cli::GlobalOptions;
+use crate::cli::{BuildArgs, GlobalOptions};
 use crate::clock::SystemClock;
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
@@ -106,7 +106,12 @@ impl Chosen {
 
     /// `build`
     pub fn build() -> Self {
-        Self::one("build", Build, Effect::Prepares)
+        Self::build_with(BuildArgs::default())
+    }
+
+    /// `build`, with its flags.
+    pub fn build_with(flags: BuildArgs) -> Self {
+        Self::one("build", build_step(flags), Effect::Prepares)
     }
 
     /// `migrate`
@@ -142,14 +147,20 @@ impl Chosen {
         }
     }
 
-    /// `run`: all of it. A migration needs the backup whole and the images built; static files need the images.
+    /// `run`
     pub fn run() -> Self {
+        Self::run_with(BuildArgs::default())
+    }
+
+    /// `run`, with its flags: all of it. A migration needs the backup whole and the images built; static files need
+    /// the images.
+    pub fn run_with(flags: BuildArgs) -> Self {
         let preparation = Preparation::default();
         Self {
             name: "run",
             stages: vec![
                 Stage::of(Check),
-                Stage::of(Backup).beside(Build),
+                Stage::of(Backup).beside(build_step(flags)),
                 Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
                 Stage::of(Deploy),
                 Stage::of(Health),
@@ -158,4 +169,8 @@ impl Chosen {
             concerns_what_serves: false,
         }
     }
+}
+
+const fn build_step(BuildArgs { no_cache, pull }: BuildArgs) -> Build {
+    Build { no_cache, pull }
 }

@@ -2,6 +2,8 @@
 //! checked against the Compose project by [`validate()`]; it reads nothing but its own file.
 
 mod backup;
+mod build;
+mod count;
 mod django;
 mod error;
 mod file;
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use backup::{Backup, DatabaseBackup, MediaBackup};
+pub use build::Build;
 pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
@@ -48,6 +51,8 @@ pub struct Config {
     /// How single services are replaced; a service that is not here is replaced sensibly.
     #[serde(default)]
     pub services: BTreeMap<ServiceName, ServiceSettings>,
+    #[serde(default)]
+    pub build: Build,
     #[serde(default)]
     pub backup: Backup,
     pub health: Option<Health>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{CommandFactory, Parser};
-use viatique_deploy::cli::{Cli, Command, RollbackArgs};
+use viatique_deploy::cli::{BuildArgs, Cli, Command, RollbackArgs};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ui::{ColorChoice, OutputFormat};
 
@@ -31,7 +31,7 @@ fn global_options_stand_before_or_after_the_command() {
     let before = parse("viatique-deploy --tag v42 --output json --dry-run -y -vv --color never run").unwrap();
     let after = parse("viatique-deploy run --tag v42 --output json --dry-run -y -vv --color never").unwrap();
     assert_eq!(before, after);
-    assert_eq!(before.command, Command::Run);
+    assert_eq!(before.command, Command::Run(BuildArgs::default()));
     assert_eq!(before.global.tag.as_deref(), Some("v42"));
     assert_eq!(before.global.output, OutputFormat::Json);
     assert_eq!(before.global.color, ColorChoice::Never);
@@ -50,6 +50,29 @@ fn rollback_names_a_release_or_none() {
     };
     assert_eq!(to("viatique-deploy rollback"), None);
     assert_eq!(to("viatique-deploy rollback --to v41"), Some("v41".to_owned()));
+}
+
+#[test]
+fn what_builds_takes_the_options_of_a_build() {
+    for (arguments, no_cache, pull) in [
+        ("", false, false),
+        ("--no-cache", true, false),
+        ("--pull", false, true),
+        ("--pull --no-cache", true, true),
+    ] {
+        let flags = BuildArgs { no_cache, pull };
+        let parsed = |command| {
+            parse(&format!("viatique-deploy {command} {arguments}"))
+                .unwrap()
+                .command
+        };
+        assert_eq!(parsed("build"), Command::Build(flags));
+        assert_eq!(parsed("run"), Command::Run(flags));
+    }
+    assert!(
+        parse("viatique-deploy deploy --pull").is_err(),
+        "it builds nothing"
+    );
 }
 
 #[test]
@@ -225,6 +248,7 @@ fn run_help() {
       5. collectstatic  puts the static files in place
       6. deploy         replaces the containers, one service at a time
       7. health         asks the app whether it is well
+    2 and 3 run side by side, and so do 4 and 5.
 
     Stops at the first step that fails. A failed deploy or health puts the
     previous release back by itself.
@@ -235,7 +259,9 @@ fn run_help() {
     Usage: viatique-deploy run [OPTIONS]
 
     Options:
-      -h, --help  Print help
+          --no-cache  Build every step anew, whatever is in the builder's cache
+          --pull      Ask the registry for newer base images
+      -h, --help      Print help
 
     Global options:
           --config <FILE>    Read this file [default: deploy.yml here, else in the

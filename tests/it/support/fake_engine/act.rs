@@ -31,6 +31,7 @@ impl Engine for FakeEngine {
         }
         let outcome = {
             let mut world = self.world();
+            world.built.insert(request.title.clone(), request.build.clone());
             let (result, revision) = world
                 .builds
                 .get(&request.title)

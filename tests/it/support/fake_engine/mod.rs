@@ -154,6 +154,11 @@ impl FakeEngine {
             .insert(title.to_owned(), (Ok(behaviour), revision + 1));
     }
 
+    /// How the last image of this title was built.
+    pub(crate) fn built(&self, title: &str) -> Option<viatique_deploy::compose::Build> {
+        self.world().built.get(title).cloned()
+    }
+
     /// Every build takes this long from now on, in tokio's time.
     pub(crate) fn builds_take(&self, duration: std::time::Duration) {
         self.world().builds_take = duration;

@@ -25,6 +25,8 @@ pub(super) struct World {
     /// What can be pulled.
     pub(super) registry: BTreeMap<String, ImageBehaviour>,
     /// What the next build of this title gives, and how often its sources were changed.
+    /// How each title was built last.
+    pub(super) built: BTreeMap<String, viatique_deploy::compose::Build>,
     /// How long a build takes, in tokio's time.
     pub(super) builds_take: std::time::Duration,
     pub(super) builds: BTreeMap<String, (std::result::Result<ImageBehaviour, String>, u32)>,

@@ -229,6 +229,19 @@ impl Ended {
         })
     }
 
+    /// How a part of a step ended.
+    pub(crate) fn task_result(&self, id: StepId, name: &str) -> Option<StepResult> {
+        self.events.iter().find_map(|event| {
+            let Event::TaskFinished {
+                step, task, result, ..
+            } = event
+            else {
+                return None;
+            };
+            (*step == id && task.0 == name).then_some(*result)
+        })
+    }
+
     /// The lines that a process wrote on behalf of a part of a step.
     pub(crate) fn task_output(&self, id: StepId, name: &str) -> Vec<String> {
         let lines = self.events.iter().filter_map(|event| {
