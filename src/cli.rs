@@ -265,7 +265,9 @@ Examples:
     #[command(
         help_template = ONE_COMMAND,
         before_help = "\
-Asks the way a visitor would: through the proxy, at the address in deploy.yml.
+Looks at every container, and asks the way a visitor would: through the proxy,
+at the address in deploy.yml. Waits for what is still starting; what is broken
+fails at once.
 
 Leaves alone: everything; it only asks.",
         after_help = "\

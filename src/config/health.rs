@@ -20,7 +20,7 @@ pub struct Health {
     /// Further headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// How long the application may take to become well: 60 s by default.
+    /// How long the application, and every container, may take to become well: 60 s by default.
     #[serde(default = "timeout")]
     pub timeout: HumanDuration,
     /// How many good answers in a row are wanted: 1 to 100, 3 by default.
@@ -34,8 +34,11 @@ pub struct Health {
     pub expect: BTreeMap<String, serde_json::Value>,
 }
 
+/// The default of [`Health::timeout`].
+pub(super) const TIMEOUT: HumanDuration = HumanDuration(Duration::from_secs(60));
+
 const fn timeout() -> HumanDuration {
-    HumanDuration(Duration::from_secs(60))
+    TIMEOUT
 }
 
 const fn request_timeout() -> HumanDuration {

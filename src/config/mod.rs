@@ -17,6 +17,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use backup::{Backup, DatabaseBackup, MediaBackup};
 pub use build::Build;
@@ -102,6 +103,12 @@ impl Config {
     /// Where backups are written, from the folder of `deploy.yml`.
     pub fn backup_directory(&self) -> PathBuf {
         self.directory().join(&self.backup.directory)
+    }
+
+    /// How long what was deployed may take to become well.
+    pub fn health_timeout(&self) -> Duration {
+        let written = self.health.as_ref().map(|health| health.timeout);
+        written.unwrap_or(health::TIMEOUT).0
     }
 
     /// The settings for a service: those written, else every default.

@@ -219,6 +219,11 @@ impl FakeEngine {
         self.world().images.get_mut(image).unwrap().behaviour = behaviour;
     }
 
+    /// From now on this container behaves so; it goes on running.
+    pub(crate) fn becomes(&self, name: &str, behaviour: ImageBehaviour) {
+        self.world().container("changing", name).unwrap().behaviour = behaviour;
+    }
+
     /// From now on this container cannot be started.
     pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
         let mut world = self.world();
