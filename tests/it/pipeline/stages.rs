@@ -1,5 +1,7 @@
 //! Steps side by side: what runs beside what, what waits for what, and what becomes of the others when one fails.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use viatique_deploy::exit_code::ExitCode;
@@ -59,7 +61,7 @@ async fn what_does_not_need_each_other_runs_side_by_side_and_the_rest_waits() {
     let stack = serving().await;
     stack.bring_migration("copies", "0002_mark");
     // Each dump takes its time, and so does each of Django's containers.
-    let database = std::sync::Arc::clone(&stack.database);
+    let database = Arc::clone(&stack.database);
     stack.answer(move |command| {
         if dumps(command) {
             return Some(FakeOutput::stdout(DUMP).taking(A_WHILE));
@@ -143,7 +145,7 @@ async fn a_migration_under_way_is_finished_though_the_step_beside_it_failed() {
     let stack = serving().await;
     let before = stack.engine.peek();
     stack.bring_migration("copies", "0002_mark");
-    let database = std::sync::Arc::clone(&stack.database);
+    let database = Arc::clone(&stack.database);
     stack.answer(move |command| {
         if collects(command) {
             return Some(FakeOutput::silent().exits(1));
@@ -190,7 +192,7 @@ async fn a_migration_that_fails_stops_what_runs_beside_it() {
 async fn where_both_fail_the_first_is_told_first_and_the_second_beside_it() {
     let stack = serving().await;
     stack.bring_migration("copies", "0002_mark");
-    let database = std::sync::Arc::clone(&stack.database);
+    let database = Arc::clone(&stack.database);
     stack.answer(move |command| {
         if collects(command) {
             return Some(FakeOutput::silent().and_stderr("no room on the disk\n").exits(1));
@@ -257,8 +259,19 @@ async fn what_both_need_is_started_once() {
         &FakeEngine::image_id("postgres:17"),
         ImageBehaviour::healthy_after(A_WHILE),
     );
-    let ended = stack.run("v1").await;
-    ended.succeeded();
+    let began = tokio::time::Instant::now();
+    let early = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&early);
+    stack.answer(move |command| {
+        let is_early = (migrates(command) || collects(command)) && began.elapsed() < A_WHILE;
+        seen.fetch_or(is_early, Ordering::Relaxed);
+        None
+    });
+    stack.run("v1").await.succeeded();
+    assert!(
+        !early.load(Ordering::Relaxed),
+        "neither begins before the database is well"
+    );
     let created = |service: &str| {
         let calls = stack.engine.calls();
         let name = format!("viatique-{service}-");
