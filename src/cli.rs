@@ -185,8 +185,8 @@ Examples:
     #[command(
         help_template = ONE_COMMAND,
         before_help = "\
-Builds the services that have a build section in the Compose files, and tags
-the images with the release.
+Builds the services that have a build section in the Compose files, several at
+once and equal ones once, and tags the images with the release.
 
 Leaves alone: the running containers, the database, the files. A half-built
 release is not deployed by anything.",
@@ -195,9 +195,10 @@ Exit codes: 0 built; 1 failed; 3 configuration invalid; 4 locked.
 
 Examples:
   viatique-deploy build --tag v42
-  viatique-deploy build -v              with everything the build writes"
+  viatique-deploy build -v              with everything the build writes
+  viatique-deploy build --pull          on newer base images"
     )]
-    Build,
+    Build(BuildArgs),
 
     /// Migrate the database with the new release's code
     #[command(
@@ -268,7 +269,9 @@ Examples:
     #[command(
         help_template = ONE_COMMAND,
         before_help = "\
-Asks the way a visitor would: through the proxy, at the address in deploy.yml.
+Looks at every container, and asks the way a visitor would: through the proxy,
+at the address in deploy.yml. Waits for what is still starting; what is broken
+fails at once.
 
 Leaves alone: everything; it only asks.",
         after_help = "\
@@ -320,6 +323,7 @@ In order:
   5. collectstatic  puts the static files in place
   6. deploy         replaces the containers, one service at a time
   7. health         asks the app whether it is well
+2 and 3 run side by side, and so do 4 and 5.
 
 Stops at the first step that fails. A failed deploy or health puts the
 previous release back by itself.
@@ -338,7 +342,7 @@ Examples:
   viatique-deploy run --replace db      the database's container, too
   viatique-deploy run --yes --output json > deploy.ndjson   in a CI job"
     )]
-    Run(ReplaceArgs),
+    Run(RunArgs),
 
     /// Show what is running, from which release
     #[command(
@@ -381,6 +385,27 @@ pub struct ReplaceArgs {
     /// reloads: databases, brokers, nginx
     #[arg(long, value_name = "SERVICE")]
     pub replace: Vec<String>,
+}
+
+/// What `run` takes: what a build and what a deploy take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub replace: ReplaceArgs,
+}
+
+/// What commands that build take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
+pub struct BuildArgs {
+    /// Build every step anew, whatever is in the builder's cache
+    #[arg(long)]
+    pub no_cache: bool,
+
+    /// Ask the registry for newer base images
+    #[arg(long)]
+    pub pull: bool,
 }
 
 /// What `rollback` takes.

@@ -21,6 +21,7 @@
 //!
 //! - A step plans against [`engine::Inspect`], which cannot change anything: `--dry-run` is safe by type.
 //! - The journal entry of a step is durable before its effect. A step whose entry cannot be written does not start.
+//! - Steps of one stage run side by side. The first failure stops the others at once, but never a migration half-way.
 //! - Undo begins with the failed step and finds what to undo by label and name, not by memory.
 //! - An old container is stopped only once its successor is ready, and kept until the whole run has succeeded.
 //! - Whatever is created carries the labels of its project and run ([`engine::labels`]).

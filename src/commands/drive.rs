@@ -17,7 +17,7 @@ use crate::exit_code::ExitCode;
 use crate::ledger::{self, EntryKind, JOURNAL_FORMAT, Journal, Ledger, Releases, RunHeader};
 use crate::lock::{Lock, LockError};
 use crate::pipeline::{
-    self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Step, StepId,
+    self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Stage, StepId,
     StepResult, StepSummary,
 };
 use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence, Tag};
@@ -31,7 +31,7 @@ pub struct Drive<'a> {
     pub app: &'a dyn App,
     pub clock: &'a dyn Clock,
     pub settings: &'a mut Settings,
-    pub steps: Vec<Box<dyn Step>>,
+    pub stages: Vec<Stage>,
     pub effect: Effect,
     pub dry_run: bool,
 }
@@ -101,7 +101,7 @@ impl<'a> Drive<'a> {
             self.plan(&run, &events).await
         } else if self.effect == Effect::Looks {
             let state = RunState::default();
-            pipeline::apply(&self.steps, self.context(&run, &events, &state), None, interrupt).await
+            pipeline::apply(&self.stages, self.context(&run, &events, &state), None, interrupt).await
         } else if let Err(failure) = unless_interrupted(interrupt, self.preflight(&run, &events)).await {
             // Nothing stands on the engine yet, not even the lock.
             not_begun(failure)
@@ -141,7 +141,7 @@ impl<'a> Drive<'a> {
     }
 
     fn step_ids(&self) -> Vec<StepId> {
-        self.steps.iter().map(|step| step.id()).collect()
+        pipeline::steps(&self.stages).map(|step| step.id()).collect()
     }
 
     fn context<'b>(&'b self, run: &'b RunId, events: &'b Events, state: &'b RunState) -> Context<'b> {
@@ -158,7 +158,7 @@ impl<'a> Drive<'a> {
 
     async fn plan(&self, run: &RunId, events: &Events) -> RunReport {
         let state = RunState::default();
-        match pipeline::plan(&self.steps, self.context(run, events, &state)).await {
+        match pipeline::plan(&self.stages, self.context(run, events, &state)).await {
             Ok(()) => ended(Outcome::Succeeded, None),
             Err(failure) => ended(Outcome::Failed, Some(failure)),
         }
@@ -167,7 +167,7 @@ impl<'a> Drive<'a> {
     /// What would stop the first step is said before anything is touched.
     async fn preflight(&self, run: &RunId, events: &Events) -> Result<(), Failure> {
         let state = RunState::default();
-        match self.steps.first() {
+        match pipeline::steps(&self.stages).next() {
             Some(step) => step
                 .plan(self.context(run, events, &state).view())
                 .await
@@ -225,7 +225,7 @@ impl<'a> Drive<'a> {
         let begun = unless_interrupted(interrupt, async { header.await.map_err(ledger_error) });
         let mut journal = begun.await?;
         let context = self.context(run, events, &state);
-        let mut report = pipeline::apply(&self.steps, context, Some(&mut journal), interrupt).await;
+        let mut report = pipeline::apply(&self.stages, context, Some(&mut journal), interrupt).await;
         if report.outcome == Outcome::Succeeded {
             if let Effect::Deploys(returns_to) = self.effect {
                 let release = self.release(&releases, run, &report.state, returns_to);
@@ -249,7 +249,7 @@ impl<'a> Drive<'a> {
                     );
                 }
             }
-            pipeline::settle(&self.steps, self.context(run, events, &report.state)).await;
+            pipeline::settle(&self.stages, self.context(run, events, &report.state)).await;
         }
         self.close(&mut journal, events, report.outcome).await;
         Ok(report)
@@ -266,7 +266,7 @@ impl<'a> Drive<'a> {
             .await
             .map_err(ledger_error)?
         {
-            let step = unfinished.last.map_or("its start", |(step, _)| step.as_str());
+            let step = unfinished.stopped_at();
             events.emit(Event::Warning {
                 message: format!(
                     "run {} ({}) by {} stopped at {step} and never finished; what it left is brought to {}",

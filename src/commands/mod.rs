@@ -27,7 +27,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Check => steps::steps(&cli.global, Chosen::check(), &[], &output).await,
         Command::Backup => steps::steps(&cli.global, Chosen::backup(), &[], &output).await,
-        Command::Build => steps::steps(&cli.global, Chosen::build(), &[], &output).await,
+        Command::Build(flags) => steps::steps(&cli.global, Chosen::build_with(flags), &[], &output).await,
         Command::Migrate => steps::steps(&cli.global, Chosen::migrate(), &[], &output).await,
         Command::Collectstatic => steps::steps(&cli.global, Chosen::collectstatic(), &[], &output).await,
         Command::Deploy(arguments) => {
@@ -35,7 +35,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         }
         Command::Health => steps::steps(&cli.global, Chosen::health(), &[], &output).await,
         Command::Run(arguments) => {
-            steps::steps(&cli.global, Chosen::run(), &arguments.replace, &output).await
+            let chosen = Chosen::run_with(arguments.build);
+            steps::steps(&cli.global, chosen, &arguments.replace.replace, &output).await
         }
     };
     match done {

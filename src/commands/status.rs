@@ -32,7 +32,7 @@ pub(super) async fn status(global: &GlobalOptions, output: &OutputOptions) -> Re
         )
     });
     let stopped = unfinished.filter(|_| holder.is_none()).map(|run| {
-        let step = run.last.map_or("its start", |(step, _)| step.as_str());
+        let step = run.stopped_at();
         format!(
             "{} of {} stopped at {step} and never finished",
             run.header.command, run.header.started_at

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
 use crate::app::http::HttpApp;
-use crate::cli::GlobalOptions;
+use crate::cli::{BuildArgs, GlobalOptions};
 use crate::clock::SystemClock;
 use crate::compose::{Project, ServiceName};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::pipeline::{Reporter, Settings, Step};
+use crate::pipeline::{Reporter, Settings, Stage, Step};
 use crate::release::Release;
+use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
@@ -78,11 +79,11 @@ pub fn asked_for(project: &Project, names: &[String]) -> Result<BTreeSet<Service
     names.iter().map(find).collect()
 }
 
-/// The steps of a subcommand.
+/// What a subcommand does, in stages.
 pub struct Chosen {
     /// As the command line names it.
     pub name: &'static str,
-    pub steps: Vec<Box<dyn Step>>,
+    pub stages: Vec<Stage>,
     pub effect: Effect,
     /// Rather than a release to be made.
     concerns_what_serves: bool,
@@ -92,7 +93,7 @@ impl Chosen {
     fn one(name: &'static str, step: impl Step + 'static, effect: Effect) -> Self {
         Self {
             name,
-            steps: vec![Box::new(step)],
+            stages: vec![Stage::of(step)],
             effect,
             concerns_what_serves: false,
         }
@@ -116,7 +117,7 @@ impl Chosen {
             app: &app,
             clock: &SystemClock,
             settings,
-            steps: self.steps,
+            stages: self.stages,
             effect: self.effect,
             dry_run: global.dry_run,
         };
@@ -138,17 +139,22 @@ impl Chosen {
 
     /// `build`
     pub fn build() -> Self {
-        Self::one("build", Build, Effect::Prepares)
+        Self::build_with(BuildArgs::default())
+    }
+
+    /// `build`, with its flags.
+    pub fn build_with(flags: BuildArgs) -> Self {
+        Self::one("build", build_step(flags), Effect::Prepares)
     }
 
     /// `migrate`
     pub fn migrate() -> Self {
-        Self::one("migrate", Migrate, Effect::Prepares)
+        Self::one("migrate", Migrate::default(), Effect::Prepares)
     }
 
     /// `collectstatic`
     pub fn collectstatic() -> Self {
-        Self::one("collectstatic", Collectstatic, Effect::Prepares)
+        Self::one("collectstatic", Collectstatic::default(), Effect::Prepares)
     }
 
     /// `deploy`
@@ -168,27 +174,36 @@ impl Chosen {
     pub fn rollback(target: &Release) -> Self {
         Self {
             name: "rollback",
-            steps: vec![Box::new(Deploy), Box::new(Health)],
+            stages: vec![Stage::of(Deploy), Stage::of(Health)],
             effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
             concerns_what_serves: false,
         }
     }
 
-    /// `run`: all of it, in order.
+    /// `run`
     pub fn run() -> Self {
+        Self::run_with(BuildArgs::default())
+    }
+
+    /// `run`, with its flags: all of it. A migration needs the backup whole and the images built; static files need
+    /// the images.
+    pub fn run_with(flags: BuildArgs) -> Self {
+        let preparation = Preparation::default();
         Self {
             name: "run",
-            steps: vec![
-                Box::new(Check),
-                Box::new(Backup),
-                Box::new(Build),
-                Box::new(Migrate),
-                Box::new(Collectstatic),
-                Box::new(Deploy),
-                Box::new(Health),
+            stages: vec![
+                Stage::of(Check),
+                Stage::of(Backup).beside(build_step(flags)),
+                Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
+                Stage::of(Deploy),
+                Stage::of(Health),
             ],
             effect: Effect::Deploys(ReturnsTo::WhatServes),
             concerns_what_serves: false,
         }
     }
+}
+
+const fn build_step(BuildArgs { no_cache, pull }: BuildArgs) -> Build {
+    Build { no_cache, pull }
 }

@@ -1,11 +1,11 @@
 //! `health`: how the deployed application is asked whether it is well.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error};
 
+use super::count;
 use super::quantity::HumanDuration;
 
 /// The `health` section.
@@ -20,11 +20,11 @@ pub struct Health {
     /// Further headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// How long the application may take to become well: 60 s by default.
+    /// How long the application, and every container, may take to become well: 60 s by default.
     #[serde(default = "timeout")]
     pub timeout: HumanDuration,
     /// How many good answers in a row are wanted: 1 to 100, 3 by default.
-    #[serde(default = "successes", deserialize_with = "one_to_hundred")]
+    #[serde(default = "successes", deserialize_with = "count::from_one_to::<100, _>")]
     pub successes: u32,
     /// How long one request may take: 5 s by default.
     #[serde(default = "request_timeout")]
@@ -34,8 +34,11 @@ pub struct Health {
     pub expect: BTreeMap<String, serde_json::Value>,
 }
 
+/// The default of [`Health::timeout`].
+pub(super) const TIMEOUT: HumanDuration = HumanDuration(Duration::from_secs(60));
+
 const fn timeout() -> HumanDuration {
-    HumanDuration(Duration::from_secs(60))
+    TIMEOUT
 }
 
 const fn request_timeout() -> HumanDuration {
@@ -59,23 +62,4 @@ fn http_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
             "`{text}` is not an `http://` or `https://` address"
         ))),
     }
-}
-
-fn one_to_hundred<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    struct Count;
-    impl Visitor<'_> for Count {
-        type Value = u32;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number from 1 to 100")
-        }
-
-        fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
-            u32::try_from(number)
-                .ok()
-                .filter(|number| (1..=100).contains(number))
-                .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
-        }
-    }
-    deserializer.deserialize_u32(Count)
 }

@@ -2,6 +2,8 @@
 //! checked against the Compose project by [`validate()`]; it reads nothing but its own file.
 
 mod backup;
+mod build;
+mod count;
 mod django;
 mod error;
 mod file;
@@ -15,8 +17,10 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use backup::{Backup, DatabaseBackup, MediaBackup};
+pub use build::Build;
 pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
@@ -48,6 +52,8 @@ pub struct Config {
     /// How single services are replaced; a service that is not here is replaced sensibly.
     #[serde(default)]
     pub services: BTreeMap<ServiceName, ServiceSettings>,
+    #[serde(default)]
+    pub build: Build,
     #[serde(default)]
     pub backup: Backup,
     pub health: Option<Health>,
@@ -97,6 +103,12 @@ impl Config {
     /// Where backups are written, from the folder of `deploy.yml`.
     pub fn backup_directory(&self) -> PathBuf {
         self.directory().join(&self.backup.directory)
+    }
+
+    /// How long what was deployed may take to become well.
+    pub fn health_timeout(&self) -> Duration {
+        let written = self.health.as_ref().map(|health| health.timeout);
+        written.unwrap_or(health::TIMEOUT).0
     }
 
     /// The settings for a service: those written, else every default.

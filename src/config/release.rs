@@ -1,9 +1,8 @@
 //! `release`: how a release is named, and how many are kept.
 
-use std::fmt;
+use serde::de::{Deserialize, Deserializer, Error};
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
-
+use super::count;
 use crate::release::Tag;
 
 /// The `release` section.
@@ -13,7 +12,7 @@ pub struct Release {
     /// Where the tag comes from.
     pub tag: TagSource,
     /// How many releases stay on the engine for rollbacks, the current one included: 1 to 1000.
-    #[serde(deserialize_with = "keep")]
+    #[serde(deserialize_with = "count::from_one_to::<1000, _>")]
     pub keep: u32,
 }
 
@@ -49,23 +48,4 @@ impl<'de> Deserialize<'de> for TagSource {
              or `-`"
         )))
     }
-}
-
-fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    struct Keep;
-    impl Visitor<'_> for Keep {
-        type Value = u32;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number from 1 to 1000")
-        }
-
-        fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
-            u32::try_from(number)
-                .ok()
-                .filter(|number| (1..=1000).contains(number))
-                .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
-        }
-    }
-    deserializer.deserialize_u32(Keep)
 }

@@ -122,6 +122,15 @@ impl StepState {
     }
 }
 
+impl StepState {
+    const fn is_under_way(self) -> bool {
+        match self {
+            Self::Started | Self::UndoStarted => true,
+            Self::NotStarted | Self::Succeeded | Self::Failed | Self::Undone | Self::UndoFailed => false,
+        }
+    }
+}
+
 impl EntryKind {
     /// Where it leaves its step, whatever stood before; `Finished` is about the run.
     const fn leads_to(&self) -> Option<StepState> {
@@ -198,8 +207,10 @@ pub(super) fn header_file(run: &RunId) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedRun {
     pub header: RunHeader,
-    /// The step under way when it stopped, and how far it was.
+    /// What its last entry was about, and how far that step was.
     pub last: Option<(StepId, StepState)>,
+    /// The steps that were being done or undone when it stopped: several where they run side by side.
+    pub under_way: Vec<StepId>,
 }
 
 impl UnfinishedRun {
@@ -240,6 +251,25 @@ impl UnfinishedRun {
                 }
             }
         }
-        Ok(header.map(|header| Self { header, last }))
+        let under_way = states
+            .iter()
+            .filter(|(_, state)| state.is_under_way())
+            .map(|(step, _)| *step)
+            .collect();
+        Ok(header.map(|header| Self {
+            header,
+            last,
+            under_way,
+        }))
+    }
+
+    /// Where it stopped, for people: the steps under way, else the last that was.
+    pub fn stopped_at(&self) -> String {
+        let under_way: Vec<&str> = self.under_way.iter().map(|step| step.as_str()).collect();
+        match (under_way.is_empty(), self.last) {
+            (false, _) => under_way.join(" and "),
+            (true, Some((step, _))) => step.as_str().to_owned(),
+            (true, None) => "its start".to_owned(),
+        }
     }
 }

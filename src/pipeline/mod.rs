@@ -3,6 +3,7 @@
 mod event;
 mod interrupt;
 mod run;
+mod stage;
 mod step;
 
 pub use event::{
@@ -11,4 +12,5 @@ pub use event::{
 };
 pub use interrupt::Interrupt;
 pub use run::{RunReport, apply, plan, settle};
-pub use step::{Context, Fact, Receipt, RunState, Settings, Step, Task, Undone, View};
+pub use stage::{Stage, steps};
+pub use step::{Context, Fact, Receipt, RunState, Settings, Step, Task, Undone, View, WhenAnotherFails};

@@ -105,6 +105,7 @@ impl<'a> Context<'a> {
             step,
             task,
             started: Instant::now(),
+            is_over: false,
         }
     }
 
@@ -117,12 +118,19 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A part of a step, under way. Its end is said by one of the consuming calls.
+/// A part of a step, under way. Its end is said by one of the consuming calls; one that is dropped was interrupted.
 pub struct Task {
     events: Events,
     step: StepId,
     task: TaskId,
     started: Instant,
+    is_over: bool,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.end(StepResult::Interrupted, String::new());
+    }
 }
 
 impl Task {
@@ -161,12 +169,19 @@ impl Task {
     }
 
     /// It is over.
-    pub fn finish(self, result: StepResult, message: impl Into<String>) {
+    pub fn finish(mut self, result: StepResult, message: impl Into<String>) {
+        self.end(result, message.into());
+    }
+
+    fn end(&mut self, result: StepResult, message: String) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
         self.events.emit(Event::TaskFinished {
             step: self.step,
-            task: self.task,
+            task: self.task.clone(),
             result,
-            message: message.into(),
+            message,
             duration: self.started.elapsed(),
         });
     }
@@ -243,6 +258,15 @@ pub enum Undone {
     LeftInPlace { why: String },
 }
 
+/// What becomes of a step under way when one beside it fails. An operator who interrupts stops either kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenAnotherFails {
+    /// It is dropped at once, and undone.
+    Stops,
+    /// Half of it would be worse than all of it: it runs to its end, and is undone then.
+    FinishesFirst,
+}
+
 /// One step of a run.
 #[async_trait]
 pub trait Step: Send + Sync {
@@ -252,8 +276,14 @@ pub trait Step: Send + Sync {
     /// What it would do. Changes nothing, by type.
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure>;
 
-    /// Does it. May be dropped at any await when the operator interrupts; `undo` then cleans up.
+    /// Does it. May be dropped at any await when the operator interrupts, or when a step beside it fails (see
+    /// [`Step::when_another_fails`]); `undo` then cleans up.
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure>;
+
+    /// What becomes of it when a step beside it fails.
+    fn when_another_fails(&self) -> WhenAnotherFails {
+        WhenAnotherFails::Stops
+    }
 
     /// Takes back what it did or began, found by label: it may have failed, or been dropped, at any point.
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure>;

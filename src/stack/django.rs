@@ -1,23 +1,54 @@
 //! Django: which management commands are run, and how their answers are read. Answers are JSON behind a mark of our
-//! own, printed by a script of ours: `showmigrations` prints for people, and its layout is not an interface.
-
-use anyhow::Context as _;
+//! own, printed by scripts of ours: `showmigrations` prints for people, and its layout is not an interface.
 
 use crate::release::Migration;
 
-const MARK: &str = "viatique-deploy:";
+/// Everything the scripts share. In a function, because old Djangos give `shell -c` no globals of its own.
+const TELLING: &str = r#"
+def run():
+    import json
+    from django.core.management import call_command
+    from django.db import DEFAULT_DB_ALIAS, connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    def tell(**answer):
+        print("\nviatique-deploy:" + json.dumps(answer), flush=True)
+
+    def state():
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        return {
+            "applied": sorted([app, name] for app, name in executor.loader.applied_migrations),
+            "pending": [[migration.app_label, migration.name] for migration, _ in plan],
+        }
+"#;
 
 /// Asks Django's own executor what is applied and what `migrate` would do, on the default database.
-const MIGRATION_STATE: &str = r#"
-import json
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.migrations.executor import MigrationExecutor
-executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-print("\nviatique-deploy:" + json.dumps({
-    "applied": sorted([app, name] for app, name in executor.loader.applied_migrations),
-    "pending": [[migration.app_label, migration.name] for migration, _ in plan],
-}))
+const ASK: &str = r#"
+    tell(state=state())
+
+run()
+"#;
+
+/// Asks; applies what is pending, as `manage.py migrate --noinput` does; and asks again, whether that succeeded or not.
+/// All in one start of Django, which takes longer than most migrations. Ends as the migration does.
+const MIGRATE: &str = r#"
+    before = state()
+    tell(state=before)
+    if not before["pending"]:
+        return
+    try:
+        call_command("migrate", interactive=False, skip_checks=False)
+    finally:
+        # A failure here must not stand before the migration's own.
+        try:
+            # What failed may have left it unusable.
+            connections[DEFAULT_DB_ALIAS].close()
+            tell(state=state())
+        except Exception as error:
+            tell(unknown=f"{type(error).__name__}: {error}")
+
+run()
 "#;
 
 /// What stands in the database, and what the image would add.
@@ -26,6 +57,21 @@ pub struct MigrationState {
     pub applied: Vec<Migration>,
     /// In the order in which `migrate` would apply them.
     pub pending: Vec<Migration>,
+}
+
+/// What one of the scripts says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MigrationAnswer {
+    State(MigrationState),
+    /// It could not be found out, and why.
+    Unknown(String),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum WireAnswer {
+    State(WireState),
+    Unknown(String),
 }
 
 #[derive(serde::Deserialize)]
@@ -42,14 +88,15 @@ fn management(manage: &[String], words: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The command that prints the [`MigrationState`].
+/// The command that says the [`MigrationState`].
 pub fn migration_state_command(manage: &[String]) -> Vec<String> {
-    management(manage, &["shell", "-c", MIGRATION_STATE])
+    management(manage, &["shell", "-c", &format!("{TELLING}{ASK}")])
 }
 
-/// The command that applies what is pending. Asks nothing.
+/// The command that says the [`MigrationState`], applies what is pending, and where something was, says what stands
+/// then. Asks nothing.
 pub fn migrate_command(manage: &[String]) -> Vec<String> {
-    management(manage, &["migrate", "--noinput"])
+    management(manage, &["shell", "-c", &format!("{TELLING}{MIGRATE}")])
 }
 
 /// The command that collects static files. Never `--clear`: the old release still serves its own.
@@ -57,27 +104,23 @@ pub fn collectstatic_command(manage: &[String]) -> Vec<String> {
     management(manage, &["collectstatic", "--noinput"])
 }
 
-/// Reads what [`migration_state_command`] printed.
+/// Reads an answer of the scripts, its mark taken off.
 ///
 /// # Errors
-/// Where the mark is missing or what follows it is not what our script prints.
-pub fn parse_migration_state(stdout: &str) -> anyhow::Result<MigrationState> {
-    let line = stdout
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix(MARK))
-        .context("django's answer about its migrations is missing from the output")?;
-    let wire: WireState =
-        serde_json::from_str(line).context("reading django's answer about its migrations")?;
+/// What is not what our scripts print.
+pub fn parse_migration_answer(answer: &str) -> Result<MigrationAnswer, serde_json::Error> {
     let migrations = |pairs: Vec<(String, String)>| {
         pairs
             .into_iter()
             .map(|(app, name)| Migration { app, name })
             .collect()
     };
-    Ok(MigrationState {
-        applied: migrations(wire.applied),
-        pending: migrations(wire.pending),
+    Ok(match serde_json::from_str(answer)? {
+        WireAnswer::State(WireState { applied, pending }) => MigrationAnswer::State(MigrationState {
+            applied: migrations(applied),
+            pending: migrations(pending),
+        }),
+        WireAnswer::Unknown(why) => MigrationAnswer::Unknown(why),
     })
 }
 
@@ -85,31 +128,36 @@ pub fn parse_migration_state(stdout: &str) -> anyhow::Result<MigrationState> {
 mod tests {
     use super::*;
 
+    fn migration(app: &str, name: &str) -> Migration {
+        Migration {
+            app: app.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
     #[test]
-    fn migration_state_is_found_among_what_settings_print() {
-        let state = parse_migration_state(
-            "loading settings…\n\nviatique-deploy:{\"applied\":[[\"auth\",\"0001_initial\"]],\"pending\":[[\"copies\",\"0002_mark\"]]}\n",
-        )
-        .unwrap();
-        assert_eq!(
-            state.applied,
-            [Migration {
-                app: "auth".into(),
-                name: "0001_initial".into()
-            }]
+    fn a_state_is_read() {
+        let answer = parse_migration_answer(
+            r#"{"state": {"applied": [["auth", "0001_initial"]], "pending": [["copies", "0002_mark"]]}}"#,
         );
         assert_eq!(
-            state.pending,
-            [Migration {
-                app: "copies".into(),
-                name: "0002_mark".into()
-            }]
+            answer.unwrap(),
+            MigrationAnswer::State(MigrationState {
+                applied: vec![migration("auth", "0001_initial")],
+                pending: vec![migration("copies", "0002_mark")],
+            })
+        );
+        let answer = parse_migration_answer(r#"{"unknown": "OperationalError: gone"}"#);
+        assert_eq!(
+            answer.unwrap(),
+            MigrationAnswer::Unknown("OperationalError: gone".to_owned())
         );
     }
 
     #[test]
-    fn a_silent_django_is_an_error_not_an_empty_state() {
-        assert!(parse_migration_state("").is_err());
-        assert!(parse_migration_state("viatique-deploy:{}").is_err());
+    fn an_answer_that_is_none_is_an_error_and_not_an_empty_state() {
+        for text in ["", "{}", r#"{"state": {}}"#, r#"{"states": []}"#] {
+            assert!(parse_migration_answer(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,68 +1,119 @@
 //! `build`: builds what the Compose files build, once per image even where several services share it, and pulls what
-//! they do not build and is missing. Each built image also gets a reference that carries the release's tag, so that
-//! later builds do not leave it without a name, which `docker image prune` would take for rubbish.
+//! they do not build and is missing; several at once. Each built image also gets a reference that carries the release's
+//! tag, so that later builds do not leave it without a name, which `docker image prune` would take for rubbish.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::images;
 use crate::compose::{Build as BuildSection, PullPolicy, Service};
-use crate::engine::{BuildEvent, BuildRequest, BuildSink, EngineErrorKind};
+use crate::engine::{BuildEvent, BuildRequest, BuildSink, EngineErrorKind, ImageId};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, StepResult, Task, Undone, Unit, View,
 };
 
-/// The step.
+/// The step, with what the command line adds to `deploy.yml` and the Compose files.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Build;
+pub struct Build {
+    /// Every step of every image anew.
+    pub no_cache: bool,
+    /// The registry is asked for newer base images.
+    pub pull: bool,
+}
+
+impl Build {
+    /// A build section as it is built this time.
+    fn section(self, settings: &Settings, written: &BuildSection) -> BuildSection {
+        let configured = settings.config.build;
+        BuildSection {
+            no_cache: written.no_cache || configured.no_cache || self.no_cache,
+            pull: written.pull || configured.pull || self.pull,
+            ..written.clone()
+        }
+    }
+}
 
 /// One image to build, and everything it is called.
 struct Target<'a> {
-    reference: String,
+    /// What services call it.
+    references: Vec<String>,
     build: &'a BuildSection,
+    /// The references, and further ones.
     tags: Vec<String>,
     services: Vec<String>,
 }
 
-/// Services that build the same reference share one build.
+impl Target<'_> {
+    /// What it is called in messages.
+    fn title(&self) -> &str {
+        self.references.first().map_or("", String::as_str)
+    }
+
+    fn call_it(&mut self, reference: String, further: impl IntoIterator<Item = String>) {
+        if !self.references.contains(&reference) {
+            self.references.push(reference.clone());
+        }
+        for tag in std::iter::once(reference).chain(further) {
+            if !self.tags.contains(&tag) {
+                self.tags.push(tag);
+            }
+        }
+    }
+}
+
+/// Services that are built from the same in the same way share one build, by however many names.
 fn targets(settings: &Settings) -> Result<Vec<Target<'_>>, Failure> {
     let project = &settings.project;
     let mut targets: Vec<Target<'_>> = Vec::new();
     for (name, service) in &project.services {
         let Some(build) = &service.build else { continue };
         let reference = images::reference(project, service, &settings.tag);
-        if let Some(target) = targets.iter_mut().find(|target| target.reference == reference) {
-            if target.build != build {
-                return Err(Failure::message(
-                    FailureKind::Configuration,
-                    format!(
-                        "services {} and {name} build {reference} in different ways",
-                        target.services.join(", ")
-                    ),
-                )
-                .hint("give one of them another image name"));
-            }
-            target.services.push(name.to_string());
-            continue;
+        let other = targets
+            .iter()
+            .find(|target| target.references.contains(&reference) && !is_same(target.build, build));
+        if let Some(other) = other {
+            return Err(Failure::message(
+                FailureKind::Configuration,
+                format!(
+                    "services {} and {name} build {reference} in different ways",
+                    other.services.join(", ")
+                ),
+            )
+            .hint("give one of them another image name"));
         }
-        let mut tags = vec![reference.clone()];
         let kept = images::release_reference(project, service, &settings.tag);
-        for further in std::iter::once(&kept).chain(&build.tags) {
-            if !tags.contains(further) {
-                tags.push(further.clone());
+        let further = std::iter::once(kept).chain(build.tags.iter().cloned());
+        match targets.iter_mut().find(|target| is_same(target.build, build)) {
+            Some(target) => {
+                target.call_it(reference, further);
+                target.services.push(name.to_string());
+            }
+            None => {
+                let mut target = Target {
+                    references: Vec::new(),
+                    build,
+                    tags: Vec::new(),
+                    services: vec![name.to_string()],
+                };
+                target.call_it(reference, further);
+                targets.push(target);
             }
         }
-        targets.push(Target {
-            reference,
-            build,
-            tags,
-            services: vec![name.to_string()],
-        });
     }
     Ok(targets)
+}
+
+/// Whether they give the same image: what it is called then is no part of it.
+fn is_same(one: &BuildSection, other: &BuildSection) -> bool {
+    let nameless = |build: &BuildSection| BuildSection {
+        tags: Vec::new(),
+        ..build.clone()
+    };
+    one == other || nameless(one) == nameless(other)
 }
 
 /// The references that are pulled: named by services that do not build them, and no service does.
@@ -94,7 +145,7 @@ impl Step for Build {
         for target in targets(view.settings)? {
             changes.push(Change {
                 kind: ChangeKind::Run,
-                target: format!("image {}", target.reference),
+                target: format!("image {}", target.references.join(", ")),
                 detail: format!(
                     "built from {}, for {}",
                     target.build.context.display(),
@@ -119,19 +170,20 @@ impl Step for Build {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let mut changed = BTreeSet::new();
+        let mut works = Vec::new();
         for target in targets(context.settings)? {
-            if build(context, &target).await? {
-                changed.insert(target.reference);
-            }
+            works.push(Work::Build(target).done(*self, context).boxed());
         }
         for (reference, service) in pulled(context.settings) {
-            let present = context.engine.image(&reference).await?.is_some();
-            if !present || service.pull_policy == Some(PullPolicy::Always) {
-                pull(context, &reference).await?;
-                changed.insert(reference);
-            }
+            works.push(Work::Pull(reference, service).done(*self, context).boxed());
         }
+        let at_once = usize::try_from(context.settings.config.build.parallel).unwrap_or(usize::MAX);
+        // The first that fails ends the others: they are dropped, which stops them on the engine too.
+        let changed: Vec<Vec<String>> = stream::iter(works)
+            .buffer_unordered(at_once)
+            .try_collect()
+            .await?;
+        let changed: BTreeSet<String> = changed.into_iter().flatten().collect();
         let images = images::require(context.view()).await?;
         let fact = Fact::Images(images);
         Ok(if changed.is_empty() {
@@ -148,21 +200,42 @@ impl Step for Build {
     }
 }
 
-/// Builds one image; says whether it is another than before.
-async fn build(context: Context<'_>, target: &Target<'_>) -> Result<bool, Failure> {
-    let before = context
-        .engine
-        .image(&target.reference)
-        .await?
-        .map(|image| image.id);
-    let task = context.task(
-        StepId::Build,
-        target.reference.clone(),
-        format!("building {}", target.reference),
-    );
+/// One image to come by.
+enum Work<'a> {
+    Build(Target<'a>),
+    /// By its reference; and one of the services that name it.
+    Pull(String, &'a Service),
+}
+
+impl Work<'_> {
+    /// Does it; the references that stand for another image than before.
+    async fn done(self, step: Build, context: Context<'_>) -> Result<Vec<String>, Failure> {
+        match self {
+            Self::Build(target) => build(step, context, &target).await,
+            Self::Pull(reference, service) => {
+                let present = context.engine.image(&reference).await?.is_some();
+                if present && service.pull_policy != Some(PullPolicy::Always) {
+                    return Ok(Vec::new());
+                }
+                pull(context, &reference).await?;
+                Ok(vec![reference])
+            }
+        }
+    }
+}
+
+/// Builds one image; the references that stood for another one before.
+async fn build(step: Build, context: Context<'_>, target: &Target<'_>) -> Result<Vec<String>, Failure> {
+    let mut before = Vec::new();
+    for reference in &target.references {
+        let image = context.engine.image(reference).await?;
+        before.push((reference, image.map(|image| image.id)));
+    }
+    let title = target.title();
+    let task = context.task(StepId::Build, title, format!("building {title}"));
     let request = BuildRequest {
-        title: target.reference.clone(),
-        build: target.build.clone(),
+        title: title.to_owned(),
+        build: step.section(context.settings, target.build),
         tags: target.tags.clone(),
         // Nothing that differs from run to run: equal sources must give an equal image.
         labels: target.build.labels.clone(),
@@ -171,7 +244,7 @@ async fn build(context: Context<'_>, target: &Target<'_>) -> Result<bool, Failur
     let built = context.engine.build(&request, &progress).await;
     let result = built.map_err(|error| {
         let kind = error.kind;
-        let failure = Failure::from(error).context(format!("building {}", target.reference));
+        let failure = Failure::from(error).context(format!("building {title}"));
         match kind {
             EngineErrorKind::BuildFailed => {
                 failure.hint("production is untouched; mend the Dockerfile or its sources")
@@ -190,17 +263,18 @@ async fn build(context: Context<'_>, target: &Target<'_>) -> Result<bool, Failur
         }
     });
     let result = result.map(|id| {
-        let same = before.as_ref() == Some(&id);
-        (same, id)
+        let moved = before.iter().filter(|(_, image)| image.as_ref() != Some(&id));
+        let moved: Vec<String> = moved.map(|(reference, _)| (*reference).clone()).collect();
+        (moved, id)
     });
-    let (same, _) = task.conclude(result, |(same, id)| {
-        if *same {
+    let said = |(moved, id): &(Vec<String>, ImageId)| {
+        if moved.is_empty() {
             (StepResult::Unchanged, format!("image {id}, unchanged"))
         } else {
             (StepResult::Succeeded, format!("image {id}"))
         }
-    })?;
-    Ok(!same)
+    };
+    task.conclude(result, said).map(|(moved, _)| moved)
 }
 
 async fn pull(context: Context<'_>, reference: &str) -> Result<(), Failure> {

@@ -3,15 +3,22 @@
 
 use async_trait::async_trait;
 
-use super::migrate::{application, plan_dependencies, prepare};
-use super::{images, one_off};
+use super::application::{Application, Preparation, plan_dependencies};
+use super::{deploy, images, one_off};
 use crate::error::Failure;
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 use crate::stack::django;
 
 /// The step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Collectstatic;
+#[derive(Debug, Clone, Default)]
+pub struct Collectstatic(Preparation);
+
+impl Collectstatic {
+    /// The step, sharing what it needs with another.
+    pub const fn sharing(preparation: Preparation) -> Self {
+        Self(preparation)
+    }
+}
 
 #[async_trait]
 impl Step for Collectstatic {
@@ -20,7 +27,7 @@ impl Step for Collectstatic {
     }
 
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
-        let Some(application) = application(view.settings) else {
+        let Some(application) = Application::of(view.settings) else {
             return Ok(Vec::new());
         };
         if !view.state.build_planned {
@@ -45,18 +52,23 @@ impl Step for Collectstatic {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let Some(application) = application(context.settings) else {
+        let Some(application) = Application::of(context.settings) else {
             return Ok(Receipt::unchanged(
                 "deploy.yml names no django service",
                 Fact::Nothing,
             ));
         };
-        let prepared = prepare(context, StepId::Collectstatic, &application).await?;
+        let preparation = self.0.prepared(context, StepId::Collectstatic, &application);
+        let prepared = preparation.await?;
         let task = context.task(StepId::Collectstatic, "collectstatic", "collecting static files");
-        let command = django::collectstatic_command(application.manage);
-        let collected = prepared
-            .run(context, &command, "static files could not be collected", &task)
-            .await;
+        let command = one_off::Command {
+            name: "collectstatic",
+            words: &django::collectstatic_command(application.manage),
+        };
+        let collected = match prepared.run(context, &application, command, &mut &task).await {
+            Ok(result) => result.require_success("static files could not be collected"),
+            Err(failure) => Err(failure),
+        };
         let result = task.conclude(collected, |result| {
             (StepResult::Succeeded, last_line(&result.stdout))
         })?;
@@ -66,6 +78,11 @@ impl Step for Collectstatic {
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
         let removed =
             one_off::sweep(context.engine, &context.settings.project.name, context.run, false).await?;
+        // What it needed and did not find, on a first deploy.
+        match deploy::put_previous_back(context).await? {
+            Undone::NothingToDo => {}
+            reverted @ (Undone::Reverted { .. } | Undone::LeftInPlace { .. }) => return Ok(reverted),
+        }
         Ok(if removed == 0 {
             Undone::LeftInPlace {
                 why: "collected files disturb no other release".to_owned(),

@@ -1,6 +1,8 @@
-//! `health`: whether what runs is well: every service's containers, and the app's own answer at its public address.
-//! Looks only. A release that fails this right after its deploy is taken back by the run.
+//! `health`: whether what runs is well: every service's containers, and the app's own answer at its public address,
+//! side by side. Looks only. What is still starting is waited for, what is broken fails at once. A release that fails
+//! this right after its deploy is taken back by the run.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,15 +10,21 @@ use tokio::time::Instant;
 
 use super::deploy::{containers_of, is_serving, standing};
 use crate::app::{App, Request, Response};
+use crate::compose::Service;
 use crate::config;
-use crate::engine::{Container, Inspect};
+use crate::engine::{self, Container, ContainerState, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
 };
 
 /// Between two questions to the app.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at the containers, of which each is inspected at each look: under the ten calls a second per
+/// container that are the project's own limit.
+const POLL: Duration = Duration::from_millis(150);
+/// As the deploy tolerates it: an app that waits for another one by ending once is given that, and no more.
+const RESTARTS_TOLERATED: u32 = 1;
 /// How much of a failed answer and of a failed container's log is shown.
 const LINES: u32 = 20;
 
@@ -47,16 +55,17 @@ impl Step for Health {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let services = check_services(context).await?;
+        let mut services = pin!(check_services(context));
+        let mut endpoint = pin!(check_endpoint(context));
+        let (services, answers) = tokio::select! {
+            biased;
+            // A broken service is not waited out: it is why the endpoint does not answer.
+            services = &mut services => (services?, endpoint.await?),
+            // And one that does not come up in time says more than the endpoint behind it.
+            answers = &mut endpoint => (services.await?, answers?),
+        };
         let mut message = format!("{services} services are well");
-        if let Some(health) = &context.settings.config.health {
-            let task = context.task(StepId::Health, "endpoint", format!("asking {}", health.url));
-            let asked = ask(context.app, health, &task).await;
-            let asked = match asked {
-                Ok(answer) => Ok(answer),
-                Err(failure) => Err(with_logs(context, failure).await),
-            };
-            task.conclude(asked, |message| (StepResult::Succeeded, message.clone()))?;
+        if answers {
             message.push_str(", the health endpoint answers");
         }
         Ok(Receipt::unchanged(message, Fact::Nothing))
@@ -67,49 +76,128 @@ impl Step for Health {
     }
 }
 
+/// Whether a service is well, seen once.
+enum Condition {
+    Well {
+        restarts: u32,
+    },
+    /// Not yet, and it may still become so by itself.
+    Starting {
+        well: usize,
+    },
+    Broken {
+        well: usize,
+    },
+}
+
+fn condition(service: &Service, containers: &[Container]) -> Condition {
+    let completed = |container: &Container| {
+        container.state.has_succeeded()
+            && service.restart.unwrap_or_default() == crate::compose::RestartPolicy::No
+    };
+    let count = |is_meant: &dyn Fn(&Container) -> bool| {
+        containers.iter().filter(|container| is_meant(container)).count()
+    };
+    let well = count(&|container| is_serving(container) || completed(container));
+    let wanted = service.replicas as usize;
+    if well >= wanted {
+        let restarts = containers.iter().map(|container| container.restart_count).sum();
+        Condition::Well { restarts }
+    } else if well + count(&is_starting) >= wanted {
+        Condition::Starting { well }
+    } else {
+        Condition::Broken { well }
+    }
+}
+
+fn is_starting(container: &Container) -> bool {
+    container.restart_count <= RESTARTS_TOLERATED
+        && match &container.state {
+            ContainerState::Running => matches!(container.health, Some(engine::Health::Starting { .. })),
+            ContainerState::Restarting { .. } => true,
+            ContainerState::Created
+            | ContainerState::Paused
+            | ContainerState::Exited(_)
+            | ContainerState::Removing
+            | ContainerState::Dead => false,
+        }
+}
+
+/// Looks until every service is well, one is broken, or the time is over; all of them at each look.
 async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
     let project = &context.settings.project;
-    let standing = standing(context.engine, &project.name).await?;
-    let mut failure: Option<Failure> = None;
-    for (name, service) in &project.services {
-        let task = context.task(StepId::Health, name.as_str(), name.to_string());
-        let containers = containers_of(&standing, name);
-        let completed = |container: &&Container| {
-            container.state.has_succeeded()
-                && service.restart.unwrap_or_default() == crate::compose::RestartPolicy::No
-        };
-        let well = containers
-            .iter()
-            .filter(|container| is_serving(container) || completed(container))
-            .count();
-        if well >= service.replicas as usize {
-            let restarts: u32 = containers.iter().map(|container| container.restart_count).sum();
-            let note = if restarts > 0 {
-                format!("well, {restarts} restarts")
-            } else {
-                "well".to_owned()
+    let limit = context.settings.config.health_timeout();
+    let began = Instant::now();
+    let mut open: Vec<(&Service, Task)> = project
+        .services
+        .values()
+        .map(|service| {
+            let name = service.name.as_str();
+            (service, context.task(StepId::Health, name, name))
+        })
+        .collect();
+    loop {
+        let standing = standing(context.engine, &project.name).await?;
+        let is_over = began.elapsed() >= limit;
+        let mut failure: Option<Failure> = None;
+        let mut starting = Vec::new();
+        for (service, task) in open {
+            let containers = containers_of(&standing, &service.name);
+            let (well, since) = match condition(service, containers) {
+                Condition::Well { restarts: 0 } => {
+                    task.finish(StepResult::Succeeded, "well");
+                    continue;
+                }
+                Condition::Well { restarts } => {
+                    task.finish(StepResult::Succeeded, format!("well, {restarts} restarts"));
+                    continue;
+                }
+                Condition::Starting { .. } if !is_over => {
+                    task.progress(format!("still starting ({} s)", began.elapsed().as_secs()));
+                    starting.push((service, task));
+                    continue;
+                }
+                Condition::Starting { well } => (well, format!(" after {} s", limit.as_secs())),
+                Condition::Broken { well } => (well, String::new()),
             };
-            task.finish(StepResult::Succeeded, note);
-            continue;
-        }
-        let message = format!("{name}: {well} of {} replicas are well", service.replicas);
-        task.finish(StepResult::Failed, message.clone());
-        let mut this = Failure::message(FailureKind::Gate, message);
-        for container in containers.iter().filter(|container| !is_serving(container)) {
-            this = evidence(context.engine, container, this).await;
-        }
-        failure = Some(match failure {
-            None => this,
-            Some(mut first) => {
-                first.evidence.extend(this.evidence);
-                first.context(format!("{:#}", this.error))
+            let name = &service.name;
+            let message = format!("{name}: {well} of {} replicas are well{since}", service.replicas);
+            task.finish(StepResult::Failed, message.clone());
+            let mut this = Failure::message(FailureKind::Gate, message);
+            for container in containers.iter().filter(|container| !is_serving(container)) {
+                this = evidence(context.engine, container, this).await;
             }
-        });
+            failure = Some(match failure {
+                None => this,
+                Some(mut first) => {
+                    first.evidence.extend(this.evidence);
+                    first.context(format!("{:#}", this.error))
+                }
+            });
+        }
+        if let Some(failure) = failure {
+            return Err(failure.hint("viatique-deploy status"));
+        }
+        if starting.is_empty() {
+            return Ok(project.services.len());
+        }
+        open = starting;
+        tokio::time::sleep(POLL).await;
     }
-    match failure {
-        Some(failure) => Err(failure.hint("viatique-deploy status")),
-        None => Ok(project.services.len()),
-    }
+}
+
+/// Asks the app itself; says whether `deploy.yml` names an address to ask at.
+async fn check_endpoint(context: Context<'_>) -> Result<bool, Failure> {
+    let Some(health) = &context.settings.config.health else {
+        return Ok(false);
+    };
+    let task = context.task(StepId::Health, "endpoint", format!("asking {}", health.url));
+    let asked = match ask(context.app, health, &task).await {
+        Ok(answer) => Ok(answer),
+        Err(failure) => Err(with_logs(context, failure).await),
+    };
+    task.conclude(asked, |message| (StepResult::Succeeded, message.clone()))?;
+    Ok(true)
 }
 
 async fn evidence(inspect: &dyn Inspect, container: &Container, failure: Failure) -> Failure {

@@ -1,38 +1,32 @@
 //! `migrate`: applies the release's database migrations, in a container of the new image, and records which stood
-//! before and after. A failed migration leaves what was applied in place: the old code still serves, and going back
-//! is a decision of its own.
+//! before and after. One container asks, applies and asks again, so that Django starts once; a second one asks only
+//! where the first could not say what stands. A failed migration leaves what was applied in place: the old code still
+//! serves, and going back is a decision of its own.
 
 use async_trait::async_trait;
 
-use super::one_off::OneOffResult;
+use super::application::{Application, Preparation, Prepared, plan_dependencies};
+use super::one_off::{Command, Listener, OneOffResult};
 use super::{deploy, images, one_off};
-use crate::compose::{Service, ServiceName};
-use crate::engine::ImageId;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
-    Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, StepResult, Task, Undone, View,
+    Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
+    WhenAnotherFails,
 };
 use crate::release::MigrationRecord;
-use crate::stack::django::{self, MigrationState};
+use crate::stack::django::{self, MigrationAnswer, MigrationState};
+
+const NOT_SAID: &str = "django could not say which migrations are applied";
 
 /// The step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Migrate;
+#[derive(Debug, Clone, Default)]
+pub struct Migrate(Preparation);
 
-/// What `deploy.yml` says of Django, with the service it names.
-pub(crate) struct Application<'a> {
-    pub service: &'a Service,
-    pub manage: &'a [String],
-}
-
-/// The Django application of the project, if it has one.
-pub(crate) fn application(settings: &Settings) -> Option<Application<'_>> {
-    let django = settings.config.django.as_ref()?;
-    let service = settings.project.services.get(&django.service)?;
-    Some(Application {
-        service,
-        manage: &django.manage,
-    })
+impl Migrate {
+    /// The step, sharing what it needs with another.
+    pub const fn sharing(preparation: Preparation) -> Self {
+        Self(preparation)
+    }
 }
 
 #[async_trait]
@@ -42,7 +36,7 @@ impl Step for Migrate {
     }
 
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
-        let Some(application) = application(view.settings) else {
+        let Some(application) = Application::of(view.settings) else {
             return Ok(Vec::new());
         };
         if !view.state.build_planned {
@@ -53,8 +47,8 @@ impl Step for Migrate {
             kind: ChangeKind::Run,
             target: "migrations".to_owned(),
             detail: format!(
-                "{}, in a container of {}",
-                words(&django::migrate_command(application.manage)),
+                "{} migrate, in a container of {}",
+                application.manage.join(" "),
                 application.service.name
             ),
         });
@@ -62,50 +56,24 @@ impl Step for Migrate {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let Some(application) = application(context.settings) else {
+        let Some(application) = Application::of(context.settings) else {
             return Ok(Receipt::unchanged(
                 "deploy.yml names no django service",
                 Fact::Nothing,
             ));
         };
-        let prepared = prepare(context, StepId::Migrate, &application).await?;
-        let before = migration_state(context, &application, &prepared).await?;
-        if before.pending.is_empty() {
-            let record = MigrationRecord {
-                before: before.applied.clone(),
-                after: before.applied,
-            };
-            return Ok(Receipt::unchanged(
-                "no migration is pending",
-                Fact::Migrations(record),
-            ));
-        }
-        let pending: Vec<String> = before.pending.iter().map(ToString::to_string).collect();
-        let task = context.task(
-            StepId::Migrate,
-            "migrate",
-            format!("applying {}", pending.join(", ")),
-        );
-        let command = django::migrate_command(application.manage);
-        let migrated = prepared
-            .run(context, &command, "the migration failed", &task)
-            .await;
-        let result = task.conclude(migrated, |_| {
-            (StepResult::Succeeded, format!("{} applied", pending.len()))
-        });
-        if let Err(failure) = result {
-            return Err(explain_what_stands(context, &application, &prepared, &before, failure).await);
-        }
-        let after = migration_state(context, &application, &prepared).await?;
-        let record = MigrationRecord {
-            before: before.applied,
-            after: after.applied,
+        let prepared = self.0.prepared(context, StepId::Migrate, &application).await?;
+        let one_offs = OneOffs {
+            context,
+            application: &application,
+            prepared,
         };
-        let added: Vec<String> = record.added().iter().map(ToString::to_string).collect();
-        Ok(Receipt::changed(
-            format!("applied {}", added.join(", ")),
-            Fact::Migrations(record),
-        ))
+        one_offs.migrate().await
+    }
+
+    /// A migration that is dropped half-way can leave a schema that fits neither release.
+    fn when_another_fails(&self) -> WhenAnotherFails {
+        WhenAnotherFails::FinishesFirst
     }
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
@@ -137,129 +105,204 @@ impl Step for Migrate {
     }
 }
 
-/// The image and networks of the application, and its dependencies running.
-pub(crate) struct Prepared<'a> {
-    service: &'a Service,
-    image: ImageId,
-    networks: deploy::infrastructure::NetworkIds,
+/// The containers of the step.
+struct OneOffs<'a> {
+    context: Context<'a>,
+    application: &'a Application<'a>,
+    prepared: &'a Prepared,
 }
 
-impl Prepared<'_> {
-    /// Runs a command of the application to its end.
-    ///
-    /// # Errors
-    /// `failed`, where the command ends with another code than 0; and the engine's.
-    pub(crate) async fn run(
-        &self,
-        context: Context<'_>,
-        command: &[String],
-        failed: &str,
-        task: &Task,
-    ) -> Result<OneOffResult, Failure> {
-        one_off::run(context, self.service, &self.image, &self.networks, command, task)
-            .await?
-            .require_success(failed)
-    }
-}
-
-/// Makes a one-off of the application possible: networks, volumes, and what it depends on.
-///
-/// # Errors
-/// Missing images, and dependencies that do not start.
-pub(crate) async fn prepare<'a>(
-    context: Context<'_>,
-    step: StepId,
-    application: &Application<'a>,
-) -> Result<Prepared<'a>, Failure> {
-    let images = images::require(context.view()).await?;
-    let name = &application.service.name;
-    let image = images
-        .get(name)
-        .map(|image| image.id.clone())
-        .ok_or_else(|| Failure::message(FailureKind::Failed, format!("no image is known for {name}")))?;
-    let networks =
-        deploy::infrastructure::ensure(context.engine, &context.settings.project, context.run).await?;
-    deploy::start_dependencies(context, step, name, &images, &networks).await?;
-    Ok(Prepared {
-        service: application.service,
-        image,
-        networks,
-    })
-}
-
-/// What `prepare` would start.
-pub(crate) async fn plan_dependencies(view: View<'_>, service: &ServiceName) -> Result<Vec<Change>, Failure> {
-    let missing = deploy::missing_dependencies(view, service).await?;
-    Ok(missing
-        .into_iter()
-        .map(|name| Change {
-            kind: ChangeKind::Create,
-            target: name.to_string(),
-            detail: format!("does not run, and {service} needs it"),
-        })
-        .collect())
-}
-
-async fn migration_state(
-    context: Context<'_>,
-    application: &Application<'_>,
-    prepared: &Prepared<'_>,
-) -> Result<MigrationState, Failure> {
-    let task = context.task(
-        StepId::Migrate,
-        "state",
-        "asking django which migrations are applied",
-    );
-    let command = django::migration_state_command(application.manage);
-    let failed = "django could not say which migrations are applied";
-    let state = match prepared.run(context, &command, failed, &task).await {
-        Ok(result) => django::parse_migration_state(&result.stdout).map_err(Failure::from),
-        Err(failure) => Err(failure),
-    };
-    task.conclude(state, |state| {
-        (
-            StepResult::Succeeded,
-            format!("{} applied, {} pending", state.applied.len(), state.pending.len()),
-        )
-    })
-}
-
-/// After a failure the database is asked again: each migration commits on its own, so some may stand.
-async fn explain_what_stands(
-    context: Context<'_>,
-    application: &Application<'_>,
-    prepared: &Prepared<'_>,
-    before: &MigrationState,
-    failure: Failure,
-) -> Failure {
-    let failure = match &context.state.backup {
-        Some(backup) => failure.hint(format!("the backup taken before it: {backup}")),
-        None => failure,
-    };
-    match migration_state(context, application, prepared).await {
-        Ok(now) => {
-            let stand: Vec<String> = now
-                .applied
-                .iter()
-                .filter(|migration| !before.applied.contains(migration))
-                .map(ToString::to_string)
-                .collect();
-            if stand.is_empty() {
-                failure.hint("none of the pending migrations stands; the running release is not affected")
-            } else {
-                failure.hint(format!(
-                    "these migrations stand and were not taken back, the running release serves with them: {}",
-                    stand.join(", ")
+impl OneOffs<'_> {
+    /// Applies what is pending, if anything is.
+    async fn migrate(&self) -> Result<Receipt, Failure> {
+        let mut talk = Talk::begin(self.context, Purpose::Migrating);
+        let ended = self
+            .run(
+                "migrate",
+                &django::migrate_command(self.application.manage),
+                &mut talk,
+            )
+            .await;
+        let (before, ended) = talk.before(ended)?;
+        let Some((task, pending)) = talk.applying else {
+            require_success(ended, NOT_SAID)?;
+            let record = MigrationRecord {
+                before: before.applied.clone(),
+                after: before.applied,
+            };
+            return Ok(Receipt::unchanged(
+                "no migration is pending",
+                Fact::Migrations(record),
+            ));
+        };
+        let migrated = task.conclude(require_success(ended, "the migration failed"), |_| {
+            (StepResult::Succeeded, format!("{pending} applied"))
+        });
+        // It may have been ended before it could say.
+        let after = match talk.last {
+            Some(MigrationAnswer::State(state)) => Ok(state),
+            Some(MigrationAnswer::Unknown(why)) => Err(Failure::message(FailureKind::Failed, why)),
+            None => self.ask_again().await,
+        };
+        match migrated {
+            Ok(_) => {
+                let record = MigrationRecord {
+                    before: before.applied,
+                    after: after?.applied,
+                };
+                let added: Vec<String> = record.added().iter().map(ToString::to_string).collect();
+                Ok(Receipt::changed(
+                    format!("applied {}", added.join(", ")),
+                    Fact::Migrations(record),
                 ))
             }
+            Err(failure) => Err(self.explain_what_stands(&before, after, failure)),
         }
-        Err(second) => failure.hint(format!(
-            "which migrations stand could not be found out: {:#}",
-            second.error
-        )),
+    }
+
+    async fn ask_again(&self) -> Result<MigrationState, Failure> {
+        let mut talk = Talk::begin(self.context, Purpose::Asking);
+        let command = django::migration_state_command(self.application.manage);
+        let ended = self.run("state", &command, &mut talk).await;
+        let (state, ended) = talk.before(ended)?;
+        require_success(ended, NOT_SAID)?;
+        Ok(state)
+    }
+
+    async fn run(&self, name: &str, words: &[String], talk: &mut Talk<'_>) -> Result<OneOffResult, Failure> {
+        let command = Command { name, words };
+        self.prepared
+            .run(self.context, self.application, command, talk)
+            .await
+    }
+
+    /// Each migration commits on its own, so after a failure some may stand.
+    fn explain_what_stands(
+        &self,
+        before: &MigrationState,
+        after: Result<MigrationState, Failure>,
+        failure: Failure,
+    ) -> Failure {
+        let failure = match &self.context.state.backup {
+            Some(backup) => failure.hint(format!("the backup taken before it: {backup}")),
+            None => failure,
+        };
+        match after {
+            Ok(after) => {
+                let stand: Vec<String> = after
+                    .applied
+                    .iter()
+                    .filter(|migration| !before.applied.contains(migration))
+                    .map(ToString::to_string)
+                    .collect();
+                if stand.is_empty() {
+                    failure.hint("none of the pending migrations stands; the running release is not affected")
+                } else {
+                    failure.hint(format!(
+                        "these migrations stand and were not taken back, the running release serves with them: {}",
+                        stand.join(", ")
+                    ))
+                }
+            }
+            Err(second) => failure.hint(format!(
+                "which migrations stand could not be found out: {:#}",
+                second.error
+            )),
+        }
     }
 }
 
-fn words(command: &[String]) -> String {
-    command.join(" ")
+fn require_success(ended: Result<OneOffResult, Failure>, what: &str) -> Result<OneOffResult, Failure> {
+    ended.and_then(|result| result.require_success(what))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Asking,
+    Migrating,
+}
+
+/// What a container of ours says, as it says it: the state first, then perhaps a migration and the state after it.
+struct Talk<'a> {
+    context: Context<'a>,
+    purpose: Purpose,
+    /// Until the first answer.
+    asking: Option<Task>,
+    before: Option<MigrationState>,
+    /// Since it said that something is pending, and how much.
+    applying: Option<(Task, usize)>,
+    last: Option<MigrationAnswer>,
+    unreadable: Option<serde_json::Error>,
+}
+
+impl<'a> Talk<'a> {
+    fn begin(context: Context<'a>, purpose: Purpose) -> Self {
+        let title = "asking django which migrations are applied";
+        Self {
+            context,
+            purpose,
+            asking: Some(context.task(StepId::Migrate, "state", title)),
+            before: None,
+            applying: None,
+            last: None,
+            unreadable: None,
+        }
+    }
+
+    /// The first answer, with how the container ended.
+    ///
+    /// # Errors
+    /// Where there was none, and why.
+    fn before(
+        &mut self,
+        ended: Result<OneOffResult, Failure>,
+    ) -> Result<(MigrationState, Result<OneOffResult, Failure>), Failure> {
+        if let Some(before) = self.before.take() {
+            return Ok((before, ended));
+        }
+        let failure = match (require_success(ended, NOT_SAID), self.unreadable.take()) {
+            (Err(failure), _) => failure,
+            (Ok(_), Some(error)) => Failure::new(FailureKind::Failed, error)
+                .context("reading django's answer about its migrations"),
+            (Ok(_), None) => Failure::message(
+                FailureKind::Failed,
+                "django's answer about its migrations is missing from the output",
+            ),
+        };
+        match self.asking.take() {
+            Some(task) => task.conclude(Err(failure), |_| (StepResult::Failed, String::new())),
+            None => Err(failure),
+        }
+    }
+
+    fn first_answer(&mut self, state: MigrationState) {
+        if let Some(task) = self.asking.take() {
+            let counts = format!("{} applied, {} pending", state.applied.len(), state.pending.len());
+            task.finish(StepResult::Succeeded, counts);
+        }
+        if self.purpose == Purpose::Migrating && !state.pending.is_empty() {
+            let pending: Vec<String> = state.pending.iter().map(ToString::to_string).collect();
+            let title = format!("applying {}", pending.join(", "));
+            let task = self.context.task(StepId::Migrate, "migrate", title);
+            self.applying = Some((task, pending.len()));
+        }
+        self.before = Some(state);
+    }
+}
+
+impl Listener for Talk<'_> {
+    fn line(&mut self, line: &str) {
+        match (&self.applying, &self.asking) {
+            (Some((task, _)), _) | (None, Some(task)) => task.output(line),
+            (None, None) => {}
+        }
+    }
+
+    fn answer(&mut self, answer: &str) {
+        match django::parse_migration_answer(answer) {
+            Ok(MigrationAnswer::State(state)) if self.asking.is_some() => self.first_answer(state),
+            Ok(answer) => self.last = Some(answer),
+            Err(error) => self.unreadable = Some(error),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The steps of a deploy, one file or folder each, named by its subcommand. They know the rules; they talk to the
 //! engine and the app through the ports, and to people through events.
 
+pub mod application;
 pub mod backup;
 pub mod build;
 pub mod check;

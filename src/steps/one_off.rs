@@ -11,8 +11,33 @@ use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Task};
 use crate::release::RunId;
 
+/// What our own scripts put before what they say to us rather than to people.
+pub(crate) const MARK: &str = "viatique-deploy:";
 /// How many of the last lines are kept to show what went wrong.
 const LINES_KEPT: usize = 40;
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Command<'a> {
+    /// One word, for the container's name and for people.
+    pub name: &'a str,
+    pub words: &'a [String],
+}
+
+/// Hears what a one-off writes, line by line as it comes.
+pub(crate) trait Listener: Send {
+    /// A line for people.
+    fn line(&mut self, line: &str);
+
+    /// What one of our own scripts says to us, its mark taken off.
+    fn answer(&mut self, _answer: &str) {}
+}
+
+impl Listener for &Task {
+    fn line(&mut self, line: &str) {
+        self.output(line);
+    }
+}
 
 /// How a one-off went.
 #[derive(Debug)]
@@ -20,7 +45,7 @@ pub(crate) struct OneOffResult {
     pub exit: Exit,
     /// Everything it wrote on standard output.
     pub stdout: String,
-    command: String,
+    name: String,
     last_lines: Vec<String>,
 }
 
@@ -42,7 +67,7 @@ impl OneOffResult {
             FailureKind::Failed,
             format!("{what} (exit code {}{why})", self.exit.code),
         )
-        .evidence(format!("last lines of {}", self.command), self.last_lines))
+        .evidence(format!("last lines of {}", self.name), self.last_lines))
     }
 }
 
@@ -55,21 +80,33 @@ pub(crate) async fn run(
     service: &Service,
     image: &ImageId,
     networks: &NetworkIds,
-    command: &[String],
+    words: &[String],
     task: &Task,
 ) -> Result<OneOffResult, Failure> {
+    let plain = |word: &&String| word.chars().all(|character| character.is_ascii_alphanumeric());
+    let name = words.iter().rfind(plain).map_or("command", String::as_str);
+    let command = Command { name, words };
+    run_heard(context, service, image, networks, command, &mut &*task).await
+}
+
+/// Runs a command to its end. The listener hears its output as it comes.
+///
+/// # Errors
+/// The engine's; a command that fails is a result, not an error.
+pub(crate) async fn run_heard(
+    context: Context<'_>,
+    service: &Service,
+    image: &ImageId,
+    networks: &NetworkIds,
+    command: Command<'_>,
+    listener: &mut dyn Listener,
+) -> Result<OneOffResult, Failure> {
     let settings = context.settings;
-    let shown = shown(command);
-    let word = command
-        .iter()
-        .rev()
-        .find(|word| !word.contains([' ', '\n', '-']))
-        .map_or("run", String::as_str);
-    let word: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
     let name = format!(
-        "{}-{}-run-{word}-{}",
+        "{}-{}-run-{}-{}",
         settings.project.name,
         service.name,
+        command.name,
         context.run.suffix()
     );
     let purpose = Purpose {
@@ -82,11 +119,11 @@ pub(crate) async fn run(
     let container = container_spec(&settings.project, service, image, networks, None, purpose)?;
     let spec = OneOffSpec {
         container,
-        command: command.to_vec(),
+        command: command.words.to_vec(),
         environment: std::collections::BTreeMap::new(),
     };
     let mut sink = Lines {
-        task,
+        listener,
         stdout: Vec::new(),
         pending: [Vec::new(), Vec::new()],
         last: Vec::new(),
@@ -96,18 +133,9 @@ pub(crate) async fn run(
     Ok(OneOffResult {
         exit,
         stdout: String::from_utf8_lossy(&sink.stdout).into_owned(),
-        command: shown,
+        name: command.name.to_owned(),
         last_lines: sink.last,
     })
-}
-
-/// A command as people read it: a script given as a word is not repeated.
-fn shown(command: &[String]) -> String {
-    let words: Vec<&str> = command
-        .iter()
-        .map(|word| if word.contains('\n') { "…" } else { word.as_str() })
-        .collect();
-    words.join(" ")
 }
 
 /// Removes the one-offs and backup containers of this run, and with `others` those of killed runs too, their sidecars
@@ -140,7 +168,7 @@ pub(crate) async fn sweep(
 }
 
 struct Lines<'a> {
-    task: &'a Task,
+    listener: &'a mut dyn Listener,
     stdout: Vec<u8>,
     pending: [Vec<u8>; 2],
     last: Vec<String>,
@@ -149,11 +177,11 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn line(&mut self, bytes: &[u8]) {
         let line = String::from_utf8_lossy(bytes).trim_end().to_owned();
-        // Answers to our own scripts are read by us, not by people.
-        if line.starts_with("viatique-deploy:") {
+        if let Some(answer) = line.strip_prefix(MARK) {
+            self.listener.answer(answer);
             return;
         }
-        self.task.output(line.clone());
+        self.listener.line(&line);
         if self.last.len() == LINES_KEPT {
             self.last.remove(0);
         }

@@ -2,7 +2,8 @@
 //! of their own, so that a renamed field within the program does not rename one on the wire.
 //!
 //! Every line has `schema` (1; raised when a field changes its meaning or goes away, not when one is added), `event`
-//! and `time` (RFC 3339, UTC). Durations are seconds. A field without a value is `null`. The events:
+//! and `time` (RFC 3339, UTC). Durations are seconds. A field without a value is `null`. Steps that run side by side
+//! (`backup` and `build`, `migrate` and `collectstatic`) have their events between each other's. The events:
 //!
 //! - `run_started`: `run`, `command`, `project`, `release`, `steps` (names, in order), `dry_run`
 //! - `step_started`: `step`

@@ -80,7 +80,7 @@ pub(super) fn closing_lines(ending: &Ending<'_>) -> Vec<Line> {
 fn how_it_ended(ending: &Ending<'_>) -> Line {
     let took = quantity::duration(ending.duration);
     let command = ending.command;
-    let at = |result| step_that(ending.steps, result, command);
+    let at = |result| steps_that(ending.steps, result, command);
     let (role, sign, said) = match ending.outcome {
         Outcome::Succeeded if ending.dry_run => (Role::Good, "✔", "nothing was changed (dry run)".to_owned()),
         Outcome::Succeeded => (Role::Good, "✔", format!("{command} succeeded in {took}")),
@@ -153,15 +153,15 @@ fn what_next(ending: &Ending<'_>) -> Option<&'static str> {
     }
 }
 
-/// Returns ` at deploy`; nothing where the command is that step.
-fn step_that(steps: &[StepSummary], result: StepResult, command: &str) -> String {
-    let step = steps
-        .iter()
-        .find(|summary| summary.result == result)
-        .map(|summary| summary.step.as_str());
-    step.filter(|step| *step != command)
-        .map(|step| format!(" at {step}"))
-        .unwrap_or_default()
+/// Returns ` at deploy`, ` at backup and build`; nothing where the command is that step.
+fn steps_that(steps: &[StepSummary], result: StepResult, command: &str) -> String {
+    let those = steps.iter().filter(|summary| summary.result == result);
+    let names: Vec<&str> = those.map(|summary| summary.step.as_str()).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] if *one == command => String::new(),
+        names => format!(" at {}", names.join(" and ")),
+    }
 }
 
 /// Returns the steps that were not reached, for the end of a run.

@@ -241,9 +241,12 @@ async fn an_interrupt_during_the_dump_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_backup_stays_where_a_later_step_fails() {
     let stack = serving().await;
-    stack
-        .engine
-        .break_sources("viatique-backend:v2", "no such package");
+    stack.answer(|command| {
+        command
+            .line()
+            .ends_with("collectstatic --noinput")
+            .then(|| FakeOutput::silent().exits(1))
+    });
     let ended = stack.run("v2").await;
     ended.ended(Outcome::Failed, ExitCode::Failed);
     let (result, why) = ended.undo(StepId::Backup).unwrap();

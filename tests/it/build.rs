@@ -1,10 +1,13 @@
 //! `build`: what is built, what is pulled, and what a failure leaves.
 
+use std::time::Duration;
+
+use viatique_deploy::cli::BuildArgs;
 use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 
-use crate::support::{ImageBehaviour, Stack};
+use crate::support::{Fault, ImageBehaviour, Stack};
 
 const SHARED: &str = "
 services:
@@ -33,15 +36,7 @@ async fn services_that_share_an_image_share_its_build_and_what_is_missing_is_pul
     let ended = stack.command(Chosen::build(), "v1").await;
     ended.succeeded();
     assert_eq!(ended.step_message(StepId::Build), "app:latest, cache:3");
-    let named = |name: &str| {
-        stack
-            .engine
-            .calls()
-            .iter()
-            .filter(|call| call.name == name)
-            .count()
-    };
-    assert_eq!((named("build"), named("pull")), (1, 1));
+    assert_eq!((count(&stack, "build"), count(&stack, "pull")), (1, 1));
     assert!(
         stack
             .engine
@@ -54,6 +49,122 @@ async fn services_that_share_an_image_share_its_build_and_what_is_missing_is_pul
     again.succeeded();
     assert_eq!(again.step(StepId::Build), StepResult::Unchanged);
     assert_eq!(again.step_message(StepId::Build), "every image was there already");
+}
+
+/// Two names for what is built from the same in the same way.
+#[tokio::test(start_paused = true)]
+async fn equal_builds_are_one_whatever_they_are_called() {
+    let stack = shared();
+    stack.edit_compose(
+        "  worker:\n    build: ./backend\n    image: app:latest",
+        "  worker:\n    build: { context: ./backend, tags: [\"app:also\"] }\n    image: jobs:latest\n  \
+         beat:\n    build: { context: ./backend, target: beat }\n    image: beat:latest",
+    );
+    let ended = stack.command(Chosen::build(), "v1").await;
+    ended.succeeded();
+    assert_eq!(count(&stack, "build"), 2);
+    assert_eq!(
+        ended.step_message(StepId::Build),
+        "app:latest, beat:latest, cache:3, jobs:latest"
+    );
+    let seen = stack.engine.peek();
+    let image = |reference: &str| {
+        let images = seen.images.iter();
+        let mut found = images.filter(|(_, references)| references.contains(reference));
+        found.next().map(|(id, _)| id.clone()).unwrap()
+    };
+    for reference in ["app:v1", "app:also", "jobs:latest", "jobs:v1"] {
+        assert_eq!(image(reference), image("app:latest"), "{reference}");
+    }
+    assert_ne!(image("beat:latest"), image("app:latest"));
+    let again = stack.command(Chosen::build(), "v1").await;
+    assert_eq!(again.step(StepId::Build), StepResult::Unchanged);
+}
+
+/// How often this was asked of the engine.
+fn count(stack: &Stack, name: &str) -> usize {
+    let calls = stack.engine.calls();
+    calls.iter().filter(|call| call.name == name).count()
+}
+
+/// Four builds and as many pulls as there are: each takes a second of the clock that the test sets.
+#[tokio::test(start_paused = true)]
+async fn different_builds_run_side_by_side_as_many_as_deploy_yml_says() {
+    for (parallel, seconds) in [
+        ("", 1),
+        ("build: { parallel: 3 }", 2),
+        ("build: { parallel: 1 }", 4),
+    ] {
+        let stack = Stack::viatique();
+        stack.edit_deploy_yml("backup:\n", &format!("{parallel}\nbackup:\n"));
+        stack.engine.builds_take(Duration::from_secs(1));
+        let began = tokio::time::Instant::now();
+        stack.command(Chosen::build(), "v1").await.succeeded();
+        assert_eq!(began.elapsed().as_secs(), seconds, "{parallel}");
+        assert_eq!(count(&stack, "build"), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_fails_ends_those_beside_it() {
+    let stack = Stack::viatique();
+    stack.engine.break_sources("viatique-frontend:v1", "npm ERR!");
+    stack.engine.fault_on("build", 1, Fault::HangBefore);
+    let ended = stack.command(Chosen::build(), "v1").await;
+    ended
+        .ended(Outcome::Failed, ExitCode::Failed)
+        .says("building viatique-frontend:v1");
+    assert_eq!(
+        ended.task_result(StepId::Build, "viatique-backend:v1"),
+        Some(StepResult::Interrupted)
+    );
+}
+
+/// The Compose file asks for one image; deploy.yml and the command line ask for all.
+#[tokio::test(start_paused = true)]
+async fn the_cache_is_left_aside_and_bases_are_pulled_where_that_is_asked_for() {
+    let flags = |no_cache, pull| BuildArgs { no_cache, pull };
+    for (deploy_yml, arguments, expected) in [
+        ("", flags(false, false), [(true, false), (false, false)]),
+        (
+            "build: { no_cache: true }",
+            flags(false, false),
+            [(true, false), (true, false)],
+        ),
+        (
+            "build: { pull: true }",
+            flags(false, false),
+            [(true, true), (false, true)],
+        ),
+        ("", flags(true, false), [(true, false), (true, false)]),
+        ("", flags(false, true), [(true, true), (false, true)]),
+        (
+            "build: { pull: true }",
+            flags(true, false),
+            [(true, true), (true, true)],
+        ),
+    ] {
+        for chosen in [Chosen::build_with(arguments), Chosen::run_with(arguments)] {
+            let stack = Stack::viatique();
+            stack.edit_compose(
+                "build: ./backend",
+                "build: { context: ./backend, no_cache: true }",
+            );
+            stack.edit_deploy_yml("backup:\n", &format!("{deploy_yml}\nbackup:\n"));
+            stack.command(chosen, "v1").await.succeeded();
+            let built = |title: &str| {
+                stack
+                    .engine
+                    .built(title)
+                    .map(|build| (build.no_cache, build.pull))
+            };
+            assert_eq!(
+                [built("viatique-backend:v1"), built("viatique-frontend:v1")],
+                expected.map(Some),
+                "{deploy_yml} {arguments:?}"
+            );
+        }
+    }
 }
 
 /// A fixed reference moves with each build; the one that carries the release's tag stays.

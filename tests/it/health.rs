@@ -1,10 +1,12 @@
 //! `health`: a gate that looks at every container and asks the app itself.
 
+use std::time::Duration;
+
 use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 
-use crate::support::{Ended, FakeApp, Stack};
+use crate::support::{Ended, FOREVER, FakeApp, ImageBehaviour, Stack};
 
 async fn serving(app: FakeApp) -> Stack {
     let mut stack = Stack::viatique();
@@ -103,4 +105,70 @@ async fn a_service_that_does_not_run_fails_the_gate_and_is_named() {
         .ended(Outcome::Failed, ExitCode::Gate)
         .says("celery_worker: 0 of 1 replicas are well")
         .hints_at("viatique-deploy status");
+}
+
+/// As after a deploy that has seen the health test pass before the engine has.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_still_starting_is_waited_for() {
+    let stack = serving(FakeApp::healthy()).await;
+    let since = tokio::time::Instant::now();
+    let ten = Duration::from_secs(10);
+    stack.engine.becomes(
+        "viatique-backend-1",
+        ImageBehaviour::healthy_after(since.elapsed() + ten),
+    );
+    let calls = stack.engine.calls().len();
+    let ended = health(&stack).await;
+    ended.succeeded();
+    assert_eq!(
+        ended.task_message(StepId::Health, "backend").as_deref(),
+        Some("well")
+    );
+    assert_eq!(stack.app.asked().len(), 3, "asked meanwhile, and once");
+    // Each look inspects every container.
+    let looks = stack.engine.calls().len() - calls;
+    let most = usize::try_from(since.elapsed().as_millis() / 100).unwrap() + 10;
+    assert!(looks <= most, "{looks} in {:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_come_up_in_time_fails_the_gate() {
+    let mut stack = Stack::viatique();
+    let telling = ImageBehaviour::running().logging(&["waiting for the queue"]);
+    stack.image_is("viatique-backend:v1", telling);
+    stack.run("v1").await.succeeded();
+    stack.app = FakeApp::unreachable();
+    stack
+        .engine
+        .becomes("viatique-backend-1", ImageBehaviour::healthy_after(FOREVER));
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("backend: 0 of 1 replicas are well after 20 s")
+        .shows("last log lines of viatique-backend-1:\nwaiting for the queue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_service_fails_the_gate_at_once_whatever_else_is_waited_for() {
+    let stack = serving(FakeApp::unreachable()).await;
+    stack
+        .engine
+        .becomes("viatique-backend-1", ImageBehaviour::healthy_after(FOREVER));
+    stack.engine.becomes(
+        "viatique-celery_worker-1",
+        ImageBehaviour::never_healthy("no workers"),
+    );
+    stack.engine.kill("viatique-frontend-1", 1);
+    let began = tokio::time::Instant::now();
+    let ended = health(&stack).await;
+    ended
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("celery_worker: 0 of 1 replicas are well")
+        .says("frontend: 0 of 1 replicas are well");
+    assert!(!ended.message().contains("backend"), "{}", ended.message());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(
+        ended.task_result(StepId::Health, "backend"),
+        Some(StepResult::Interrupted)
+    );
 }

@@ -7,8 +7,18 @@ use viatique_deploy::pipeline::{Outcome, StepId, StepResult, UnwindResult};
 
 use crate::support::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour, Stack};
 
+/// A script of the tool: the one that migrates where something is pending.
 fn is_migrate(command: &FakeCommand) -> bool {
-    command.words.iter().any(|word| word == "migrate")
+    command.line().contains("call_command(\"migrate\"")
+}
+
+/// Every container in which Django was started for the database's sake.
+fn starts(stack: &Stack) -> usize {
+    let commands = stack.engine.commands();
+    commands
+        .iter()
+        .filter(|command| command.words.contains(&"shell".to_owned()))
+        .count()
 }
 
 fn migrations<'a>(pairs: impl IntoIterator<Item = &'a viatique_deploy::release::Migration>) -> Vec<String> {
@@ -50,7 +60,34 @@ async fn nothing_pending_changes_nothing() {
     ended.succeeded();
     assert_eq!(ended.step(StepId::Migrate), StepResult::Unchanged);
     assert_eq!(ended.step_message(StepId::Migrate), "no migration is pending");
-    assert!(!stack.engine.commands().iter().any(is_migrate));
+    assert_eq!(starts(&stack), 2, "one for each run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn django_is_started_once_to_ask_to_apply_and_to_ask_again() {
+    let stack = Stack::viatique();
+    stack.bring_migration("copies", "0001_initial");
+    let ended = stack.run("v1").await;
+    ended.succeeded();
+    assert_eq!(starts(&stack), 1);
+    assert_eq!(
+        ended.task_message(StepId::Migrate, "state").unwrap(),
+        "0 applied, 1 pending"
+    );
+    assert_eq!(
+        ended.task_message(StepId::Migrate, "migrate").unwrap(),
+        "1 applied"
+    );
+    // What Django writes is the migration's; what the script says is nobody's.
+    assert_eq!(
+        ended.task_output(StepId::Migrate, "migrate"),
+        ["  Applying copies.0001_initial... OK", ""]
+    );
+    assert!(
+        ended
+            .task_output(StepId::Migrate, "state")
+            .contains(&"settings loaded".to_owned())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,11 +100,13 @@ async fn a_failed_migration_leaves_the_old_release_serving_and_says_what_stands(
     let database = std::sync::Arc::clone(&stack.database);
     stack.answer(move |command| {
         is_migrate(command).then(|| {
-            // The first commits on its own.
             let mut database = database.lock().unwrap();
+            let before = database.answer();
+            // The first commits on its own.
             let first = database.pending.remove(0);
             database.applied.push(first);
-            FakeOutput::stdout("  Applying copies.0002_mark... OK\n")
+            let output = format!("{before}  Applying copies.0002_mark... OK\n{}", database.answer());
+            FakeOutput::stdout(output)
                 .and_stderr("django.db.utils.ProgrammingError: column exists\n")
                 .exits(1)
         })
@@ -83,6 +122,13 @@ async fn a_failed_migration_leaves_the_old_release_serving_and_says_what_stands(
     assert!(!ended.hints().contains("0003_breaks"));
     assert_eq!(stack.engine.peek().containers, before.containers);
     assert_eq!(ended.serves.as_deref(), Some("v1"));
+    assert_eq!(starts(&stack), 2, "one for each run");
+}
+
+/// A migration that fails before anything is applied, and says nothing any more after what was asked first.
+fn fails_at_once(stack: &Stack, how: fn(String) -> FakeOutput) {
+    let database = std::sync::Arc::clone(&stack.database);
+    stack.answer(move |command| is_migrate(command).then(|| how(database.lock().unwrap().answer())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +136,9 @@ async fn a_migration_of_which_nothing_stands_is_said_to_have_left_nothing() {
     let stack = Stack::viatique();
     stack.run("v1").await.succeeded();
     stack.bring_migration("copies", "0002_mark");
-    stack.answer(|command| is_migrate(command).then(|| FakeOutput::silent().exits(1)));
+    fails_at_once(&stack, |before| {
+        FakeOutput::stdout(format!("{before}{before}")).exits(1)
+    });
     stack
         .run("v2")
         .await
@@ -98,25 +146,54 @@ async fn a_migration_of_which_nothing_stands_is_said_to_have_left_nothing() {
         .hints_at("none of the pending migrations stands");
 }
 
+/// Killed before it could say: asked again in another container.
 #[tokio::test(start_paused = true)]
-async fn a_database_that_cannot_be_asked_again_is_said_so() {
+async fn what_a_killed_migration_left_is_found_out() {
     let stack = Stack::viatique();
     stack.run("v1").await.succeeded();
     stack.bring_migration("copies", "0002_mark");
-    let failed = std::sync::atomic::AtomicBool::new(false);
-    stack.answer(move |command| {
-        use std::sync::atomic::Ordering::Relaxed;
-        if is_migrate(command) {
-            failed.store(true, Relaxed);
-        }
-        failed.load(Relaxed).then(FakeOutput::out_of_memory)
-    });
+    fails_at_once(&stack, |before| FakeOutput::stdout(before).exits(137));
     stack
         .run("v2")
         .await
         .ended(Outcome::Failed, ExitCode::Failed)
-        .says("killed for want of memory")
-        .hints_at("which migrations stand could not be found out");
+        .says("the migration failed (exit code 137)")
+        .hints_at("none of the pending migrations stands");
+    assert_eq!(starts(&stack), 3, "one for v1, two for v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_cannot_be_asked_again_is_said_so() {
+    for (how, why) in [
+        (
+            (|before| {
+                let unknown = "viatique-deploy:{\"unknown\":\"OperationalError: gone\"}\n";
+                FakeOutput::stdout(format!("{before}{unknown}")).exits(1)
+            }) as fn(String) -> FakeOutput,
+            "OperationalError: gone",
+        ),
+        (
+            |before| FakeOutput::out_of_memory_after(before),
+            "django could not say which migrations are applied (exit code 137, killed for want of memory)",
+        ),
+    ] {
+        let stack = Stack::viatique();
+        stack.run("v1").await.succeeded();
+        stack.bring_migration("copies", "0002_mark");
+        let database = std::sync::Arc::clone(&stack.database);
+        stack.answer(move |command| {
+            let asks = command.words.contains(&"shell".to_owned());
+            let again = || FakeOutput::out_of_memory();
+            let migrates = || how(database.lock().unwrap().answer());
+            asks.then(|| if is_migrate(command) { migrates() } else { again() })
+        });
+        stack
+            .run("v2")
+            .await
+            .ended(Outcome::Failed, ExitCode::Failed)
+            .says("the migration failed")
+            .hints_at(&format!("which migrations stand could not be found out: {why}"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +253,7 @@ async fn on_an_empty_engine_it_starts_what_it_needs_and_only_that() {
 async fn on_an_empty_engine_a_failure_takes_away_what_it_started() {
     let stack = Stack::viatique();
     stack.bring_migration("copies", "0001_initial");
-    stack.answer(|command| is_migrate(command).then(|| FakeOutput::silent().exits(1)));
+    fails_at_once(&stack, |before| FakeOutput::stdout(before).exits(1));
     let ended = stack.run("v1").await;
     ended
         .ended(Outcome::Failed, ExitCode::Failed)

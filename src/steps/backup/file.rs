@@ -1,14 +1,19 @@
 //! Files of a backup: written under another name, hashed on the way, synced, hashed again when read back, renamed.
 //! Readable by their owner alone, since they hold everything the database holds.
+//!
+//! What gives a file or folder its name is done here and now rather than on another thread: a call that is still under
+//! way there when the step is dropped would make its file after the undo has cleared up.
 
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use tokio::fs::{DirBuilder, File, OpenOptions};
+use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, BufWriter, ReadBuf};
 
 use crate::digest::hexadecimal;
@@ -42,16 +47,11 @@ pub(super) struct Written {
 
 impl<'a> HashedFile<'a> {
     /// Begins `<path>.partial`; refuses to overwrite one.
-    pub(super) async fn create(path: &Path, task: Option<&'a Task>) -> io::Result<Self> {
+    pub(super) fn create(path: &Path, task: Option<&'a Task>) -> io::Result<Self> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&partial)
-            .await?;
+        let file = create_private_file(&partial)?;
         Ok(Self {
             writer: BufWriter::with_capacity(BUFFER, file),
             partial,
@@ -148,20 +148,23 @@ impl AsyncRead for HashedReader {
 }
 
 /// Creates a folder that only its owner can enter, and the folders above it.
-pub(super) async fn create_private_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .await?;
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
-    DirBuilder::new().mode(0o700).create(folder).await
+    DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// Creates a file that only its owner can read; refuses to overwrite one.
+pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map(File::from_std)
 }
 
 /// Renames, and syncs the folder, so that the name too survives a power cut.
 pub(super) async fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
-    tokio::fs::rename(from, to).await?;
+    std::fs::rename(from, to)?;
     if let Some(folder) = to.parent() {
         File::open(folder).await?.sync_all().await?;
     }

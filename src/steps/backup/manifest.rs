@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use tokio::fs::OpenOptions;
 use tokio::io::AsyncWriteExt as _;
 
-use super::file::rename_durably;
+use super::file::{create_private_file, rename_durably};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
@@ -50,12 +49,7 @@ impl Manifest {
         let partial = folder.join(format!("{MANIFEST}.partial"));
         let mut content = serde_json::to_vec_pretty(self).context("encoding the manifest")?;
         content.push(b'\n');
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&partial)
-            .await?;
+        let mut file = create_private_file(&partial)?;
         file.write_all(&content).await?;
         file.sync_all().await?;
         rename_durably(&partial, &path).await?;

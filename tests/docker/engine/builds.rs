@@ -171,6 +171,50 @@ async fn a_failed_build_says_which_step_and_what_it_wrote() {
     .await;
 }
 
+/// Each build waits until it has seen all the others, in a folder that they share: one after another, none would end.
+#[tokio::test]
+async fn builds_run_side_by_side_and_each_hears_of_itself_alone() {
+    on_docker("side_by_side", async |ground: Ground| {
+        let names = ["one", "two", "three", "four"];
+        let folder = tempfile::tempdir().unwrap();
+        let builds = names.map(|name| {
+            let text = format!(
+                "FROM {BUSYBOX}\nRUN --mount=type=cache,id={id},target=/meet echo from-{name} && touch /meet/{name} && \
+                 n=0; until [ $(ls /meet | wc -l) = 4 ]; do n=$((n + 1)); [ $n -lt 600 ] || exit 9; sleep 0.1; done\n",
+                id = ground.project
+            );
+            let mut build = build_of(folder.path());
+            build.dockerfile_inline = Some(text);
+            let mut request = request(&ground, build, name);
+            request.title = name.to_owned();
+            let engine = std::sync::Arc::clone(&ground.engine);
+            async move {
+                let heard = Heard::default();
+                let image = engine.build(&request, &heard).await;
+                (name, image, heard)
+            }
+        });
+        let mut images = BTreeSet::new();
+        for (name, image, heard) in futures_util::future::join_all(builds).await {
+            images.insert(image.unwrap());
+            let said: Vec<String> = heard
+                .all()
+                .into_iter()
+                .filter_map(|event| match event {
+                    BuildEvent::Output { line, .. } => Some(line),
+                    BuildEvent::Context { .. }
+                    | BuildEvent::StepStarted { .. }
+                    | BuildEvent::StepFinished { .. }
+                    | BuildEvent::Pull { .. } => None,
+                })
+                .collect();
+            assert_eq!(said, [format!("from-{name}")]);
+        }
+        assert_eq!(images.len(), 4);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_missing_dockerfile_is_named_and_links_stay_links() {
     on_docker("missing_dockerfile", async |ground: Ground| {

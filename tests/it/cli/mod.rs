@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{CommandFactory, Parser};
-use viatique_deploy::cli::{Cli, Command, ReplaceArgs, RollbackArgs};
+use viatique_deploy::cli::{BuildArgs, Cli, Command, ReplaceArgs, RollbackArgs, RunArgs};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ui::{ColorChoice, OutputFormat};
 
@@ -31,7 +31,7 @@ fn global_options_stand_before_or_after_the_command() {
     let before = parse("viatique-deploy --tag v42 --output json --dry-run -y -vv --color never run").unwrap();
     let after = parse("viatique-deploy run --tag v42 --output json --dry-run -y -vv --color never").unwrap();
     assert_eq!(before, after);
-    assert_eq!(before.command, Command::Run(ReplaceArgs::default()));
+    assert_eq!(before.command, Command::Run(RunArgs::default()));
     assert_eq!(before.global.tag.as_deref(), Some("v42"));
     assert_eq!(before.global.output, OutputFormat::Json);
     assert_eq!(before.global.color, ColorChoice::Never);
@@ -56,12 +56,41 @@ fn rollback_names_a_release_or_none() {
 fn services_to_be_replaced_are_named_one_by_one() {
     for command in ["run", "deploy"] {
         let typed = format!("viatique-deploy {command} --replace db --replace redis");
-        let (Command::Run(arguments) | Command::Deploy(arguments)) = parse(&typed).unwrap().command else {
-            panic!("{command}")
+        let arguments = match parse(&typed).unwrap().command {
+            Command::Run(arguments) => arguments.replace,
+            Command::Deploy(arguments) => arguments,
+            other => panic!("{other:?}"),
         };
         assert_eq!(arguments.replace, ["db", "redis"]);
     }
     assert!(parse("viatique-deploy build --replace db").is_err());
+}
+
+#[test]
+fn what_builds_takes_the_options_of_a_build() {
+    for (arguments, no_cache, pull) in [
+        ("", false, false),
+        ("--no-cache", true, false),
+        ("--pull", false, true),
+        ("--pull --no-cache", true, true),
+    ] {
+        let flags = BuildArgs { no_cache, pull };
+        let parsed = |command| {
+            parse(&format!("viatique-deploy {command} {arguments}"))
+                .unwrap()
+                .command
+        };
+        assert_eq!(parsed("build"), Command::Build(flags));
+        let run = RunArgs {
+            build: flags,
+            replace: ReplaceArgs::default(),
+        };
+        assert_eq!(parsed("run"), Command::Run(run));
+    }
+    assert!(
+        parse("viatique-deploy deploy --pull").is_err(),
+        "it builds nothing"
+    );
 }
 
 #[test]
@@ -237,6 +266,7 @@ fn run_help() {
       5. collectstatic  puts the static files in place
       6. deploy         replaces the containers, one service at a time
       7. health         asks the app whether it is well
+    2 and 3 run side by side, and so do 4 and 5.
 
     Stops at the first step that fails. A failed deploy or health puts the
     previous release back by itself.
@@ -247,6 +277,9 @@ fn run_help() {
     Usage: viatique-deploy run [OPTIONS]
 
     Options:
+          --no-cache           Build every step anew, whatever is in the builder's
+                               cache
+          --pull               Ask the registry for newer base images
           --replace <SERVICE>  Replace this service too, with a gap, where it has
                                changed; may be repeated. For what a deploy leaves
                                alone or reloads: databases, brokers, nginx

@@ -43,6 +43,7 @@ fn the_example_shows_every_key() {
         (&[][..], known::<config::Config>()),
         (&["release"], known::<config::Release>()),
         (&["django"], known::<config::Django>()),
+        (&["build"], known::<config::Build>()),
         (&["backup"], known::<config::Backup>()),
         (&["backup", "database"], known::<config::DatabaseBackup>()),
         (&["backup", "media"], known::<config::MediaBackup>()),

@@ -75,7 +75,7 @@ helth: {}
 compose: docker-compose.prod.yml
 staging: [a.yml]
 ",
-        "deploy.yml:3:1: unknown key `staging`; known here: `project`, `compose`, `env_file`, `release`, `django`, `services`, `backup`, `health`",
+        "deploy.yml:3:1: unknown key `staging`; known here: `project`, `compose`, `env_file`, `release`, `django`, `services`, `build`, `backup`, `health`",
     ),
     (
         "an unknown key with a neighbour",
@@ -150,6 +150,22 @@ compose: docker-compose.prod.yml
 release: {keep: -1}
 ",
         "deploy.yml:3:17: `release.keep`: expected a whole number from 1 to 1000, found `-1`",
+    ),
+    (
+        "no build at once",
+        r"project: viatique
+compose: docker-compose.prod.yml
+build: {parallel: 0}
+",
+        "deploy.yml:3:19: `build.parallel`: expected a whole number from 1 to 100, found `0`",
+    ),
+    (
+        "an option of a build that there is not",
+        r"project: viatique
+compose: docker-compose.prod.yml
+build: {nocache: true}
+",
+        "deploy.yml:3:9: unknown key `nocache` in `build`; did you mean `no_cache`?",
     ),
     (
         "manage.py as text",

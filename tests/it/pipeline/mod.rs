@@ -4,4 +4,5 @@ mod dry_run;
 mod faults;
 mod invariants;
 mod killed;
+mod stages;
 mod unwinding;

@@ -53,6 +53,36 @@ fn success() {
 }
 
 #[test]
+fn two_steps_side_by_side() {
+    insta::assert_snapshot!(shown(&script::side_by_side(), Verbosity::Verbose, false), @"
+    03:04:05Z run: viatique, release v42; steps: check, backup, build, deploy, health; run 20260301-030405-k7
+    03:04:05Z check: started
+    03:04:06Z check: done: 6 checks passed (1.0 s)
+    03:04:06Z backup: started
+    03:04:06Z build: started
+    03:04:06Z build / viatique-backend:v42: building viatique-backend:v42
+    03:04:06Z build / viatique-frontend:v42: building viatique-frontend:v42
+    03:04:06Z backup / database: dumping the database of viatique-db-1
+    03:04:06Z build / viatique-backend:v42: [3/9] RUN pip install -r requirements.txt
+    03:04:06Z build / viatique-backend:v42: step 2 of 9
+    03:04:07Z backup / database: 40 MB
+    03:04:08Z build / viatique-backend:v42: | Collecting django==5.2
+    03:04:08Z backup / database: | pg_dump: saving the search path
+    03:04:09Z build / viatique-backend:v42: done: image 709eeaf69682 (3.0 s)
+    03:04:10Z build / viatique-frontend:v42: failed: exit code: 1 (4.0 s)
+    03:04:10Z backup / database: interrupted (4.0 s)
+    03:04:10Z build: failed: building viatique-frontend:v42: exit code: 1 (4.0 s)
+    03:04:10Z backup: interrupted: stopped, because build failed (4.0 s)
+    03:04:10Z undo build: started: building viatique-frontend:v42: exit code: 1
+    03:04:10Z undo build: left in place: images serve nobody until they are deployed
+    03:04:10Z undo backup: started: building viatique-frontend:v42: exit code: 1
+    03:04:10Z undo backup: reverted: removed the unfinished backups/20260301-030405
+    03:04:10Z deploy: not run
+    ✘ run failed at build after 6.0 s (exit code 1); production is as it was: v41 serves
+    ");
+}
+
+#[test]
 fn failure_with_evidence_and_the_way_back() {
     insta::assert_snapshot!(shown(&script::rolled_back(), Verbosity::Normal, false), @"
     03:04:05Z run: viatique, release v42; steps: check, backup, build, deploy, health; run 20260301-030405-k7

@@ -404,6 +404,107 @@ fn change(kind: ChangeKind, target: &str, detail: &str) -> Change {
     }
 }
 
+/// Two steps at once, with parts of the same name: the images fail, and the dump beside them is stopped.
+pub(super) fn side_by_side() -> Script {
+    use StepId::{Backup, Build, Check, Deploy};
+    use StepResult::{Failed, Interrupted, NotRun, Succeeded};
+    vec![
+        (0, run_started(&STEPS, false)),
+        (0, step_started(Check)),
+        (1, step_finished(Check, Succeeded, "6 checks passed", 1)),
+        (0, step_started(Backup)),
+        (0, step_started(Build)),
+        (
+            0,
+            started(Build, "viatique-backend:v42", "building viatique-backend:v42"),
+        ),
+        (
+            0,
+            started(Build, "viatique-frontend:v42", "building viatique-frontend:v42"),
+        ),
+        (
+            0,
+            started(Backup, "database", "dumping the database of viatique-db-1"),
+        ),
+        (
+            0,
+            progress(
+                Build,
+                "viatique-backend:v42",
+                "[3/9] RUN pip install -r requirements.txt",
+            ),
+        ),
+        (0, amount(Build, "viatique-backend:v42", 2, Some(9), Unit::Steps)),
+        (1, amount(Backup, "database", 40_000_000, None, Unit::Bytes)),
+        (1, output(Build, "viatique-backend:v42", "Collecting django==5.2")),
+        (0, output(Backup, "database", "pg_dump: saving the search path")),
+        (0, amount(Backup, "database", 90_000_000, None, Unit::Bytes)),
+        (
+            1,
+            finished(Build, "viatique-backend:v42", Succeeded, "image 709eeaf69682", 3),
+        ),
+        (
+            1,
+            finished(Build, "viatique-frontend:v42", Failed, "exit code: 1", 4),
+        ),
+        (0, finished(Backup, "database", Interrupted, "", 4)),
+        (
+            0,
+            step_finished(Build, Failed, "building viatique-frontend:v42: exit code: 1", 4),
+        ),
+        (
+            0,
+            step_finished(Backup, Interrupted, "stopped, because build failed", 4),
+        ),
+        (
+            0,
+            Event::UnwindStarted {
+                step: Build,
+                reason: "building viatique-frontend:v42: exit code: 1".into(),
+            },
+        ),
+        (
+            0,
+            Event::UnwindFinished {
+                step: Build,
+                result: UnwindResult::LeftInPlace,
+                message: "images serve nobody until they are deployed".into(),
+            },
+        ),
+        (
+            0,
+            Event::UnwindStarted {
+                step: Backup,
+                reason: "building viatique-frontend:v42: exit code: 1".into(),
+            },
+        ),
+        (
+            0,
+            Event::UnwindFinished {
+                step: Backup,
+                result: UnwindResult::Reverted,
+                message: "removed the unfinished backups/20260301-030405".into(),
+            },
+        ),
+        (
+            0,
+            Event::Finished {
+                outcome: Outcome::Failed,
+                exit_code: ExitCode::Failed,
+                release: Some("v41".into()),
+                duration: seconds(6),
+                steps: vec![
+                    summary(Check, Succeeded, 1),
+                    summary(Backup, Interrupted, 4),
+                    summary(Build, Failed, 4),
+                    summary(Deploy, NotRun, 0),
+                ],
+                error: None,
+            },
+        ),
+    ]
+}
+
 /// Nothing is done.
 pub(super) fn dry_run() -> Script {
     use StepId::{Build, Deploy, Health, Migrate};

@@ -69,6 +69,43 @@ fn while_an_image_is_built() {
 }
 
 #[test]
+fn while_two_steps_run_side_by_side() {
+    let script: Script = script::side_by_side().into_iter().take(14).collect();
+    insta::assert_snapshot!(after(&script, 24, 80), @"
+    run: viatique, release v42
+    ✔ check             6 checks passed                                       1.0 s
+    ⠋ backup                                                                    2 s
+      ⠋ database               90 MB, 50 MB/s  dumping the database of viatiq…  2 s
+        │ pg_dump: saving the search path
+    ⠋ build                    0 of 2 done                                      2 s
+      ⠋ viatique-backend:v42   ███░░░░░░░░░░░░░ 2 of 9  [3/9] RUN pip install…  2 s
+        │ Collecting django==5.2
+      ⠋ viatique-frontend:v42  building viatique-frontend:v42                   2 s
+    · deploy
+    · health
+    ");
+}
+
+#[test]
+fn one_of_two_steps_failed_and_stopped_the_other() {
+    insta::assert_snapshot!(after(&script::side_by_side(), 40, 80), @"
+    run: viatique, release v42
+    ✔ check             6 checks passed                                       1.0 s
+    ✘ build                    building viatique-frontend:v42: exit code: 1   4.0 s
+      ✔ viatique-backend:v42   image 709eeaf69682                             3.0 s
+      ✘ viatique-frontend:v42  exit code: 1                                   4.0 s
+    – backup                   stopped, because build failed                  4.0 s
+      – database               interrupted                                    4.0 s
+    – undo build               images serve nobody until they are deployed
+    ✔ undo backup              removed the unfinished backups/20260301-030405
+    – deploy                   not run
+
+    ✘ run failed at build after 6.0 s (exit code 1)
+      production is as it was: v41 serves
+    ");
+}
+
+#[test]
 fn success() {
     insta::assert_snapshot!(after(&script::success(), 40, 80), @"
     run: viatique, release v42

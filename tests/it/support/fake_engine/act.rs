@@ -30,8 +30,13 @@ impl Engine for FakeEngine {
             id: step.clone(),
             title: step.clone(),
         });
+        let takes = self.world().builds_take;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let outcome = {
             let mut world = self.world();
+            world.built.insert(request.title.clone(), request.build.clone());
             let (result, revision) = world
                 .builds
                 .get(&request.title)

@@ -202,6 +202,15 @@ impl FakeOutput {
         }
     }
 
+    /// Is ended by the kernel for want of memory after writing this.
+    pub(crate) fn out_of_memory_after(text: impl Into<Vec<u8>>) -> Self {
+        Self {
+            code: 137,
+            out_of_memory: true,
+            ..Self::stdout(text)
+        }
+    }
+
     /// There is no such command.
     pub(crate) fn missing() -> Self {
         Self {

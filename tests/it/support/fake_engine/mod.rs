@@ -160,6 +160,16 @@ impl FakeEngine {
             .insert(title.to_owned(), (Ok(behaviour), revision + 1));
     }
 
+    /// How the last image of this title was built.
+    pub(crate) fn built(&self, title: &str) -> Option<viatique_deploy::compose::Build> {
+        self.world().built.get(title).cloned()
+    }
+
+    /// Every build takes this long from now on, in tokio's time.
+    pub(crate) fn builds_take(&self, duration: std::time::Duration) {
+        self.world().builds_take = duration;
+    }
+
     /// Builds of this title fail from now on.
     pub(crate) fn break_sources(&self, title: &str, message: &str) {
         self.world()
@@ -213,6 +223,11 @@ impl FakeEngine {
     /// From now on new containers of this image behave so.
     pub(crate) fn image_behaves(&self, image: &ImageId, behaviour: ImageBehaviour) {
         self.world().images.get_mut(image).unwrap().behaviour = behaviour;
+    }
+
+    /// From now on this container behaves so; it goes on running.
+    pub(crate) fn becomes(&self, name: &str, behaviour: ImageBehaviour) {
+        self.world().container("changing", name).unwrap().behaviour = behaviour;
     }
 
     /// From now on this container cannot be started.

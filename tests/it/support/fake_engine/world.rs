@@ -28,6 +28,10 @@ pub(super) struct World {
     /// What can be pulled.
     pub(super) registry: BTreeMap<String, ImageBehaviour>,
     /// What the next build of this title gives, and how often its sources were changed.
+    /// How each title was built last.
+    pub(super) built: BTreeMap<String, viatique_deploy::compose::Build>,
+    /// How long a build takes, in tokio's time.
+    pub(super) builds_take: std::time::Duration,
     pub(super) builds: BTreeMap<String, (std::result::Result<ImageBehaviour, String>, u32)>,
     pub(super) listeners: Listeners,
     /// By network: which one it is, and how many addresses were given out on it.
@@ -40,6 +44,8 @@ pub(super) struct World {
 impl Default for World {
     fn default() -> Self {
         Self {
+            builds_take: Default::default(),
+            built: Default::default(),
             listeners: Listeners::default(),
             addresses: BTreeMap::new(),
             images: BTreeMap::new(),

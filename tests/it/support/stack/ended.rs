@@ -34,6 +34,7 @@ impl Recorder {
             panic!("the last event is {:?}", events.last());
         };
         assert_eq!(code, exit_code, "the event says what the shell gets");
+        every_beginning_has_one_end(&events);
         Ended {
             run,
             code,
@@ -44,6 +45,44 @@ impl Recorder {
             events,
         }
     }
+}
+
+/// Whatever happens, what is begun ends once, and a part of a step does not outlive it.
+#[track_caller]
+fn every_beginning_has_one_end(events: &[Event]) {
+    let mut steps = Vec::new();
+    let mut tasks = Vec::new();
+    for event in events {
+        match event {
+            Event::StepStarted { step } => {
+                assert!(!steps.contains(step), "{step:?} begins twice: {events:#?}");
+                steps.push(*step);
+            }
+            Event::StepFinished { step, .. } => {
+                let open = tasks.iter().find(|(of, _)| of == step);
+                assert_eq!(open, None, "goes on after its step: {events:#?}");
+                let before = steps.len();
+                steps.retain(|open| open != step);
+                assert_eq!(steps.len(), before - 1, "{step:?} ends twice: {events:#?}");
+            }
+            Event::TaskStarted { step, task, .. } => tasks.push((*step, task)),
+            Event::TaskFinished { step, task, .. } => {
+                let open = tasks.iter().position(|open| *open == (*step, task));
+                tasks.remove(open.unwrap_or_else(|| panic!("{task:?} ends unbegun: {events:#?}")));
+            }
+            Event::RunStarted { .. }
+            | Event::TaskProgress { .. }
+            | Event::TaskAmount { .. }
+            | Event::TaskOutput { .. }
+            | Event::UnwindStarted { .. }
+            | Event::UnwindFinished { .. }
+            | Event::Planned { .. }
+            | Event::Warning { .. }
+            | Event::Finished { .. } => {}
+        }
+    }
+    assert!(steps.is_empty(), "{steps:?} never end: {events:#?}");
+    assert!(tasks.is_empty(), "{tasks:?} never end: {events:#?}");
 }
 
 /// A command that ended.
@@ -133,6 +172,13 @@ impl Ended {
             .unwrap_or_else(|| panic!("{id:?} is not among {:?}", self.steps))
     }
 
+    /// Where in the run a step began and ended: positions among its events.
+    pub(crate) fn span(&self, id: StepId) -> std::ops::Range<usize> {
+        let position = |is_meant: &dyn Fn(&Event) -> bool| self.events.iter().position(is_meant).unwrap();
+        position(&|event| matches!(event, Event::StepStarted { step } if *step == id))
+            ..position(&|event| matches!(event, Event::StepFinished { step, .. } if *step == id))
+    }
+
     /// What the step said when it finished.
     pub(crate) fn step_message(&self, id: StepId) -> String {
         let said = self.events.iter().rev().find_map(|event| {
@@ -181,6 +227,30 @@ impl Ended {
             };
             (*step == id && task.0 == name).then(|| message.clone())
         })
+    }
+
+    /// How a part of a step ended.
+    pub(crate) fn task_result(&self, id: StepId, name: &str) -> Option<StepResult> {
+        self.events.iter().find_map(|event| {
+            let Event::TaskFinished {
+                step, task, result, ..
+            } = event
+            else {
+                return None;
+            };
+            (*step == id && task.0 == name).then_some(*result)
+        })
+    }
+
+    /// The lines that a process wrote on behalf of a part of a step.
+    pub(crate) fn task_output(&self, id: StepId, name: &str) -> Vec<String> {
+        let lines = self.events.iter().filter_map(|event| {
+            let Event::TaskOutput { step, task, line } = event else {
+                return None;
+            };
+            (*step == id && task.0 == name).then(|| line.clone())
+        });
+        lines.collect()
     }
 
     /// What a dry run of this step planned.

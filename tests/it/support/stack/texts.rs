@@ -94,22 +94,28 @@ backup:
 health: { url: "http://127.0.0.1:8080/health/", timeout: 20s }
 "#;
 
+impl Database {
+    /// What a script of the tool prints of it.
+    pub(crate) fn answer(&self) -> String {
+        let state = serde_json::json!({ "applied": self.applied, "pending": self.pending });
+        format!("\nviatique-deploy:{}\n", serde_json::json!({ "state": state }))
+    }
+}
+
 /// Answers as the programs of a healthy stack do.
 pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> FakeOutput {
     let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["python", "manage.py", "shell", ..] => FakeOutput::stdout(format!(
-            "settings loaded\nviatique-deploy:{}\n",
-            serde_json::json!({ "applied": database.applied, "pending": database.pending })
-        )),
-        ["python", "manage.py", "migrate", ..] => {
-            let pending = std::mem::take(&mut database.pending);
-            let lines: String = pending
-                .iter()
-                .map(|(app, name)| format!("  Applying {app}.{name}... OK\n"))
-                .collect();
-            database.applied.extend(pending);
-            FakeOutput::stdout(lines)
+        ["python", "manage.py", "shell", "-c", script] => {
+            let mut output = format!("settings loaded\n{}", database.answer());
+            if script.contains("call_command(\"migrate\"") && !database.pending.is_empty() {
+                for (app, name) in std::mem::take(&mut database.pending) {
+                    output.push_str(&format!("  Applying {app}.{name}... OK\n"));
+                    database.applied.push((app, name));
+                }
+                output.push_str(&database.answer());
+            }
+            FakeOutput::stdout(output)
         }
         ["python", "manage.py", "collectstatic", ..] => FakeOutput::stdout("3 static files copied.\n"),
         ["pg_dump", ..] => FakeOutput::stdout(DUMP),
