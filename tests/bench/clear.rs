@@ -1,0 +1,128 @@
+//! Removes what the benchmark made, by label and by the project's name: at the end, after a failure, and on Ctrl-C.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::process;
+
+/// What stands now and must not stay: projects, and their folders.
+static STANDING: Mutex<Vec<(String, PathBuf)>> = Mutex::new(Vec::new());
+
+/// Clears a project up when dropped.
+pub(crate) struct Cleared {
+    project: String,
+}
+
+impl Cleared {
+    pub(crate) fn at_the_end(project: &str, folder: PathBuf) -> Self {
+        standing().push((project.to_owned(), folder));
+        Self {
+            project: project.to_owned(),
+        }
+    }
+}
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        containers_and_volumes(&self.project);
+        images(&self.project);
+        standing().retain(|(project, _)| *project != self.project);
+    }
+}
+
+/// From now on, Ctrl-C and SIGTERM clear up and end the benchmark with 130.
+#[expect(
+    clippy::exit,
+    reason = "the rest of the program is in the middle of something"
+)]
+pub(crate) fn on_interrupt() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;
+        (
+            interrupt,
+            signal(SignalKind::terminate()).context("waiting for SIGTERM")?,
+        )
+    };
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        process::kill_all();
+        for (project, folder) in standing().drain(..) {
+            containers_and_volumes(&project);
+            images(&project);
+            // Left in the temporary folder at worst.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+/// Removes a project's containers, networks and volumes.
+pub(crate) fn containers_and_volumes(project: &str) {
+    for (list, remove) in [
+        (&["ps", "--all"][..], &["rm", "--force", "--volumes"][..]),
+        (&["network", "ls"], &["network", "rm"]),
+        (&["volume", "ls"], &["volume", "rm"]),
+    ] {
+        for filter in [
+            format!("label=com.docker.compose.project={project}"),
+            format!("label=viatique-deploy.project={project}"),
+            format!("name={project}"),
+        ] {
+            let listed = docker(&[list, &["--quiet", "--filter", &filter]].concat());
+            let ids: Vec<&str> = listed.lines().collect();
+            if !ids.is_empty() {
+                docker(&[remove, &ids].concat());
+            }
+        }
+    }
+}
+
+/// Removes a project's images: those named after it.
+pub(crate) fn images(project: &str) {
+    let own = format!("reference={project}-*");
+    let listed = docker(&["images", "--filter", &own, "--format", "{{.Repository}}:{{.Tag}}"]);
+    let references: Vec<&str> = listed.lines().collect();
+    if !references.is_empty() {
+        docker(&[&["image", "rm", "--force"], &references[..]].concat());
+    }
+}
+
+/// Clearing up goes on whatever fails: what cannot be removed is said, and the rest removed.
+#[expect(clippy::print_stderr, reason = "nobody else is left to say it")]
+fn docker(words: &[&str]) -> String {
+    match Command::new("docker").args(words).output() {
+        Ok(output) => {
+            if !output.status.success() {
+                eprintln!(
+                    "docker {}: {}",
+                    words.join(" "),
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        Err(error) => {
+            eprintln!("docker {}: {error}", words.join(" "));
+            String::new()
+        }
+    }
+}
+
+fn standing() -> std::sync::MutexGuard<'static, Vec<(String, PathBuf)>> {
+    STANDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
