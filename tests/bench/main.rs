@@ -12,15 +12,18 @@ mod client;
 mod http;
 mod machine;
 mod options;
+mod plot;
 mod process;
 mod progress;
 mod record;
 mod requests;
+mod scale;
 mod scenarios;
 mod session;
 mod stage;
 mod statistics;
 mod summary;
+mod svg;
 mod table;
 mod tools;
 mod watch;
@@ -61,7 +64,6 @@ fn run(options: &Options) -> Result<()> {
             .with_context(|| format!("{missing} is needed: run .ci/prepare-machine"))?;
     }
     let machine = machine::line();
-    let results = scenarios::run(options, &|line| eprintln!("{line}"))?;
     let show = |table: &Table| {
         let text = if options.markdown {
             table.markdown()
@@ -70,6 +72,14 @@ fn run(options: &Options) -> Result<()> {
         };
         println!("\n{text}");
     };
+    if !options.scale.is_empty() {
+        let (times, growth) = scale::run(&options.scale, options.rounds, &|line| eprintln!("{line}"))?;
+        println!("\n{machine}; median of {}", options.rounds);
+        show(&times);
+        show(&growth);
+        return Ok(());
+    }
+    let results = scenarios::run(options, &|line| eprintln!("{line}"))?;
     println!("\n{machine}; {} requests/s", options.rate);
     show(&summary::comparison(&results));
     show(&summary::scenarios(&results));
@@ -83,6 +93,9 @@ fn run(options: &Options) -> Result<()> {
     for problem in summary::cut_short(&results) {
         println!("cut short: {problem}");
     }
+    let plot = plot::draw(&results, &format!("{machine}; {} requests/s", options.rate));
+    std::fs::write(&options.plot, plot).with_context(|| format!("writing {}", options.plot.display()))?;
+    println!("the plot is {}", options.plot.display());
     if let Some(path) = &options.json {
         let text = serde_json::to_string(&summary::as_json(&results, &machine))?;
         std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;

@@ -57,12 +57,6 @@ pub(crate) struct Stretch {
     pub(crate) to: f64,
 }
 
-impl Stretch {
-    pub(crate) fn length(&self) -> f64 {
-        self.to - self.from
-    }
-}
-
 /// Steps and tasks as they come.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {

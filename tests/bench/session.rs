@@ -37,7 +37,7 @@ impl Deploy {
         self.steps
             .iter()
             .find(|step| step.name == "deploy")
-            .map(Stretch::length)
+            .map(|step| step.to - step.from)
     }
 }
 

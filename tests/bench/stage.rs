@@ -43,8 +43,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new(unbuffered: bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("vdbench-").tempdir()?;
-        let random = std::hash::RandomState::new().build_hasher().finish() & 0xff_ffff;
-        let project = format!("vdbench-{random:06x}");
+        let project = project_name();
         let stage = Self {
             port: free_port()?,
             unbuffered,
@@ -135,6 +134,12 @@ impl Stage {
         let last = printed.lines().last().unwrap_or_default();
         serde_json::from_str(last).with_context(|| format!("seeding printed:\n{printed}"))
     }
+}
+
+/// A project's name that no other benchmark uses.
+pub(crate) fn project_name() -> String {
+    let random = std::hash::RandomState::new().build_hasher().finish() & 0xff_ffff;
+    format!("vdbench-{random:06x}")
 }
 
 fn free_port() -> Result<u16> {
