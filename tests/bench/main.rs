@@ -28,6 +28,7 @@ mod table;
 mod tools;
 mod watch;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -79,9 +80,17 @@ fn run(options: &Options) -> Result<()> {
         show(&growth);
         return Ok(());
     }
-    let results = scenarios::run(options, &|line| eprintln!("{line}"))?;
-    println!("\n{machine}; {} requests/s", options.rate);
-    show(&summary::comparison(&results));
+    let subtitle = format!("{machine}; {} requests/s", options.rate);
+    let results = scenarios::run(options, &|line| eprintln!("{line}"), &|results| {
+        write(&options.plot, &plot::draw(results, &subtitle))?;
+        match &options.json {
+            Some(path) => write(path, &summary::as_json(results, &machine).to_string()),
+            None => Ok(()),
+        }
+    })?;
+    println!("\n{subtitle}");
+    println!("{}", summary::versions(&results));
+    show(&summary::comparison(&results, options.uploads.modes()));
     show(&summary::scenarios(&results));
     if let Some(line) = summary::slowest_starts(&results) {
         println!("{line}");
@@ -93,12 +102,10 @@ fn run(options: &Options) -> Result<()> {
     for problem in summary::cut_short(&results) {
         println!("cut short: {problem}");
     }
-    let plot = plot::draw(&results, &format!("{machine}; {} requests/s", options.rate));
-    std::fs::write(&options.plot, plot).with_context(|| format!("writing {}", options.plot.display()))?;
     println!("the plot is {}", options.plot.display());
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string(&summary::as_json(&results, &machine))?;
-        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
     Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -20,6 +20,8 @@ pub(crate) struct Turn {
     pub(crate) presence: Presence,
     /// Deploys, by whether there were uploads.
     pub(crate) sessions: Vec<Session>,
+    /// Why it could not be measured to the end, where its stack or the load could not be set up.
+    pub(crate) problem: Option<String>,
 }
 
 /// What only our tool does.
@@ -36,8 +38,13 @@ pub(crate) struct Results {
     pub(crate) extras: Vec<Extra>,
 }
 
-/// Runs what the options ask for, one tool after another, each on a fresh stack of its own making.
-pub(crate) fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Results> {
+/// Runs what the options ask for, one tool after another, each on a fresh stack of its own making. `keep` gets what
+/// there is after each tool.
+pub(crate) fn run(
+    options: &Options,
+    say: &dyn Fn(&str),
+    keep: &dyn Fn(&Results) -> Result<()>,
+) -> Result<Results> {
     let mut results = Results {
         turns: Vec::new(),
         extras: Vec::new(),
@@ -48,6 +55,7 @@ pub(crate) fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Results> {
             tool: *tool,
             presence: presence.clone(),
             sessions: Vec::new(),
+            problem: None,
         };
         match presence {
             Presence::NotInstalled(what) => say(&format!("{}: not installed ({what})", tool.name())),
@@ -58,10 +66,14 @@ pub(crate) fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Results> {
                     options,
                     say,
                 };
-                turn_of.play(&mut turn.sessions, &mut results.extras)?;
+                let played = turn_of.play(&mut turn.sessions, &mut results.extras);
+                turn.problem = played
+                    .err()
+                    .map(|problem| format!("{}: {problem:#}", tool.name()));
             }
         }
         results.turns.push(turn);
+        keep(&results)?;
     }
     Ok(results)
 }

@@ -16,7 +16,7 @@ use super::tools::{Presence, Tool};
 const NONE: &str = "-";
 
 /// All tools side by side, by whether there were uploads. Ratios compare medians of the same run, in the same mode.
-pub(crate) fn comparison(results: &Results) -> Table {
+pub(crate) fn comparison(results: &Results, modes: &[bool]) -> Table {
     let mut table = Table::new(&[
         "tool",
         "uploads",
@@ -36,17 +36,19 @@ pub(crate) fn comparison(results: &Results) -> Table {
         "max",
         "x script",
     ]);
-    for uploads in [true, false] {
+    for &uploads in modes {
         for turn in &results.turns {
-            if let Presence::NotInstalled(_) = turn.presence {
-                if asked(results, uploads) {
-                    table.row(vec![
-                        turn.tool.name().to_owned(),
-                        yes(uploads),
-                        "not installed".to_owned(),
-                    ]);
-                }
-                continue;
+            let missing = match (&turn.presence, &turn.problem) {
+                (Presence::NotInstalled(_), _) => Some("not installed"),
+                (Presence::Installed { .. }, Some(_)) if turn.sessions.is_empty() => Some("not measured"),
+                (Presence::Installed { .. }, _) => None,
+            };
+            if let Some(missing) = missing {
+                table.row(vec![
+                    turn.tool.name().to_owned(),
+                    yes(uploads),
+                    missing.to_owned(),
+                ]);
             }
             if let Some(session) = of(turn, uploads) {
                 let reference = |tool: Tool, measure: fn(&Session) -> Vec<f64>| {
@@ -137,11 +139,20 @@ pub(crate) fn worst_lateness(results: &Results) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// Why loads ended before everything was done.
+/// Which version of each tool was measured.
+pub(crate) fn versions(results: &Results) -> String {
+    let turns = results.turns.iter().map(|turn| match &turn.presence {
+        Presence::Installed { version, .. } => format!("{} ({version})", turn.tool.name()),
+        Presence::NotInstalled(what) => format!("{} (not installed: {what})", turn.tool.name()),
+    });
+    turns.collect::<Vec<String>>().join(", ")
+}
+
+/// Why tools and loads were not measured to the end.
 pub(crate) fn cut_short(results: &Results) -> Vec<&str> {
-    sessions(results)
-        .filter_map(|session| session.cut_short.as_deref())
-        .collect()
+    let turns = results.turns.iter().filter_map(|turn| turn.problem.as_deref());
+    let loads = sessions(results).filter_map(|session| session.cut_short.as_deref());
+    turns.chain(loads).collect()
 }
 
 fn sessions(results: &Results) -> impl Iterator<Item = &Session> {
@@ -245,13 +256,6 @@ fn how(failures: &BTreeMap<Problem, usize>) -> String {
         )
     });
     kinds.collect::<Vec<String>>().join(", ")
-}
-
-fn asked(results: &Results, uploads: bool) -> bool {
-    let turns = results.turns.iter();
-    turns
-        .flat_map(|turn| &turn.sessions)
-        .any(|session| session.uploads == uploads)
 }
 
 fn of(turn: &Turn, uploads: bool) -> Option<&Session> {
