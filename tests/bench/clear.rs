@@ -29,9 +29,11 @@ impl Cleared {
 
 impl Drop for Cleared {
     fn drop(&mut self) {
+        // Held meanwhile, so that this and what Ctrl-C does never remove the same things at once.
+        let mut standing = standing();
         containers_and_volumes(&self.project);
         images(&self.project);
-        standing().retain(|(project, _)| *project != self.project);
+        standing.retain(|(project, _)| *project != self.project);
     }
 }
 
@@ -60,7 +62,9 @@ pub(crate) fn on_interrupt() -> Result<()> {
             }
         });
         process::kill_all();
-        for (project, folder) in standing().drain(..) {
+        // Not given back: the rest of the program, whose children were just killed, waits here to the end.
+        let mut standing = standing();
+        for (project, folder) in standing.drain(..) {
             containers_and_volumes(&project);
             images(&project);
             // Left in the temporary folder at worst.
@@ -72,7 +76,7 @@ pub(crate) fn on_interrupt() -> Result<()> {
 }
 
 /// Removes a project's containers, networks and volumes.
-pub(crate) fn containers_and_volumes(project: &str) {
+fn containers_and_volumes(project: &str) {
     for (list, remove) in [
         (&["ps", "--all"][..], &["rm", "--force", "--volumes"][..]),
         (&["network", "ls"], &["network", "rm"]),
@@ -93,7 +97,7 @@ pub(crate) fn containers_and_volumes(project: &str) {
 }
 
 /// Removes a project's images: those named after it.
-pub(crate) fn images(project: &str) {
+fn images(project: &str) {
     let own = format!("reference={project}-*");
     let listed = docker(&["images", "--filter", &own, "--format", "{{.Repository}}:{{.Tag}}"]);
     let references: Vec<&str> = listed.lines().collect();

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use super::clear::{self, Cleared};
+use super::clear::Cleared;
 use super::process::{self, bounded};
 use super::statistics::median;
 use super::table::Table;
@@ -92,8 +92,6 @@ fn measure(roller: &Roller, size: usize, times: &mut Times) -> Result<()> {
     project.write(size, "second")?;
     times.changed.push(project.time(roller, "second", false)?);
     times.unchanged.push(project.time(roller, "second", true)?);
-    // Before the next one is measured, not beside it.
-    clear::containers_and_volumes(&project.name);
     Ok(())
 }
 
