@@ -56,6 +56,7 @@ pub(crate) fn draw(results: &Results, machine: &str) -> String {
         let panel = Panel {
             from,
             to: from + longest + 2.0 * MARGIN,
+            until: deploy.to + MARGIN,
         };
         let failed: usize = failures(&session.recorded.records).values().sum();
         let title = format!(
@@ -74,6 +75,7 @@ pub(crate) fn draw(results: &Results, machine: &str) -> String {
         let panel = Panel {
             from: 0.0,
             to: session.recorded.ended,
+            until: session.recorded.ended,
         };
         top = panel.overview(&mut svg, top, session);
     }
@@ -102,7 +104,22 @@ fn legend(svg: &mut Svg, y: f64) {
     for (name, colour) in kinds.chain([("failed", RED)]) {
         svg.dots([(x + 4.0, y - 4.0)].into_iter(), 7.0, colour);
         svg.text((x + 12.0, y), Anchor::Start, 11.0, name, "");
-        x += 30.0 + name.chars().count() as f64 * 6.6;
+        x += 22.0 + name.chars().count() as f64 * 6.6;
+    }
+    x += 4.0;
+    for name in [
+        "check",
+        "backup",
+        "build",
+        "migrate",
+        "collectstatic",
+        "deploy",
+        "health",
+        "unwind",
+    ] {
+        svg.rectangle((x, y - 9.0), (10.0, 10.0), step_colour(name));
+        svg.text((x + 14.0, y), Anchor::Start, 11.0, name, "");
+        x += 22.0 + name.chars().count() as f64 * 6.3;
     }
 }
 
@@ -126,7 +143,7 @@ fn step_colour(name: &str) -> &'static str {
         "migrate" => "#f3e2ea",
         "collectstatic" => "#e9ecd2",
         _ if name.starts_with("unwind") => "#ffc2c2",
-        _ => "#e8e8e8",
+        _ => "#dedede",
     }
 }
 
@@ -138,6 +155,8 @@ fn counted(count: usize, noun: &str) -> String {
 struct Panel {
     from: f64,
     to: f64,
+    /// Requests of later than this are not shown: they belong to what came after.
+    until: f64,
 }
 
 impl Panel {
@@ -245,7 +264,7 @@ impl Panel {
     }
 
     fn shown<'a>(&self, session: &'a Session) -> impl Iterator<Item = &'a Record> {
-        let (from, to) = (self.from, self.to);
+        let (from, to) = (self.from, self.until.min(self.to));
         let records = session.recorded.records.iter();
         records.filter(move |record| record.at >= from && record.at <= to)
     }
