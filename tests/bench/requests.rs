@@ -1,5 +1,8 @@
 //! The mix: what is asked, as which bytes, and which status is expected. The same request for the same number, always.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
@@ -47,6 +50,8 @@ pub(crate) struct Visitor {
     copies: Vec<u64>,
     exam: u64,
     pupils: Vec<u64>,
+    /// How many of them have a copy already, over all loads.
+    uploaded: Arc<AtomicUsize>,
 }
 
 impl Visitor {
@@ -77,17 +82,19 @@ impl Visitor {
             copies: numbers("copies")?,
             exam: seeded["exam"].as_u64().context("seeding printed no exam")?,
             pupils: numbers("pupils")?,
+            uploaded: Arc::default(),
         };
         ensure!(!visitor.copies.is_empty(), "seeding made no copies");
         Ok(visitor)
     }
 
-    /// How many uploads there can be: a pupil has one copy of an exam.
+    /// How many more uploads there can be: a pupil has one copy of an exam.
     pub(crate) fn uploads(&self) -> usize {
-        self.pupils.len()
+        self.pupils.len() - self.uploaded.load(Ordering::Relaxed)
     }
 
-    /// The request with this number; uploads have numbers of their own.
+    /// The request with this number. Each upload is for the next pupil, whatever its number: a second copy would be
+    /// refused.
     pub(crate) fn request(&self, kind: Kind, number: usize) -> Request {
         match kind {
             Kind::Health => expecting(200, get("/health/")),
@@ -109,7 +116,8 @@ impl Visitor {
                 )
             }
             Kind::Upload => {
-                let pupil = self.pupils[number % self.pupils.len()];
+                let next = self.uploaded.fetch_add(1, Ordering::Relaxed);
+                let pupil = self.pupils[next % self.pupils.len()];
                 let body = form(self.exam, pupil, &scan(number));
                 let kind = format!("multipart/form-data; boundary={BOUNDARY}");
                 expecting(
