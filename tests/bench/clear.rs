@@ -10,17 +10,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::process;
 
-/// What stands now and must not stay: projects, and their folders.
-static STANDING: Mutex<Vec<(String, PathBuf)>> = Mutex::new(Vec::new());
+/// The projects so far, and their folders.
+static PROJECTS: Mutex<Vec<(String, PathBuf)>> = Mutex::new(Vec::new());
 
-/// Clears a project up when dropped.
+/// Removes a project's containers, networks and volumes when dropped.
 pub(crate) struct Cleared {
     project: String,
 }
 
 impl Cleared {
     pub(crate) fn at_the_end(project: &str, folder: PathBuf) -> Self {
-        standing().push((project.to_owned(), folder));
+        projects().push((project.to_owned(), folder));
         Self {
             project: project.to_owned(),
         }
@@ -30,10 +30,20 @@ impl Cleared {
 impl Drop for Cleared {
     fn drop(&mut self) {
         // Held meanwhile, so that this and what Ctrl-C does never remove the same things at once.
-        let mut standing = standing();
+        let _projects = projects();
         containers_and_volumes(&self.project);
-        images(&self.project);
-        standing.retain(|(project, _)| *project != self.project);
+    }
+}
+
+/// Removes the images of all projects when dropped. Not sooner: the engine's older builder takes its cache from them,
+/// and every tool would build from nothing.
+pub(crate) struct ImagesCleared;
+
+impl Drop for ImagesCleared {
+    fn drop(&mut self) {
+        for (project, _) in projects().drain(..) {
+            images(&project);
+        }
     }
 }
 
@@ -63,8 +73,8 @@ pub(crate) fn on_interrupt() -> Result<()> {
         });
         process::kill_all();
         // Not given back: the rest of the program, whose children were just killed, waits here to the end.
-        let mut standing = standing();
-        for (project, folder) in standing.drain(..) {
+        let mut projects = projects();
+        for (project, folder) in projects.drain(..) {
             containers_and_volumes(&project);
             images(&project);
             // Left in the temporary folder at worst.
@@ -127,6 +137,6 @@ fn docker(words: &[&str]) -> String {
     }
 }
 
-fn standing() -> std::sync::MutexGuard<'static, Vec<(String, PathBuf)>> {
-    STANDING.lock().unwrap_or_else(PoisonError::into_inner)
+fn projects() -> std::sync::MutexGuard<'static, Vec<(String, PathBuf)>> {
+    PROJECTS.lock().unwrap_or_else(PoisonError::into_inner)
 }

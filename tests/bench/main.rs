@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     clear::on_interrupt()?;
+    let _images = clear::ImagesCleared;
     for (words, missing) in [
         (&["version"][..], "a Docker Engine"),
         (
