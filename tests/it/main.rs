@@ -7,6 +7,7 @@
 )]
 
 mod backup;
+mod bench;
 mod build;
 mod check;
 mod cli;
