@@ -3,11 +3,12 @@
 //! a call: the way back sees everything that was done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::changes::{Changes, given_up};
+use super::changes::Changes;
 use super::infrastructure::NetworkIds;
 use super::replace::Replacement;
 use super::standing::{Places, Standing, containers_of, places};
@@ -34,6 +35,7 @@ pub(crate) struct Rollout<'a> {
 
 /// How far the services are; what depends on others waits for it.
 type Progress = watch::Sender<BTreeSet<ServiceName>>;
+type Failures = Mutex<Vec<Failure>>;
 
 impl Rollout<'_> {
     /// Brings all these services to their targets, and says which were changed, in their order.
@@ -52,37 +54,31 @@ impl Rollout<'_> {
 
     async fn side_by_side(&self, services: &[&Service]) -> Result<Vec<ServiceName>, Failure> {
         let finished: Progress = watch::Sender::default();
-        let results = join_all(
-            services
-                .iter()
-                .map(|service| self.in_turn(service, services, &finished)),
-        )
-        .await;
-        let mut changed = Vec::new();
-        let mut first: Option<Failure> = None;
-        for (service, result) in services.iter().zip(results) {
-            match result {
-                Ok(StepResult::Succeeded) => changed.push(service.name.clone()),
-                Ok(
-                    StepResult::Unchanged | StepResult::Failed | StepResult::NotRun | StepResult::Interrupted,
-                ) => {}
-                // Those that were given up say so themselves; what they were given up for is the reason.
-                Err(failure) if first.as_ref().is_none_or(is_given_up) => first = Some(failure),
-                Err(_) => {}
-            }
+        // In the order of time: the first is the reason, the others were under way when it came.
+        let failures: Failures = Mutex::default();
+        let turns = services
+            .iter()
+            .map(|service| self.in_turn(service, services, &finished, &failures));
+        let results = join_all(turns).await;
+        let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = in_one(failures) {
+            return Err(failure);
         }
-        match first {
-            Some(failure) => Err(failure),
-            None => Ok(changed),
-        }
+        let changed = services
+            .iter()
+            .zip(results)
+            .filter(|(_, result)| *result == StepResult::Succeeded);
+        Ok(changed.map(|(service, _)| service.name.clone()).collect())
     }
 
+    /// What came of a service; a failure is put to the others.
     async fn in_turn(
         &self,
         service: &Service,
         services: &[&Service],
         finished: &Progress,
-    ) -> Result<StepResult, Failure> {
+        failures: &Failures,
+    ) -> StepResult {
         let awaited = |done: &BTreeSet<ServiceName>| {
             let mut needed = service
                 .depends_on
@@ -93,22 +89,24 @@ impl Rollout<'_> {
         let mut receiver = finished.subscribe();
         tokio::select! {
             biased;
-            () = self.changes.abandoned() => return Err(given_up()),
-            ready = receiver.wait_for(awaited) => {
-                ready.map_err(|error| Failure::new(FailureKind::Failed, error))?;
-            }
+            () = self.changes.abandoned() => return StepResult::NotRun,
+            // The sender outlives every turn.
+            _ready = receiver.wait_for(awaited) => {}
         }
-        self.changes.go_on()?;
-        let result = self.bring_to_target(service).await;
-        match &result {
-            Ok(_) => {
+        match self.bring_to_target(service).await {
+            Ok(result) => {
                 finished.send_modify(|done| {
                     done.insert(service.name.clone());
                 });
+                result
             }
-            Err(_) => self.changes.abandon(),
+            Err(failure) if is_given_up(&failure) => StepResult::Interrupted,
+            Err(failure) => {
+                let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                failures.push(failure);
+                StepResult::Failed
+            }
         }
-        result
     }
 
     /// Brings one service to its target.
@@ -164,6 +162,15 @@ impl Rollout<'_> {
             Ok(done) => task.conclude(Ok(done), Clone::clone).map(|(result, _)| result),
         }
     }
+}
+
+/// The first failure, with what failed beside it.
+fn in_one(failures: Vec<Failure>) -> Option<Failure> {
+    failures.into_iter().reduce(|first, further| {
+        let mut failure = first.evidence("failed too", vec![format!("{:#}", further.error)]);
+        failure.evidence.extend(further.evidence);
+        failure
+    })
 }
 
 fn is_given_up(failure: &Failure) -> bool {

@@ -127,7 +127,9 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["nginx", "-T"] => FakeOutput::stdout(NGINX),
         ["nginx", ..] => FakeOutput::silent(),
         // Health tests that the deploy runs itself: here the engine alone says who is healthy.
-        ["curl", ..] | ["python", "healthcheck.py"] => FakeOutput::silent().exits(7),
+        ["curl", ..] | ["python", "healthcheck.py"] | ["pg_isready"] | ["celery", "inspect", "ping"] => {
+            FakeOutput::silent().exits(7)
+        }
         ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
         ["python", "-c", _, order, _] => sidecar(order),
         other => panic!("a command that the stack does not know: {other:?}"),
