@@ -159,7 +159,7 @@ fn longest_drain(context: Context<'_>) -> std::time::Duration {
 /// database, not a new one.
 ///
 /// # Errors
-/// See [`Replacement::apply`].
+/// See [`Rollout::apply`].
 pub(crate) async fn start_dependencies(
     context: Context<'_>,
     step: StepId,

@@ -56,10 +56,13 @@ fn rollback_names_a_release_or_none() {
 fn services_to_be_replaced_are_named_one_by_one() {
     for command in ["run", "deploy"] {
         let typed = format!("viatique-deploy {command} --replace db --replace redis");
-        let arguments = match parse(&typed).unwrap().command {
-            Command::Run(arguments) => arguments.replace,
-            Command::Deploy(arguments) => arguments,
-            other => panic!("{other:?}"),
+        let command = parse(&typed).unwrap().command;
+        let arguments = if let Command::Run(arguments) = &command {
+            &arguments.replace
+        } else if let Command::Deploy(arguments) = &command {
+            arguments
+        } else {
+            panic!("{command:?}")
         };
         assert_eq!(arguments.replace, ["db", "redis"]);
     }

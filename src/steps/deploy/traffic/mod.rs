@@ -5,12 +5,12 @@
 //! diverted to another by the kernel ([`crate::stack::sidecar`]), at once and for every kind of client; connections
 //! under way are left alone. So:
 //!
-//! 1. [`Traffic::withhold`]: a new replica that is not ready yet is spared; who finds it in DNS reaches an old one.
+//! 1. Until it is ready a new replica is spared ([`Traffic::divert`]): who finds it in DNS reaches an old one.
 //! 2. [`Traffic::prove`]: it answers from where its callers stand, before it is given anything.
-//! 3. [`Traffic::switch`]: from here on everything new goes to the new replica, nothing to the old one, whose requests
-//!    in flight finish ([`Traffic::idle`]).
+//! 3. At the switch (`divert` the other way round) everything new goes to the new replica, nothing to the old one,
+//!    whose requests in flight finish ([`Traffic::idle`]).
 //! 4. Once the old one has ended DNS knows the new one only; the proxies read their configuration again, and when
-//!    their old workers have gone the diversions are forgotten ([`Traffic::close`]).
+//!    their old workers have gone the diversions are forgotten ([`close`]).
 //!
 //! Where connections cannot be diverted (no Django image, no Python in it, a kernel without nftables) the old way is
 //! left: the proxies are reloaded between the steps, and a warning says that single requests may be lost.
