@@ -294,8 +294,9 @@ that served before this one.
 In order:
   1. finds the release and makes sure that its images are still there
   2. says which migrations were applied since; the schema is NOT taken back
-  3. replaces the services: web, workers, scheduler
-  4. asks the app whether it is well
+  3. collects its static files again: its pages find their own
+  4. replaces the services: web, workers, scheduler
+  5. asks the app whether it is well
 
 Leaves alone: the database, the media, backups. To get data back, restore a
 backup by hand.",

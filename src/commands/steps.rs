@@ -174,7 +174,12 @@ impl Chosen {
     pub fn rollback(target: &Release) -> Self {
         Self {
             name: "rollback",
-            stages: vec![Stage::of(Deploy), Stage::of(Health)],
+            // Its static files again, or rather their manifest: its pages would look theirs up in the newer one's.
+            stages: vec![
+                Stage::of(Collectstatic::sharing(Preparation::default())),
+                Stage::of(Deploy),
+                Stage::of(Health),
+            ],
             effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
             concerns_what_serves: false,
         }

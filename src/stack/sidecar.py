@@ -2,7 +2,8 @@
 
 argv: what to do, and its arguments as JSON. Answers with one line of JSON behind a mark.
 
-  divert {"key": …, "pairs": [[from, to], …]}   new TCP connections that leave this namespace for `from` go to `to`
+  divert {"key": …, "pairs": [[from, to], …]}   new TCP connections that leave this namespace for `from` go to `to`;
+                                                what went to a `from` before follows; no pairs: all of the key go
   adopt  {}                                     forgets what an earlier sidecar diverted; says whether it had
   ask    {"address", "port", "path", …}         one HTTP request from here, past every diversion
   count  {"key": …}                             how many connections have been diverted for this key
@@ -134,6 +135,21 @@ def write_table(state):
         raise OSError(code, os.strerror(code))
 
 
+def merged(before, pairs):
+    """A proxy may still know every address that was ever diverted: it goes where its target went. One that serves
+    again is diverted no more."""
+    if not pairs:
+        return []
+    now = dict(pairs)
+    serving = set(now.values())
+    kept = [
+        [origin, now.get(target, target)]
+        for origin, target in before
+        if origin not in now and origin not in serving
+    ]
+    return kept + pairs
+
+
 def divert(arguments):
     with open(STATE, "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -143,7 +159,7 @@ def divert(arguments):
         if arguments["key"] == "*":
             state = {}
         else:
-            state[arguments["key"]] = arguments["pairs"]
+            state[arguments["key"]] = merged(state.get(arguments["key"], []), arguments["pairs"])
         write_table(state)
         file.seek(0)
         file.truncate()

@@ -23,7 +23,8 @@ pub type Diversion = (Ipv4Addr, Ipv4Addr);
 /// One thing a sidecar is asked to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order<'a> {
-    /// Sets the diversions of this key and leaves those of others.
+    /// Adds to the diversions of this key: what was led to an address that is now diverted follows, and an address
+    /// that is led to is diverted no more. No pairs forget all of the key; the key `*` forgets every key.
     Divert { key: &'a str, pairs: &'a [Diversion] },
     /// Whether diversions stand that this sidecar did not make: those of a run that was killed.
     Adopt,

@@ -8,3 +8,4 @@ mod first_deploy;
 mod interrupted;
 mod support;
 mod take_over;
+mod traffic;

@@ -161,8 +161,9 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    /// New connections of all callers to any of `from` go to one of `to`. Replaces what was diverted for this service
-    /// before; with nothing to divert from, everything goes where it is sent.
+    /// New connections of all callers to any of `from` go to one of `to`, and with them what was led to `from` before:
+    /// a proxy may still know addresses of several releases. With nothing to divert from, everything goes where it is
+    /// sent.
     ///
     /// # Errors
     /// The engine's. What was diverted before may then still be.
