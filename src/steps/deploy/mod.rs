@@ -118,7 +118,7 @@ impl Step for Deploy {
 
     async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
         // The release serves: whatever of this cannot be done is said, and the rest is done all the same.
-        let finished = finish(context).await;
+        let finished = finish(context, false).await;
         let removed = undo::remove_retired(context).await.map(|_| ());
         finished.and(removed)
     }
@@ -133,14 +133,14 @@ fn application<'a>(
     images.get(&django.service)
 }
 
-/// Waits for what a deploy or a way back left to finish: old workers of proxies, and containers that were told to end.
-async fn finish(context: Context<'_>) -> Result<(), Failure> {
+/// Ends what a deploy or a way back left: the old containers, then the addresses that proxies still know, then the
+/// diversions from these.
+async fn finish(context: Context<'_>, addresses_changed: bool) -> Result<(), Failure> {
     let standing = standing(context.engine, &context.settings.project.name).await?;
-    let (closed, ended) = tokio::join!(
-        traffic::close(context, &standing, longest_drain(context)),
-        undo::see_out(context, &standing)
-    );
-    closed.and(ended)
+    let ended = undo::see_out(context, &standing).await;
+    let changed = addresses_changed || !matches!(ended, Ok(0));
+    let closed = traffic::close(context, &standing, longest_drain(context), changed).await;
+    ended.map(|_| ()).and(closed)
 }
 
 fn longest_drain(context: Context<'_>) -> std::time::Duration {

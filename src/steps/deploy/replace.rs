@@ -100,6 +100,8 @@ impl Replacement<'_> {
             Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::Untouched(_) => {
                 self.retire_all(&slot.replaced).await?;
                 self.start_and_wait(&new).await?;
+                // Its address is another one.
+                self.traffic.reload_for(&self.service.name).await?;
             }
             Strategy::Reload => {
                 if !alive.is_empty() {

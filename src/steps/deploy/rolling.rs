@@ -1,8 +1,8 @@
 //! Rolling: new replicas stand beside old ones, in batches; each old one retires once its successor is proven, what it
 //! has in flight finishes, and from the moment of the switch it is given nothing new.
 //!
-//! Until the switch a failure costs nothing: the old ones were never touched. Between the switch and an old one's stop
-//! its calls are led back to it.
+//! Until the switch a failure costs nothing: the old ones were never touched. After it its calls are led back to them:
+//! they run on until the whole run has succeeded.
 
 use std::time::Duration;
 
@@ -116,9 +116,6 @@ impl Replacement<'_> {
             self.traffic.reload_for(name).await?;
         }
         self.retire(&old, &fresh).await?;
-        if called && !steered && !alive.is_empty() {
-            self.traffic.reload_for(name).await?;
-        }
         for (slot, new) in batch.iter().zip(&new) {
             self.settle_name(new, "", slot.number).await?;
         }
@@ -137,6 +134,9 @@ impl Replacement<'_> {
                 .await?;
         }
         let before = self.traffic.baseline(name).await?;
+        for container in new {
+            make_sure(self.context.engine, container).await?;
+        }
         self.task.progress("taking it into service");
         self.traffic.divert(name, old, new).await?;
         let proven = async {
@@ -187,27 +187,24 @@ impl Replacement<'_> {
         self.retire(retired, &rest).await
     }
 
-    /// Waits until nothing is in flight, then stops. A service that nobody is known to call is told to end and not
-    /// waited for: a Celery worker finishes its task, however long, while the rest of the run goes on; `settle` waits.
+    /// Waits until nothing is in flight. The old ones run on, and keep their addresses, which no other container may
+    /// get while a proxy knows them: where the run fails they take over again at once. They are told to end when it has
+    /// succeeded; one that did not run is only named.
     async fn retire(&self, old: &[Container], new: &[Container]) -> Result<(), Failure> {
-        if !self.traffic.is_called(&self.service.name) {
-            for old in old {
-                self.name_retired(old).await?;
-                if is_alive(old) {
-                    self.context.engine.kill(&old.id, &self.stop_signal(old)).await?;
-                }
-            }
-            return Ok(());
-        }
+        let called = self.traffic.is_called(&self.service.name);
         let began = Instant::now();
-        for one in old.iter().filter(|old| old.state == ContainerState::Running) {
+        for one in old
+            .iter()
+            .filter(|old| called && old.state == ContainerState::Running)
+        {
             self.task.progress("finishing what the old one has in flight");
             let limit = self.drain().saturating_sub(began.elapsed());
             let left = self.traffic.idle(one, limit).await?;
             if !left.is_empty() {
                 self.context.warn(
                     format!(
-                        "{} still had {} connections when its drain of {} s was over, and was stopped",
+                        "{} still had {} connections when its drain of {} s was over; they are cut off when it is \
+                         stopped",
                         one.name,
                         left.len(),
                         self.drain().as_secs()
@@ -220,21 +217,15 @@ impl Replacement<'_> {
                 );
             }
         }
-        // The last moment at which the old ones can still take over.
         for container in new {
             if let Err(failure) = make_sure(self.context.engine, container).await {
                 return Err(self.switch_back(old, new, failure).await);
             }
         }
-        self.retire_all(old).await
-    }
-
-    fn stop_signal(&self, old: &Container) -> String {
-        let own = old
-            .stop_signal
-            .clone()
-            .or_else(|| self.service.stop_signal.clone());
-        own.unwrap_or_else(|| "SIGTERM".to_owned())
+        for old in old {
+            self.name_retired(old).await?;
+        }
+        Ok(())
     }
 
     /// A Celery worker counts once it has answered, unless its own health test is that very question.

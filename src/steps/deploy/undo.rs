@@ -35,7 +35,7 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
         .filter(Taken::is_something)
         .collect();
     if left.is_empty() {
-        clear_up(context).await;
+        clear_up(context, false).await;
         let networks = remove_new_networks(context).await?;
         return Ok(said(&[], &[], networks));
     }
@@ -74,13 +74,12 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
         results = put_back => results,
         never = changes.listen(context.engine, &project.name) => match never {},
     };
-    let mut brought_back = Vec::new();
+    let mut brought_back: Vec<ContainerId> = Vec::new();
     for result in results {
         brought_back.extend(result?);
     }
-    traffic.reload_running().await?;
     make_sure(context, &brought_back).await?;
-    clear_up(context).await;
+    clear_up(context, true).await;
     let networks = remove_new_networks(context).await?;
     let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) = left
         .iter()
@@ -93,8 +92,8 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
 }
 
 /// What was there serves again: what cannot be cleared away is said, and swept by the next run.
-async fn clear_up(context: Context<'_>) {
-    let finished = super::finish(context).await;
+async fn clear_up(context: Context<'_>, changed: bool) {
+    let finished = super::finish(context, changed).await;
     let removed = remove_seen_out(context).await;
     if let Err(failure) = finished.and(removed) {
         context.warn(format!("clearing up after deploy: {:#}", failure.error), None);
@@ -209,6 +208,12 @@ impl WayBack<'_> {
         let mut names = Vec::new();
         let mut back = taken.serving.clone();
         for old in &taken.retired {
+            // It runs on until the whole run has succeeded, and takes over as it is.
+            if is_serving(old) {
+                back.push(old.clone());
+                names.push((old.id.clone(), old.name.clone()));
+                continue;
+            }
             let new = if steered { fresh.as_slice() } else { &[] };
             let id = self.bring_back(old, taken.service, new, task).await?;
             back.extend(engine.container(&id.0).await?);
@@ -216,9 +221,7 @@ impl WayBack<'_> {
             restored.push(id);
         }
         if !back.is_empty() && steered {
-            let mut leaving = fresh.clone();
-            leaving.extend(taken.retired.iter().filter(|old| is_alive(old)).cloned());
-            self.traffic.divert(name, &leaving, &back).await?;
+            self.traffic.divert(name, &fresh, &back).await?;
             task.progress("finishing what the new one has in flight");
             let limit = replace::drain(self.context, taken.service);
             for one in &fresh {
@@ -347,12 +350,12 @@ impl WayBack<'_> {
     }
 }
 
-/// Waits for old containers that were told to end and not waited for; after their drain they are killed, and that is
-/// said.
+/// Ends old containers that ran on for the way back, all at once, and says how many; one that has not ended after its
+/// drain is killed, and that is said.
 ///
 /// # Errors
 /// The engine's.
-pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result<(), Failure> {
+pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result<usize, Failure> {
     let leaving = standing.iter().flat_map(|(name, containers)| {
         let named = containers
             .iter()
@@ -385,7 +388,8 @@ pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result
         Ok::<(), Failure>(())
     }))
     .await;
-    ends.into_iter().collect()
+    let count = ends.len();
+    ends.into_iter().collect::<Result<(), Failure>>().map(|()| count)
 }
 
 /// 128 + SIGKILL.

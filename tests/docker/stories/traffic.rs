@@ -38,15 +38,19 @@ networks:
 fn every_kind_of_caller_is_led_from_one_release_to_the_next() {
     let stack = Stack::new("callers");
     stack.example.edit("nginx/conf.d/viatique.conf", |text| {
-        text.replace("upstream backend { server backend:8000; }", "resolver 127.0.0.11 valid=1s;")
-            .replace(
-                "proxy_pass http://backend;",
-                "set $backend http://backend:8000;\n        proxy_pass $backend;",
-            )
+        text.replace(
+            "upstream backend { server backend:8000; }",
+            "resolver 127.0.0.11 valid=1s;",
+        )
+        .replace(
+            "proxy_pass http://backend;",
+            "set $backend http://backend:8000;\n        proxy_pass $backend;",
+        )
     });
-    stack
-        .example
-        .append("nginx/Dockerfile", "RUN [\"/usr/bin/rm\", \"/bin/sh\", \"/bin/bash\"]\n");
+    stack.example.append(
+        "nginx/Dockerfile",
+        "RUN [\"/usr/bin/rm\", \"/bin/sh\", \"/bin/bash\"]\n",
+    );
     let caller = CALLER.replace("PROJECT", &stack.project);
     stack
         .example
@@ -106,10 +110,13 @@ fn what_only_its_callers_find_broken_gets_no_visitor() {
         "backend/viatique/wsgi.py",
         "\nimport os, signal\ninner = application\n\n\ndef application(environ, start_response):\n    \
          if environ[\"HTTP_USER_AGENT\" if \"HTTP_USER_AGENT\" in environ else \"SERVER_NAME\"] != \"healthcheck\":\n        \
-         os.kill(1, signal.SIGTERM)\n    return inner(environ, start_response)\n",
+         os.kill(1, signal.SIGQUIT)\n    return inner(environ, start_response)\n",
     );
     let visitor = stack.poll();
-    stack.run(&["run", "--tag", "v3"]).expect_code(6).says("deploying backend");
+    stack
+        .run(&["run", "--tag", "v3"])
+        .expect_code(6)
+        .says("deploying backend");
     visitor.stop().expect_only(&["v1"]);
     assert_eq!(stack.snapshot().standing(), before.standing());
 

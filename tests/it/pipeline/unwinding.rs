@@ -134,7 +134,7 @@ async fn a_second_interrupt_leaves_everything_as_it_stands_and_says_so() {
     let (number, _) = calls_of_the_way_back(&prepared)
         .await
         .into_iter()
-        .find(|(_, call)| call.name == "start")
+        .rfind(|(_, call)| call.name == "start")
         .unwrap();
     let stack = prepared.fork();
     stack.engine.fault_at(number, Fault::HangBefore);

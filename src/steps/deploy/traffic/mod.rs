@@ -9,7 +9,8 @@
 //! 2. [`Traffic::prove`]: it answers from where its callers stand, before it is given anything.
 //! 3. At the switch (`divert` the other way round) everything new goes to the new replica, nothing to the old one,
 //!    whose requests in flight finish ([`Traffic::idle`]).
-//! 4. Once the old one has ended DNS knows the new one only; the proxies read their configuration again, and when
+//! 4. The old one runs on until the whole run has succeeded, so that it can take over at once and its address goes to
+//!    nobody else. Then it is stopped, DNS knows the new one only, the proxies read their configuration again, and when
 //!    their old workers have gone the diversions are forgotten ([`close`]).
 //!
 //! Where connections cannot be diverted (no Django image, no Python in it, a kernel without nftables) the old way is
@@ -32,7 +33,7 @@ use self::callers::Caller;
 use self::sidecars::{Called, Sidecars, Unavailable};
 use super::standing::Standing;
 use crate::compose::ServiceName;
-use crate::engine::{Container, ContainerId, ContainerState, NetworkId};
+use crate::engine::{Container, ContainerId, NetworkId};
 use crate::error::Failure;
 use crate::pipeline::Context;
 use crate::release::ReleasedImage;
@@ -231,52 +232,41 @@ impl<'a> Traffic<'a> {
         });
         try_join_all(reloads).await.map(|_| ())
     }
-
-    /// Has every proxy that still runs read its configuration again.
-    ///
-    /// # Errors
-    /// As [`Traffic::reload_for`].
-    pub(crate) async fn reload_running(&self) -> Result<(), Failure> {
-        for proxy in self.callers.iter().filter_map(|caller| caller.proxy.as_ref()) {
-            let now = self.context.engine.container(&proxy.container.id.0).await?;
-            if now.is_some_and(|container| container.state == ContainerState::Running) {
-                proxy.reload(self.context.engine).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Ends what [`Traffic`] began: waits until the proxies' old workers, which know old addresses, have gone, then
-/// forgets the diversions and removes the sidecars.
+/// Ends what [`Traffic`] began, once DNS knows only those that stay: the proxies look addresses up again; when their
+/// old workers, which know others, have gone, the diversions are forgotten and the sidecars removed.
+///
+/// Where there are none, the proxies are reloaded if addresses have changed.
 ///
 /// # Errors
 /// The engine's; what is left is removed by the next run.
-pub(crate) async fn close(context: Context<'_>, standing: &Standing, limit: Duration) -> Result<(), Failure> {
-    let found = Sidecars::standing(context).await?;
-    if found.is_empty() {
-        return Ok(());
-    }
-    let waited = wait_for_old_workers(context, standing, limit).await;
-    let Some(sidecars) = Sidecars::of(context, None) else {
-        return waited;
-    };
-    let dismissed = join_all(found.iter().map(|sidecar| sidecars.dismiss(sidecar))).await;
-    waited.and(dismissed.into_iter().collect())
-}
-
-async fn wait_for_old_workers(
+pub(crate) async fn close(
     context: Context<'_>,
     standing: &Standing,
     limit: Duration,
+    addresses_changed: bool,
 ) -> Result<(), Failure> {
-    let began = Instant::now();
-    for proxy in super::reload::proxies(context.settings, standing) {
-        while proxy.leaving(context.engine).await? > 0 && began.elapsed() < limit {
+    let found = Sidecars::standing(context).await?;
+    if found.is_empty() && !addresses_changed {
+        return Ok(());
+    }
+    let proxies = super::reload::proxies(context.settings, standing);
+    let found = &found;
+    let renewed = try_join_all(proxies.iter().map(|proxy| async move {
+        proxy.reload(context.engine).await?;
+        let began = Instant::now();
+        while !found.is_empty() && proxy.leaving(context.engine).await? > 0 && began.elapsed() < limit {
             tokio::time::sleep(POLL).await;
         }
-    }
-    Ok(())
+        Ok::<(), Failure>(())
+    }))
+    .await;
+    let Some(sidecars) = Sidecars::of(context, None) else {
+        return renewed.map(|_| ());
+    };
+    let dismissed = join_all(found.iter().map(|sidecar| sidecars.dismiss(sidecar))).await;
+    renewed.and(dismissed.into_iter().collect())
 }
 
 /// On each network that the caller is on, the addresses of `from`, each with one of `to`.
