@@ -78,13 +78,10 @@ fn killed(stack: &Stack) {
     }
 }
 
-/// The backend has been replaced, the next service has not.
+/// The frontend has been replaced; the scheduler, which must run for a while before it counts, has not.
 #[track_caller]
 fn wait_until_half_way(run: &mut Running) {
-    run.wait_for_event("a replaced backend", |event| {
-        event["event"] == "task_finished" && event["step"] == "deploy" && event["task"] == "backend"
-    });
-    run.wait_for_event("work on the next service", |event| {
-        event["event"] == "task_progress" && event["step"] == "deploy"
+    run.wait_for_event("a replaced frontend", |event| {
+        event["event"] == "task_finished" && event["step"] == "deploy" && event["task"] == "frontend"
     });
 }
