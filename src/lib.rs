@@ -12,7 +12,7 @@
 //! 1. [`release`], [`compose`], [`config`]: what is deployed. They know no port.
 //! 2. [`engine`], [`app`]: the ports. `engine::docker` alone names bollard, `app::http` alone names reqwest.
 //! 3. [`pipeline`]: what a step is, how steps are sequenced, and the way back.
-//! 4. [`stack`]: what is known of Django, PostgreSQL, nginx and media. Commands, parsers, rules; no calls.
+//! 4. [`stack`]: what is known of Django, Celery, PostgreSQL, nginx, sidecars and media. Commands, parsers, rules; no calls.
 //! 5. [`steps`]: one for each subcommand; the rules of a deploy are in `steps::deploy`.
 //! 6. [`ledger`], [`lock`]: what the engine remembers, and one run at a time.
 //! 7. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.
@@ -23,7 +23,9 @@
 //! - The journal entry of a step is durable before its effect. A step whose entry cannot be written does not start.
 //! - Steps of one stage run side by side. The first failure stops the others at once, but never a migration half-way.
 //! - Undo begins with the failed step and finds what to undo by label and name, not by memory.
-//! - An old container is stopped only once its successor is ready, and kept until the whole run has succeeded.
+//! - An old container of which two may stand runs on until the whole run has succeeded; one of which two must not stand
+//!   is stopped once its successor has been made, and kept.
+//! - A replica gets no call before it is proven, and none from the switch on: `steps::deploy::traffic`.
 //! - Whatever is created carries the labels of its project and run ([`engine::labels`]).
 //! - Nothing prints outside [`ui`]; a reporter cannot stop a run.
 //! - A secret's value is held in [`secret::Secret`], which cannot be printed or serialised.
