@@ -291,7 +291,12 @@ async fn a_failure_amid_the_replicas_brings_every_one_of_them_back() {
         );
         // Rolling, the old ones run on until the run has succeeded: then a stop that fails takes nothing back.
         let stops = if strategy == "rolling" { 0 } else { 3 };
-        for (name, times) in [("stop", stops), ("rename", 6), ("start", 3), ("create_container", 3)] {
+        for (name, times) in [
+            ("stop", stops),
+            ("rename", 6),
+            ("start", 3),
+            ("create_container", 3),
+        ] {
             for nth in 1..=times {
                 for fault in [
                     Fault::Fail(EngineErrorKind::Other),
