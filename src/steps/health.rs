@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::deploy::{containers_of, is_serving, standing};
+use super::deploy::{containers_of, has_left, is_of_this_run, is_serving, standing};
 use crate::app::{App, Request, Response};
 use crate::compose::Service;
 use crate::config;
@@ -76,6 +76,9 @@ impl Step for Health {
     }
 }
 
+/// How long a container of this run that has no health test must be seen to run.
+const STEADY: Duration = Duration::from_secs(4);
+
 /// Whether a service is well, seen once.
 enum Condition {
     Well {
@@ -142,8 +145,19 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
         let mut failure: Option<Failure> = None;
         let mut starting = Vec::new();
         for (service, task) in open {
-            let containers = containers_of(&standing, &service.name);
-            let (well, since) = match condition(service, containers) {
+            let mut containers = containers_of(&standing, &service.name).to_vec();
+            // Those that gave their place up run on for the way back; they make nothing well.
+            containers.retain(|container| !has_left(context, container));
+            let young = began.elapsed() < STEADY
+                && containers
+                    .iter()
+                    .any(|one| one.health.is_none() && is_of_this_run(context, one) && is_serving(one));
+            let (well, since) = match condition(service, &containers) {
+                Condition::Well { .. } if young && !is_over => {
+                    task.progress("no health test; watching whether it stays up");
+                    starting.push((service, task));
+                    continue;
+                }
                 Condition::Well { restarts: 0 } => {
                     task.finish(StepResult::Succeeded, "well");
                     continue;

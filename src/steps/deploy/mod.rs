@@ -27,14 +27,14 @@ use self::standing::places;
 use self::strategy::{Strategy, strategy};
 use self::traffic::Traffic;
 use crate::compose::{Service, ServiceName};
-use crate::engine::ContainerState;
+use crate::engine::{Container, ContainerState, labels};
 use crate::error::Failure;
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
 pub(crate) use self::standing::{Standing, containers_of, standing};
-pub(crate) use self::undo::undo as put_previous_back;
+pub(crate) use self::undo::{has_left, undo as put_previous_back};
 
 use super::images;
 
@@ -95,6 +95,10 @@ impl Step for Deploy {
         let replaced = rollout
             .apply(&settings.project.services_in_dependency_order())
             .await?;
+        // One without a health test was taken at its word while others were still being replaced.
+        let now = standing(context.engine, &settings.project.name).await?;
+        let made = now.values().flatten().filter(|one| is_of_this_run(context, one));
+        ready::none_is_broken(context.engine, made).await?;
         reload_at_the_end(context).await?;
         for orphan in standing::orphans(&settings.project, &before) {
             context.warn(
@@ -122,6 +126,11 @@ impl Step for Deploy {
         let removed = undo::remove_retired(context).await.map(|_| ());
         finished.and(removed)
     }
+}
+
+/// Whether this run made the container.
+pub(crate) fn is_of_this_run(context: Context<'_>, container: &Container) -> bool {
+    container.label(labels::RUN) == Some(context.run.0.as_str())
 }
 
 /// The image that sidecars are made from.

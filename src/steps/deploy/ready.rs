@@ -15,8 +15,9 @@ use crate::pipeline::Task;
 
 /// Between two runs of a service's own health test by us, at least: an exec is a few calls.
 const TEST_PAUSE: Duration = Duration::from_millis(500);
-/// A container without a health test counts as ready once it has run this long without ending.
-const STEADY: Duration = Duration::from_secs(5);
+/// A container without a health test may be followed by others once it has run this long without ending. It counts for
+/// good once `health` has seen it run for longer; what it replaces runs on until then.
+const STEADY: Duration = Duration::from_secs(1);
 /// A container that the engine has started again this often is crash-looping: an app that waits for another one by
 /// ending once is given that, and no more.
 const RESTARTS_TOLERATED: u32 = 1;
@@ -137,7 +138,6 @@ async fn test_passes(waiting: &Waiting<'_>, id: &ContainerId, test: &[String]) {
     };
     let end = Instant::now() + waiting.limit;
     while Instant::now() < end {
-        let began = Instant::now();
         let tested = waiting
             .engine
             .exec(id, &spec, None, &mut Captured::default())
@@ -147,8 +147,7 @@ async fn test_passes(waiting: &Waiting<'_>, id: &ContainerId, test: &[String]) {
             Ok(_) => {}
             Err(_) => break,
         }
-        // A test that costs much is not run more often than every other moment.
-        tokio::time::sleep(began.elapsed().max(TEST_PAUSE)).await;
+        tokio::time::sleep(TEST_PAUSE).await;
     }
     std::future::pending().await
 }
@@ -218,6 +217,24 @@ pub(crate) async fn wait_until_completed(waiting: &Waiting<'_>, id: &ContainerId
             () = changes.abandoned() => {}
         }
     }
+}
+
+/// Makes sure that none of these has ended or broken since it was ready.
+///
+/// # Errors
+/// The first that has, with the evidence.
+pub(crate) async fn none_is_broken(
+    inspect: &dyn Inspect,
+    containers: impl Iterator<Item = &Container>,
+) -> Result<(), Failure> {
+    for container in containers {
+        if let Verdict::Broken(why) = verdict(container)
+            && !container.state.has_succeeded()
+        {
+            return Err(broken(inspect, container, why).await);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a container serves as it should, seen once.

@@ -138,11 +138,10 @@ struct Taken<'a> {
 
 impl<'a> Taken<'a> {
     fn of(context: Context<'_>, service: &'a Service, containers: &[Container]) -> Self {
-        let run = context.run.0.as_str();
         let (fresh, old): (Vec<Container>, Vec<Container>) = containers
             .iter()
             .cloned()
-            .partition(|container| container.label(labels::RUN) == Some(run));
+            .partition(|container| super::is_of_this_run(context, container));
         let retired_suffix = retired_suffix(context.run);
         let stale_suffix = stale_suffix(context.run);
         let ending_in = |suffix: &str| -> Vec<Container> {
@@ -395,7 +394,8 @@ pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result
 /// 128 + SIGKILL.
 const KILLED: i64 = 137;
 
-fn has_left(context: Context<'_>, container: &Container) -> bool {
+/// Whether the container has given its place to another one in this run, and is kept for the way back only.
+pub(crate) fn has_left(context: Context<'_>, container: &Container) -> bool {
     [retired_suffix(context.run), stale_suffix(context.run)]
         .iter()
         .any(|suffix| container.name.ends_with(suffix))

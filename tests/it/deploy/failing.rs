@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use viatique_deploy::engine::{ContainerState, EngineErrorKind, labels};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult, UnwindResult};
@@ -313,4 +315,28 @@ async fn a_failure_amid_the_replicas_brings_every_one_of_them_back() {
         }
         prepared.edit_deploy_yml(&format!("services: {{ web: {{ strategy: {strategy} }} }}\n"), "");
     }
+}
+
+/// Its predecessor runs on until the run has succeeded, and must not be taken for it.
+#[tokio::test(start_paused = true)]
+async fn a_new_worker_that_ends_after_the_deploy_is_found_by_health() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    let engine = stack.engine.clone();
+    let ends = AtomicBool::new(true);
+    stack.answer(move |command| {
+        // The last thing that a deploy does.
+        if command.line() == "nginx -s reload" && ends.swap(false, Ordering::Relaxed) {
+            engine.kill(&format!("{PROJECT}-celery_worker-1"), 1);
+        }
+        None
+    });
+    let ended = stack.run("v2").await;
+    stack.answer(|_| None);
+    ended
+        .ended(Outcome::RolledBack, ExitCode::RolledBack)
+        .says("celery_worker: 0 of 1 replicas are well");
+    assert_eq!(ended.step(StepId::Health), StepResult::Failed);
+    as_before(&stack.engine.peek(), &before);
 }
