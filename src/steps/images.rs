@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compose::{Project, Service, ServiceName};
-use crate::engine::Inspect;
+use crate::engine::{ImageId, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::View;
 use crate::release::{ReleasedImage, Tag};
@@ -59,6 +59,8 @@ pub(crate) struct Found {
 pub(crate) async fn find(view: View<'_>) -> Result<Found, Failure> {
     let settings = view.settings;
     let mut found = Found::default();
+    // Many services may run one image.
+    let mut asked: BTreeMap<String, Option<ImageId>> = BTreeMap::new();
     for (name, service) in &settings.project.services {
         if let Some(recorded) = settings.images.get(name) {
             match recorded_image(view.inspect, recorded).await? {
@@ -72,15 +74,17 @@ pub(crate) async fn find(view: View<'_>) -> Result<Found, Failure> {
             continue;
         }
         let reference = reference(&settings.project, service, &settings.tag);
-        match view.inspect.image(&reference).await? {
-            Some(image) => {
-                found.images.insert(
-                    name.clone(),
-                    ReleasedImage {
-                        id: image.id,
-                        reference,
-                    },
-                );
+        let id = match asked.get(&reference) {
+            Some(known) => known.clone(),
+            None => {
+                let id = view.inspect.image(&reference).await?.map(|image| image.id);
+                asked.insert(reference.clone(), id.clone());
+                id
+            }
+        };
+        match id {
+            Some(id) => {
+                found.images.insert(name.clone(), ReleasedImage { id, reference });
             }
             None => found.missing.push((name.clone(), reference)),
         }

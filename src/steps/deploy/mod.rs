@@ -96,9 +96,7 @@ impl Step for Deploy {
             .apply(&settings.project.services_in_dependency_order())
             .await?;
         // One without a health test was taken at its word while others were still being replaced.
-        let now = standing(context.engine, &settings.project.name).await?;
-        let made = now.values().flatten().filter(|one| is_of_this_run(context, one));
-        ready::none_is_broken(context.engine, made).await?;
+        ready::none_is_broken(context.engine, &standing::made_by(context).await?).await?;
         reload_at_the_end(context).await?;
         for orphan in standing::orphans(&settings.project, &before) {
             context.warn(
@@ -121,10 +119,7 @@ impl Step for Deploy {
     }
 
     async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
-        // The release serves: whatever of this cannot be done is said, and the rest is done all the same.
-        let finished = finish(context, false).await;
-        let removed = undo::remove_retired(context).await.map(|_| ());
-        finished.and(removed)
+        finish(context, false).await
     }
 }
 
@@ -143,7 +138,8 @@ fn application<'a>(
 }
 
 /// Ends what a deploy or a way back left: the old containers, then the addresses that proxies still know, then the
-/// diversions from these.
+/// diversions from these. The release serves: whatever of this cannot be done is said, and the rest is done all the
+/// same.
 async fn finish(context: Context<'_>, addresses_changed: bool) -> Result<(), Failure> {
     let standing = standing(context.engine, &context.settings.project.name).await?;
     let ended = undo::see_out(context, &standing).await;
@@ -255,6 +251,9 @@ async fn test_proxies(context: Context<'_>, proxies: &[Proxy]) -> Result<(), Fai
 
 /// The configuration may have changed on disk though no container did.
 async fn reload_at_the_end(context: Context<'_>) -> Result<(), Failure> {
+    if !reload::has_proxies(context.settings) {
+        return Ok(());
+    }
     let standing = standing(context.engine, &context.settings.project.name).await?;
     for proxy in reload::proxies(context.settings, &standing) {
         let task = context.task(

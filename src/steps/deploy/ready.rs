@@ -15,9 +15,10 @@ use crate::pipeline::Task;
 
 /// Between two runs of a service's own health test by us, at least: an exec is a few calls.
 const TEST_PAUSE: Duration = Duration::from_millis(500);
-/// A container without a health test may be followed by others once it has run this long without ending. It counts for
-/// good once `health` has seen it run for longer; what it replaces runs on until then.
-const STEADY: Duration = Duration::from_secs(1);
+/// A container without a health test that others rely on, or that takes another's place, is ready once it has run this
+/// long without ending. It counts for good once `health` has seen it run for longer; what it replaces runs on until
+/// then.
+pub(crate) const STEADY: Duration = Duration::from_secs(1);
 /// A container that the engine has started again this often is crash-looping: an app that waits for another one by
 /// ending once is given that, and no more.
 const RESTARTS_TOLERATED: u32 = 1;
@@ -32,9 +33,12 @@ pub(crate) struct Waiting<'a> {
     pub task: &'a Task,
     /// At most this long.
     pub limit: Duration,
+    /// How long one without a health test must run before it is ready.
+    pub steady: Duration,
 }
 
-/// Starts the container and waits until it is healthy, or has run steadily where it has no health test.
+/// Starts the container and waits until it is healthy, or has run steadily where it has no health test. Says what it
+/// is like then.
 ///
 /// # Errors
 /// Where it cannot be started, ended, keeps ending, is unhealthy, vanished, or was not ready within the limit; with
@@ -43,7 +47,7 @@ pub(crate) async fn start_and_wait(
     waiting: &Waiting<'_>,
     id: &ContainerId,
     service: &Service,
-) -> Result<(), Failure> {
+) -> Result<Container, Failure> {
     waiting.engine.start(id).await?;
     wait_until_ready(waiting, id, service).await
 }
@@ -56,7 +60,7 @@ pub(crate) async fn wait_until_ready(
     waiting: &Waiting<'_>,
     id: &ContainerId,
     service: &Service,
-) -> Result<(), Failure> {
+) -> Result<Container, Failure> {
     let watched = watch_until_ready(waiting, id);
     let Some(test) = own_test(service) else {
         return watched.await;
@@ -64,17 +68,20 @@ pub(crate) async fn wait_until_ready(
     // The engine runs the test only once its interval is over; run at once it says the same, seconds earlier.
     tokio::select! {
         biased;
-        result = watched => result,
-        () = test_passes(waiting, id, &test) => Ok(()),
+        result = watched => return result,
+        () = test_passes(waiting, id, &test) => {}
     }
+    let seen = waiting.engine.container(&id.0).await?;
+    seen.ok_or_else(|| removed(id, "while it started"))
 }
 
-async fn watch_until_ready(waiting: &Waiting<'_>, id: &ContainerId) -> Result<(), Failure> {
+async fn watch_until_ready(waiting: &Waiting<'_>, id: &ContainerId) -> Result<Container, Failure> {
     let Waiting {
         engine,
         changes,
         task,
         limit,
+        steady,
     } = *waiting;
     let began = Instant::now();
     let mut steady_since: Option<Instant> = None;
@@ -84,11 +91,11 @@ async fn watch_until_ready(waiting: &Waiting<'_>, id: &ContainerId) -> Result<()
         };
         let seconds = began.elapsed().as_secs();
         match verdict(&container) {
-            Verdict::Ready => return Ok(()),
+            Verdict::Ready => return Ok(container),
             Verdict::Steady => {
                 let since = *steady_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= STEADY {
-                    return Ok(());
+                if since.elapsed() >= steady {
+                    return Ok(container);
                 }
                 task.progress(format!("running, no health test ({seconds} s)"));
             }
@@ -187,6 +194,7 @@ pub(crate) async fn wait_until_completed(waiting: &Waiting<'_>, id: &ContainerId
         changes,
         task,
         limit,
+        steady: _,
     } = *waiting;
     let began = Instant::now();
     loop {
@@ -223,10 +231,7 @@ pub(crate) async fn wait_until_completed(waiting: &Waiting<'_>, id: &ContainerId
 ///
 /// # Errors
 /// The first that has, with the evidence.
-pub(crate) async fn none_is_broken(
-    inspect: &dyn Inspect,
-    containers: impl Iterator<Item = &Container>,
-) -> Result<(), Failure> {
+pub(crate) async fn none_is_broken(inspect: &dyn Inspect, containers: &[Container]) -> Result<(), Failure> {
     for container in containers {
         if let Verdict::Broken(why) = verdict(container)
             && !container.state.has_succeeded()

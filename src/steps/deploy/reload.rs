@@ -39,6 +39,12 @@ pub(crate) fn commands(
         .and_then(|service| settings.config.reload_commands(service))
 }
 
+/// Whether any service is reloaded.
+pub(crate) fn has_proxies(settings: &Settings) -> bool {
+    let mut services = settings.project.services.values();
+    services.any(|service| strategy(settings, service) == Strategy::Reload)
+}
+
 /// The running containers of all services that are reloaded.
 pub(crate) fn proxies(settings: &Settings, standing: &Standing) -> Vec<Proxy> {
     let project = &settings.project;

@@ -38,6 +38,14 @@ pub(crate) struct Replacement<'a> {
     pub traffic: &'a Traffic<'a>,
     pub changes: &'a Changes,
     pub task: &'a Task,
+    /// How long a new container without a health test must run before it is ready.
+    pub steady: Duration,
+}
+
+/// A container that was made and not started yet.
+pub(super) struct Made {
+    pub id: ContainerId,
+    pub name: String,
 }
 
 impl Replacement<'_> {
@@ -99,7 +107,7 @@ impl Replacement<'_> {
         match self.strategy {
             Strategy::Rolling | Strategy::Recreate(_) | Strategy::Singleton | Strategy::Untouched(_) => {
                 self.retire_all(&slot.replaced).await?;
-                self.start_and_wait(&new).await?;
+                self.start_and_wait(&new.id).await?;
                 // Its address is another one.
                 self.traffic.reload_for(&self.service.name).await?;
             }
@@ -107,16 +115,16 @@ impl Replacement<'_> {
                 if !alive.is_empty() {
                     self.test_configuration().await?;
                 }
-                gap = Some(self.exchange(&slot.replaced, &new).await?);
-                wait_until_ready(&self.waiting(), &new, self.service).await?;
+                gap = Some(self.exchange(&slot.replaced, &new.id).await?);
+                wait_until_ready(&self.waiting(), &new.id, self.service).await?;
             }
             Strategy::OneShot => {
-                self.context.engine.start(&new).await?;
-                wait_until_completed(&self.waiting(), &new).await?;
+                self.context.engine.start(&new.id).await?;
+                wait_until_completed(&self.waiting(), &new.id).await?;
                 self.retire_all(&slot.replaced).await?;
             }
         }
-        self.settle_name(&new, "", slot.number).await?;
+        self.settle_name(&new.id, &new.name, slot.number).await?;
         Ok(match (self.strategy, alive.is_empty(), gap) {
             (Strategy::OneShot, ..) => "ran to its end".to_owned(),
             (_, true, _) => "started".to_owned(),
@@ -149,7 +157,7 @@ impl Replacement<'_> {
         Ok(began.elapsed())
     }
 
-    pub(super) async fn create(&self, slot: &Slot) -> Result<ContainerId, Failure> {
+    pub(super) async fn create(&self, slot: &Slot) -> Result<Made, Failure> {
         let Context {
             settings,
             run,
@@ -178,7 +186,8 @@ impl Replacement<'_> {
             purpose,
         )?;
         self.task.progress("creating");
-        Ok(engine.create_container(&spec).await?)
+        let id = engine.create_container(&spec).await?;
+        Ok(Made { id, name })
     }
 
     /// The container whose network namespace this service shares.
@@ -198,7 +207,9 @@ impl Replacement<'_> {
 
     async fn start_and_wait(&self, id: &ContainerId) -> Result<(), Failure> {
         self.task.progress("starting");
-        start_and_wait(&self.waiting(), id, self.service).await
+        start_and_wait(&self.waiting(), id, self.service)
+            .await
+            .map(|_| ())
     }
 
     pub(super) fn waiting(&self) -> Waiting<'_> {
@@ -208,6 +219,7 @@ impl Replacement<'_> {
             changes: self.changes,
             task: self.task,
             limit: settings.health_timeout.0,
+            steady: self.steady,
         }
     }
 
@@ -250,11 +262,7 @@ impl Replacement<'_> {
         number: u32,
     ) -> Result<(), Failure> {
         let name = settled_name(&self.context.settings.project, self.service, number);
-        if current == name {
-            return Ok(());
-        }
-        let standing = self.context.engine.container(&id.0).await?;
-        if standing.is_none_or(|container| container.name != name) {
+        if current != name {
             self.context.engine.rename(id, &name).await?;
         }
         Ok(())

@@ -78,16 +78,21 @@ impl Replacement<'_> {
         };
         self.task.progress("starting");
         let mut started = Vec::new();
-        for id in &new {
-            self.context.engine.start(id).await?;
-            started.push(self.seen(id).await?);
+        for made in &new {
+            self.context.engine.start(&made.id).await?;
+            if steered {
+                started.push(self.seen(&made.id).await?);
+            }
         }
         if steered {
             // In DNS from now on, and not ready: who asks there is led to those that are.
             self.traffic.divert(name, &started, serving).await?;
         }
         let waiting = self.waiting();
-        let ready = try_join_all(new.iter().map(|id| wait_until_ready(&waiting, id, self.service)));
+        let ready = try_join_all(
+            new.iter()
+                .map(|made| wait_until_ready(&waiting, &made.id, self.service)),
+        );
         let called = self.traffic.is_called(name);
         let stand_by = async {
             if called {
@@ -96,13 +101,10 @@ impl Replacement<'_> {
             Ok::<(), Failure>(())
         };
         let (ready, stood_by) = tokio::join!(ready, stand_by);
-        ready?;
+        let fresh: Vec<Container> = ready?;
         stood_by?;
-        let mut fresh = Vec::new();
-        for id in &new {
-            let container = self.seen(id).await?;
-            self.ping(&container).await?;
-            fresh.push(container);
+        for container in &fresh {
+            self.ping(container).await?;
         }
         self.changes.go_on()?;
         if alive.is_empty() {
@@ -116,8 +118,8 @@ impl Replacement<'_> {
             self.traffic.reload_for(name).await?;
         }
         self.retire(&old, &fresh).await?;
-        for (slot, new) in batch.iter().zip(&new) {
-            self.settle_name(new, "", slot.number).await?;
+        for (slot, made) in batch.iter().zip(&new) {
+            self.settle_name(&made.id, &made.name, slot.number).await?;
         }
         serving.retain(|container| !old.iter().any(|gone| gone.id == container.id));
         serving.extend(fresh);
@@ -217,7 +219,8 @@ impl Replacement<'_> {
                 );
             }
         }
-        for container in new {
+        // Where nobody calls it no time has passed since they were ready.
+        for container in new.iter().filter(|_| called) {
             if let Err(failure) = make_sure(self.context.engine, container).await {
                 return Err(self.switch_back(old, new, failure).await);
             }

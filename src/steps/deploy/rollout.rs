@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::changes::Changes;
 use super::infrastructure::NetworkIds;
+use super::ready::STEADY;
 use super::replace::Replacement;
 use super::standing::{Places, Standing, containers_of, places};
 use super::strategy::{Strategy, strategy};
@@ -109,6 +111,18 @@ impl Rollout<'_> {
         }
     }
 
+    /// How long a container of this service without a health test must run before it is ready: none where nothing
+    /// relies on it yet and nothing gives way to it.
+    fn steady(&self, service: &Service, places: &Places) -> Duration {
+        let mut services = self.context.settings.project.services.values();
+        let needed = services.any(|other| other.depends_on.contains_key(&service.name));
+        if needed || self.traffic.is_called(&service.name) || places.replace_running() {
+            STEADY
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// Brings one service to its target.
     ///
     /// # Errors
@@ -142,6 +156,7 @@ impl Rollout<'_> {
             traffic: self.traffic,
             changes: self.changes,
             task: &task,
+            steady: self.steady(service, &places),
         };
         let result = replacement.apply(&places).await;
         match result {

@@ -9,6 +9,7 @@ use super::target::Fingerprint;
 use crate::compose::{HostPort, Project, Service, ServiceName};
 use crate::engine::{Container, ContainerFilter, ContainerState, ImageId, Inspect, labels};
 use crate::error::Failure;
+use crate::pipeline::Context;
 
 /// The containers of a project's services, one-offs left out, by service; oldest first.
 pub(crate) type Standing = BTreeMap<String, Vec<Container>>;
@@ -27,6 +28,17 @@ pub(crate) async fn standing(inspect: &dyn Inspect, project: &str) -> Result<Sta
         }
     }
     Ok(by_service)
+}
+
+/// The services' containers that this run has made.
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn made_by(context: Context<'_>) -> Result<Vec<Container>, Failure> {
+    let filter = ContainerFilter::labelled(labels::COMPOSE_PROJECT, &context.settings.project.name)
+        .and(labels::COMPOSE_ONEOFF, "False")
+        .and(labels::RUN, &context.run.0);
+    Ok(context.engine.containers(&filter).await?)
 }
 
 /// A service's containers, oldest first; none where it has none.
@@ -77,6 +89,12 @@ impl Places {
                 .slots
                 .iter()
                 .all(|slot| slot.kept.is_some() && slot.replaced.is_empty())
+    }
+
+    /// Whether a container that runs gives way to another.
+    pub(crate) fn replace_running(&self) -> bool {
+        let mut replaced = self.slots.iter().flat_map(|slot| &slot.replaced);
+        replaced.any(is_alive)
     }
 }
 
