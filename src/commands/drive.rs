@@ -14,7 +14,7 @@ use crate::digest::hexadecimal;
 use crate::engine::{Engine, EngineErrorKind};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::ledger::{self, EntryKind, JOURNAL_FORMAT, Journal, Ledger, Releases, RunHeader};
+use crate::ledger::{EntryKind, JOURNAL_FORMAT, Journal, Ledger, Releases, RunHeader};
 use crate::lock::{Lock, LockError};
 use crate::pipeline::{
     self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Stage, StepId,
@@ -221,9 +221,7 @@ impl<'a> Drive<'a> {
         let state = RunState::default();
         let (releases, ledger) = unless_interrupted(interrupt, self.prepare(run, events)).await?;
         self.settings.current = releases.current().cloned();
-        let header = ledger.begin(self.header(run));
-        let begun = unless_interrupted(interrupt, async { header.await.map_err(ledger_error) });
-        let mut journal = begun.await?;
+        let mut journal = ledger.begin(self.header(run)).map_err(ledger_error)?;
         let context = self.context(run, events, &state);
         let mut report = pipeline::apply(&self.stages, context, Some(&mut journal), interrupt).await;
         if report.outcome == Outcome::Succeeded {
@@ -231,7 +229,7 @@ impl<'a> Drive<'a> {
                 let release = self.release(&releases, run, &report.state, returns_to);
                 let recorded = match releases.current() {
                     Some(current) if is_same(current, &release) => Ok(()),
-                    Some(_) | None => ledger.record(&release).await.map_err(ledger_error),
+                    Some(_) | None => journal.record(&release).await.map_err(ledger_error),
                 };
                 self.settings.current = Some(release);
                 if let Err(failure) = recorded {
@@ -261,11 +259,8 @@ impl<'a> Drive<'a> {
         // Opened before it is read: with its container pruned there would seem to be no releases. And read only now:
         // what was read before the lock was taken may have been changed by who held it.
         let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
-        let releases = ledger.releases().await.map_err(ledger_error)?;
-        if let Some(unfinished) = ledger::unfinished_run(self.engine, project)
-            .await
-            .map_err(ledger_error)?
-        {
+        let (releases, unfinished) = ledger.read().await.map_err(ledger_error)?;
+        if let Some(unfinished) = unfinished {
             let step = unfinished.stopped_at();
             events.emit(Event::Warning {
                 message: format!(
@@ -284,13 +279,13 @@ impl<'a> Drive<'a> {
 
     /// A run that is stuck stays unfinished in the journal, for the next command to find.
     async fn close(&self, journal: &mut Journal<'_>, events: &Events, outcome: Outcome) {
-        if outcome == Outcome::Stuck {
-            return;
-        }
-        if let Err(error) = journal
-            .write(timestamp(self.clock.now()), EntryKind::Finished { outcome })
-            .await
-        {
+        let closed = if outcome == Outcome::Stuck {
+            journal.flush().await.map_err(anyhow::Error::from)
+        } else {
+            let at = timestamp(self.clock.now());
+            journal.write(at, EntryKind::Finished { outcome }).await
+        };
+        if let Err(error) = closed {
             events.emit(Event::Warning {
                 message: format!("the journal could not be closed: {error:#}"),
                 hint: None,

@@ -188,9 +188,10 @@ pub trait Engine: Inspect {
         output: &mut dyn OutputSink,
     ) -> Result<Exit>;
 
-    /// Writes one file below an existing folder of a container (running or not); folders in `path` are created.
-    /// Whole or not at all for readers of this port.
-    async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()>;
+    /// Writes files, paths and contents, below an existing folder of a container (running or not), one after the
+    /// other; folders in the paths are created. Each is whole or not at all for readers of this port; where this
+    /// fails, the first ones may stand without the rest.
+    async fn write_files(&self, id: &ContainerId, folder: &str, files: &[(String, Vec<u8>)]) -> Result<()>;
 
     /// Streams a folder of a container (running or not) as a tar archive.
     async fn archive(&self, id: &ContainerId, folder: &str, output: &mut dyn OutputSink) -> Result<()>;

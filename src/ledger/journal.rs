@@ -1,11 +1,12 @@
-//! The journal of one run, written ahead: `Started` is durable before a step's effect. Every entry passes one
-//! transition table; an entry that does not fit is a bug and is refused, not written.
+//! The journal of one run, written ahead: `Started` is durable before a step's effect. What announces nothing waits for
+//! the next entry that does, which follows at once; after a crash in between, a step that was over counts as under way.
+//! Every entry passes one transition table; an entry that does not fit is a bug and is refused, not written.
 
 use std::collections::BTreeMap;
 
-use super::{Ledger, LedgerError, decode, run_folder};
+use super::{File, Ledger, LedgerError, decode, file, release_file, run_folder};
 use crate::pipeline::{Outcome, StepId};
-use crate::release::{RunId, Tag};
+use crate::release::{Release, RunId, Tag};
 
 /// The on-disk format of [`RunHeader`] and [`Entry`].
 pub const JOURNAL_FORMAT: u32 = 1;
@@ -163,43 +164,90 @@ impl EntryKind {
 pub struct Journal<'a> {
     ledger: &'a Ledger<'a>,
     run: RunId,
-    written: u32,
+    /// Entries so far.
+    count: u32,
     states: BTreeMap<StepId, StepState>,
+    /// Not written yet.
+    waiting: Vec<File>,
 }
 
 impl<'a> Journal<'a> {
-    pub(super) const fn new(ledger: &'a Ledger<'a>, run: RunId) -> Self {
-        Self {
+    pub(super) fn new(ledger: &'a Ledger<'a>, header: RunHeader) -> Result<Self, LedgerError> {
+        Ok(Self {
             ledger,
-            run,
-            written: 0,
+            waiting: vec![file(header_file(&header.run), &header)?],
+            run: header.run,
+            count: 0,
             states: BTreeMap::new(),
-        }
+        })
     }
 
-    /// Writes one entry. Durable when this returns; if it fails, what it announces must not be done.
+    /// Writes one entry, after those that wait. Durable when this returns; if it fails, what it announces must not be
+    /// done, and it is left out.
     ///
     /// # Errors
     /// An entry that cannot follow those before it, and the engine's errors.
     pub async fn write(&mut self, at: String, kind: EntryKind) -> Result<(), anyhow::Error> {
+        let entry = self.entry(at, kind)?;
+        self.write_waiting(Some(entry)).await?;
+        Ok(())
+    }
+
+    /// Writes one entry with the next. For one after which nothing is done that has no entry of its own.
+    ///
+    /// # Errors
+    /// An entry that cannot follow those before it.
+    pub fn note(&mut self, at: String, kind: EntryKind) -> Result<(), anyhow::Error> {
+        let entry = self.entry(at, kind)?;
+        self.waiting.push(entry);
+        Ok(())
+    }
+
+    /// Records the release that this run has made, and with it what waits. Durable when this returns.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn record(&mut self, release: &Release) -> Result<(), LedgerError> {
+        self.write_waiting(Some(release_file(release)?)).await
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn flush(&mut self) -> Result<(), LedgerError> {
+        self.write_waiting(None).await
+    }
+
+    async fn write_waiting(&mut self, last: Option<File>) -> Result<(), LedgerError> {
+        let waiting = self.waiting.len();
+        self.waiting.extend(last);
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let written = self.ledger.write(&self.waiting).await;
+        self.waiting.truncate(if written.is_ok() { 0 } else { waiting });
+        written
+    }
+
+    fn entry(&mut self, at: String, kind: EntryKind) -> Result<File, anyhow::Error> {
         if let Some(step) = kind.step() {
             let state = self.states.get(&step).copied().unwrap_or(StepState::NotStarted);
             self.states.insert(step, state.next(&kind)?);
         }
-        self.written += 1;
+        self.count += 1;
         let entry = Entry {
             format: JOURNAL_FORMAT,
-            number: self.written,
+            number: self.count,
             at,
             kind,
         };
-        let file = format!("{}/{:04}.json", run_folder(&self.run), entry.number);
-        self.ledger.write(&file, &entry).await?;
-        Ok(())
+        let path = format!("{}/{:04}.json", run_folder(&self.run), entry.number);
+        Ok(file(path, &entry)?)
     }
 }
 
-pub(super) fn header_file(run: &RunId) -> String {
+fn header_file(run: &RunId) -> String {
     format!("{}/0000.json", run_folder(run))
 }
 

@@ -115,8 +115,12 @@ pub async fn is_closed(inspect: &dyn Inspect, project: &str) -> Result<bool, Led
 }
 
 async fn releases_in(inspect: &dyn Inspect, container: &ContainerId) -> Result<Releases, LedgerError> {
+    releases_from(files(inspect, container, &format!("{DATA}/releases")).await?)
+}
+
+fn releases_from(files: Vec<(String, Vec<u8>)>) -> Result<Releases, LedgerError> {
     let mut releases = Vec::new();
-    for (path, content) in files(inspect, container, &format!("{DATA}/releases")).await? {
+    for (path, content) in files {
         releases.push(decode::<Release>(
             &format!("releases/{path}"),
             &content,
@@ -138,8 +142,12 @@ pub async fn unfinished_run(
     let Some(container) = inspect.container(&object_name(project)).await? else {
         return Ok(None);
     };
+    unfinished_from(files(inspect, &container.id, &format!("{DATA}/runs")).await?)
+}
+
+fn unfinished_from(files: Vec<(String, Vec<u8>)>) -> Result<Option<UnfinishedRun>, LedgerError> {
     let mut runs: BTreeMap<String, Vec<(String, Vec<u8>)>> = BTreeMap::new();
-    for (path, content) in files(inspect, &container.id, &format!("{DATA}/runs")).await? {
+    for (path, content) in files {
         if let Some((run, file)) = path.split_once('/') {
             runs.entry(run.to_owned())
                 .or_default()
@@ -242,42 +250,52 @@ impl<'a> Ledger<'a> {
         Ok(Self { engine, container })
     }
 
-    /// The releases so far.
+    /// The releases so far, and the newest run if it never said how it ended: all of it in one call of the engine,
+    /// each of which takes as long as many files do.
     ///
     /// # Errors
     /// As [`read_releases`].
-    pub async fn releases(&self) -> Result<Releases, LedgerError> {
-        releases_in(self.engine, &self.container).await
+    pub async fn read(&self) -> Result<(Releases, Option<UnfinishedRun>), LedgerError> {
+        let (mut releases, mut runs) = (Vec::new(), Vec::new());
+        for (path, content) in files(self.engine, &self.container, DATA).await? {
+            if let Some(path) = path.strip_prefix("releases/") {
+                releases.push((path.to_owned(), content));
+            } else if let Some(path) = path.strip_prefix("runs/") {
+                runs.push((path.to_owned(), content));
+            }
+        }
+        Ok((releases_from(releases)?, unfinished_from(runs)?))
     }
 
-    /// Records a release in a file of its own. Durable when this returns.
+    /// Begins the journal of a run; its header is written with the first entry.
     ///
     /// # Errors
-    /// The engine's.
-    pub async fn record(&self, release: &Release) -> Result<(), LedgerError> {
-        let file = format!("releases/{:06}.json", release.sequence.0);
-        self.write(&file, release).await
+    /// A header that cannot be written down.
+    pub fn begin(&'a self, header: RunHeader) -> Result<Journal<'a>, LedgerError> {
+        Journal::new(self, header)
     }
 
-    /// Begins the journal of a run. Durable when this returns.
-    ///
-    /// # Errors
-    /// The engine's.
-    pub async fn begin(&'a self, header: RunHeader) -> Result<Journal<'a>, LedgerError> {
-        self.write(&journal::header_file(&header.run), &header).await?;
-        Ok(Journal::new(self, header.run))
+    /// One call of the engine, in which as many files as there are cost no more than one.
+    async fn write(&self, files: &[File]) -> Result<(), LedgerError> {
+        Ok(self.engine.write_files(&self.container, DATA, files).await?)
     }
+}
 
-    async fn write<T: serde::Serialize>(&self, file: &str, value: &T) -> Result<(), LedgerError> {
-        let content = serde_json::to_vec_pretty(value).map_err(|error| LedgerError::Damaged {
-            file: file.to_owned(),
+/// Path in the ledger, and content.
+type File = (String, Vec<u8>);
+
+fn file(path: String, value: &impl serde::Serialize) -> Result<File, LedgerError> {
+    match serde_json::to_vec_pretty(value) {
+        Ok(content) => Ok((path, content)),
+        Err(error) => Err(LedgerError::Damaged {
+            file: path,
             message: error.to_string(),
-        })?;
-        Ok(self
-            .engine
-            .write_file(&self.container, DATA, file, &content)
-            .await?)
+        }),
     }
+}
+
+fn release_file(release: &Release) -> Result<File, LedgerError> {
+    file(format!("releases/{:06}.json", release.sequence.0), release)
 }
 
 /// What a journal's folder is called.

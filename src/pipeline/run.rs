@@ -234,12 +234,14 @@ async fn apply_stage<'a>(
     interrupt: &Interrupt,
 ) -> Endings<'a> {
     let failed_first = watch::Sender::new(None);
+    let alone = stage.steps().count() == 1;
     let applied = stage.steps().map(|step| {
         let one = One {
             step,
             context,
             interrupt,
             failed_first: &failed_first,
+            alone,
         };
         one.apply(journal)
     });
@@ -259,6 +261,8 @@ struct One<'a> {
     interrupt: &'a Interrupt,
     /// Which step of the stage has failed, as soon as one has.
     failed_first: &'a watch::Sender<Option<StepId>>,
+    /// The only one of its stage: the next entry follows at once.
+    alone: bool,
 }
 
 impl One<'_> {
@@ -290,7 +294,12 @@ impl One<'_> {
         // Told before the journal is written: what runs beside it must not go on for that long.
         self.tell(&ending);
         if let (Some(journal), Some(entry)) = (journal, ending.entry(step)) {
-            let written = journal.lock().await.write(now(), entry).await;
+            let mut journal = journal.lock().await;
+            let written = if self.alone {
+                journal.note(now(), entry)
+            } else {
+                journal.write(now(), entry).await
+            };
             if let Err(error) = written {
                 ending = not_journalled(step, ending, error);
             }
@@ -434,7 +443,7 @@ async fn unwind(
             },
         };
         if let Some(journal) = journal.as_deref_mut()
-            && let Err(error) = journal.write(now(), entry).await
+            && let Err(error) = journal.note(now(), entry)
         {
             cause = cause.hint(format!(
                 "the journal could not be written while unwinding: {error:#}"

@@ -28,24 +28,25 @@ pub(crate) async fn a_marker_keeps_files(ground: Ground) {
     let engine = &ground.engine;
     let id = marker(&ground, "ledger", &ground.name("ledger-data")).await;
     assert_eq!(engine.read_files(&id, "/data").await.unwrap().unwrap(), []);
-    engine.write_file(&id, "/data", "b.json", b"two").await.unwrap();
-    engine
-        .write_file(&id, "/data", "runs/2026/a.json", b"one")
-        .await
-        .unwrap();
+    let both = [file("b.json", b"two"), file("runs/2026/a.json", b"one")];
+    engine.write_files(&id, "/data", &both).await.unwrap();
+    assert_eq!(engine.read_files(&id, "/data").await.unwrap().unwrap(), both);
     // Longer, then shorter: nothing of the old content stays.
-    engine
-        .write_file(&id, "/data", "b.json", &[b'x'; 70_000])
-        .await
-        .unwrap();
-    engine.write_file(&id, "/data", "b.json", b"").await.unwrap();
+    let longer = [file("b.json", &[b'x'; 70_000])];
+    engine.write_files(&id, "/data", &longer).await.unwrap();
+    let shorter = [file("b.json", b"")];
+    engine.write_files(&id, "/data", &shorter).await.unwrap();
     let all = engine.read_files(&id, "/data").await.unwrap().unwrap();
     assert_eq!(all, [file("b.json", b""), file("runs/2026/a.json", b"one")]);
     let below = engine.read_files(&id, "/data/runs").await.unwrap().unwrap();
     assert_eq!(below, [file("2026/a.json", b"one")]);
     assert_eq!(ground.look(&id).await.state, ContainerState::Created);
     assert_eq!(
-        kind(engine.write_file(&id, "/data", "../b.json", b"").await),
+        kind(
+            engine
+                .write_files(&id, "/data", &[file("c.json", b""), file("../b.json", b"")])
+                .await
+        ),
         EngineErrorKind::Invalid
     );
 }
@@ -55,7 +56,7 @@ pub(crate) async fn files_outlive_their_marker(ground: Ground) {
     let volume = ground.name("ledger-data");
     let first = marker(&ground, "first", &volume).await;
     engine
-        .write_file(&first, "/data", "a.json", b"one")
+        .write_files(&first, "/data", &[file("a.json", b"one")])
         .await
         .unwrap();
     let second = marker(&ground, "second", &volume).await;
@@ -77,7 +78,7 @@ pub(crate) async fn a_folder_that_is_missing_is_none(ground: Ground) {
     let id = marker(&ground, "ledger", &ground.name("ledger-data")).await;
     assert!(engine.read_files(&id, "/data/runs").await.unwrap().is_none());
     assert_eq!(
-        kind(engine.write_file(&id, "/data/runs", "a", b"").await),
+        kind(engine.write_files(&id, "/data/runs", &[file("a", b"")]).await),
         EngineErrorKind::NotFound
     );
     let nobody = ContainerId(ground.name("nobody"));
@@ -86,7 +87,7 @@ pub(crate) async fn a_folder_that_is_missing_is_none(ground: Ground) {
         EngineErrorKind::NotFound
     );
     assert_eq!(
-        kind(engine.write_file(&nobody, "/data", "a", b"").await),
+        kind(engine.write_files(&nobody, "/data", &[file("a", b"")]).await),
         EngineErrorKind::NotFound
     );
     assert_eq!(
@@ -99,8 +100,8 @@ pub(crate) async fn an_archive_is_whole(ground: Ground) {
     let engine = &ground.engine;
     let id = marker(&ground, "media", &ground.name("media-data")).await;
     let large: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
-    engine.write_file(&id, "/data", "a/large", &large).await.unwrap();
-    engine.write_file(&id, "/data", "small", b"small").await.unwrap();
+    let both = [file("a/large", &large), file("small", b"small")];
+    engine.write_files(&id, "/data", &both).await.unwrap();
     let mut output = Captured::default();
     engine.archive(&id, "/data", &mut output).await.unwrap();
     let mut archive = tar::Archive::new(output.stdout.as_slice());

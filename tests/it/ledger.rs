@@ -80,7 +80,11 @@ async fn put(engine: &FakeEngine, path: &str, content: &str) {
     let name = ledger::object_name("viatique");
     let id = engine.container(&name).await.unwrap().unwrap().id;
     engine
-        .write_file(&id, ledger::DATA, path, content.as_bytes())
+        .write_files(
+            &id,
+            ledger::DATA,
+            &[(path.to_owned(), content.as_bytes().to_vec())],
+        )
         .await
         .unwrap();
 }
@@ -102,10 +106,7 @@ async fn releases_are_read_back_in_their_order() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
     for number in [2, 10, 1] {
-        ledger
-            .record(&release(number, &format!("v{number}"), None))
-            .await
-            .unwrap();
+        record(&ledger, &release(number, &format!("v{number}"), None)).await;
     }
     let releases = ledger::read_releases(&engine, "viatique").await.unwrap();
     let read: Vec<u64> = releases.all().iter().map(|release| release.sequence.0).collect();
@@ -114,7 +115,7 @@ async fn releases_are_read_back_in_their_order() {
     assert_eq!(releases.next_sequence(), Sequence(11));
     // Opened again it is the same one.
     let again = Ledger::open(&engine, "viatique").await.unwrap();
-    assert_eq!(again.releases().await.unwrap(), releases);
+    assert_eq!(again.read().await.unwrap().0, releases);
     assert_eq!(engine.peek().containers.len(), 1);
     // Another project has its own.
     assert!(
@@ -130,11 +131,11 @@ async fn releases_are_read_back_in_their_order() {
 async fn releases_outlive_the_container_that_opened_the_volume() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    ledger.record(&release(1, "v1", None)).await.unwrap();
+    record(&ledger, &release(1, "v1", None)).await;
     let id = engine.peek().containers[0].id.clone();
     engine.remove_container(&id).await.unwrap();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    assert_eq!(ledger.releases().await.unwrap().all().len(), 1);
+    assert_eq!(ledger.read().await.unwrap().0.all().len(), 1);
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn previous_tagged_and_tags_follow_the_history() {
 async fn a_newer_format_is_refused_naming_both_versions() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    ledger.record(&release(1, "v1", None)).await.unwrap();
+    record(&ledger, &release(1, "v1", None)).await;
     // With a field that means something else by then.
     put(
         &engine,
@@ -183,7 +184,7 @@ async fn a_newer_format_is_refused_naming_both_versions() {
 async fn a_damaged_file_is_named_and_others_are_ignored() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    ledger.record(&release(1, "v1", None)).await.unwrap();
+    record(&ledger, &release(1, "v1", None)).await;
     put(&engine, "releases/.000002.json.partial", "{").await;
     put(&engine, "releases/notes.txt", "by hand").await;
     assert_eq!(
@@ -219,11 +220,17 @@ async fn a_damaged_ledger_stops_a_run_before_it_touches_anything() {
     assert_eq!(stack.engine.peek().containers, before.containers);
 }
 
+/// As a run that makes a release does.
+async fn record(ledger: &Ledger<'_>, release: &Release) {
+    let mut journal = ledger.begin(header(&release.run.0)).unwrap();
+    journal.record(release).await.unwrap();
+}
+
 /// Writes the entries, and says how far an unfinished run was; `None` where it is finished.
 async fn after(entries: &[EntryKind]) -> Option<Option<(StepId, StepState)>> {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    let mut journal = ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+    let mut journal = ledger.begin(header("20260101T000000Z-000001")).unwrap();
     for entry in entries {
         journal
             .write("2026-01-01T00:00:00Z".to_owned(), entry.clone())
@@ -250,7 +257,7 @@ async fn an_unfinished_run_is_found_with_how_far_it_was() {
         (undo_failed(Build), StepState::UndoFailed),
     ];
     let kinds: Vec<EntryKind> = entries.iter().map(|(kind, _)| kind.clone()).collect();
-    assert_eq!(after(&[]).await, Some(None));
+    assert_eq!(after(&[]).await, None, "nothing was announced yet");
     for (index, (kind, state)) in entries.iter().enumerate() {
         assert_eq!(
             after(&kinds[..=index]).await,
@@ -263,12 +270,43 @@ async fn an_unfinished_run_is_found_with_how_far_it_was() {
     assert_eq!(after(&[kinds, vec![finished]].concat()).await, None);
 }
 
+/// What is noted comes with the next entry, in its place; killed before that, the step counts as under way.
+#[tokio::test(start_paused = true)]
+async fn a_noted_entry_is_written_with_the_next() {
+    use StepId::{Build, Deploy};
+    let engine = FakeEngine::new();
+    let ledger = Ledger::open(&engine, "viatique").await.unwrap();
+    let mut journal = ledger.begin(header("20260101T000000Z-000001")).unwrap();
+    let at = || "2026-01-01T00:00:00Z".to_owned();
+    let last = async || {
+        let unfinished = ledger::unfinished_run(&engine, "viatique").await.unwrap();
+        unfinished.and_then(|unfinished| unfinished.last)
+    };
+    journal.write(at(), started(Build)).await.unwrap();
+    journal.note(at(), succeeded(Build)).unwrap();
+    assert_eq!(last().await, Some((Build, StepState::Started)));
+    // Where the next cannot be written it is left out, and what was noted waits on.
+    let failing = crate::support::Fault::Fail(viatique_deploy::engine::EngineErrorKind::Other);
+    engine.fault_on("write_files", 2, failing);
+    journal.write(at(), started(Deploy)).await.unwrap_err();
+    assert_eq!(last().await, Some((Build, StepState::Started)));
+    journal.flush().await.unwrap();
+    assert_eq!(last().await, Some((Build, StepState::Succeeded)));
+    let undo = EntryKind::UndoStarted { step: Deploy };
+    journal.write(at(), undo).await.unwrap();
+    assert_eq!(last().await, Some((Deploy, StepState::UndoStarted)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_the_newest_run_counts() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
-    let mut newer = ledger.begin(header("20260102T000000Z-000001")).await.unwrap();
+    let mut older = ledger.begin(header("20260101T000000Z-000001")).unwrap();
+    older
+        .write("2026-01-01T00:00:00Z".to_owned(), started(StepId::Build))
+        .await
+        .unwrap();
+    let mut newer = ledger.begin(header("20260102T000000Z-000001")).unwrap();
     let finished = EntryKind::Finished {
         outcome: Outcome::Succeeded,
     };
@@ -292,13 +330,12 @@ async fn a_journal_with_gaps_is_read() {
     for left_out in 0..all.len() {
         let engine = FakeEngine::new();
         let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-        let mut journal = ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+        let mut journal = ledger.begin(header("20260101T000000Z-000001")).unwrap();
         for (index, entry) in all.iter().enumerate() {
             if index == left_out {
-                // The header is the first file that is written.
                 engine.fault_on(
-                    "write_file",
-                    index + 2,
+                    "write_files",
+                    index + 1,
                     crate::support::Fault::Fail(viatique_deploy::engine::EngineErrorKind::Other),
                 );
             }
@@ -374,7 +411,7 @@ fn every_entry_after_every_state() {
 async fn an_entry_that_cannot_follow_is_refused_and_not_written() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    let mut journal = ledger.begin(header("20260101T000000Z-000001")).await.unwrap();
+    let mut journal = ledger.begin(header("20260101T000000Z-000001")).unwrap();
     let before = engine.peek();
     let error = journal
         .write("2026-01-01T00:00:00Z".to_owned(), succeeded(StepId::Deploy))

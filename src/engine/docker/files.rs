@@ -142,27 +142,19 @@ impl DockerEngine {
         })
     }
 
-    /// The file gets its name only once its content has arrived: the archive holds the content under another name,
+    /// A file gets its name only once its content has arrived: the archive holds the content under another name,
     /// then a link to it, then an emptied first name. A connection that breaks leaves the old file or none, never
     /// half of one. An empty `.incoming.` file stays beside it.
-    pub(super) async fn put_file(
+    pub(super) async fn put_files(
         &self,
         id: &ContainerId,
         folder: &str,
-        path: &str,
-        content: &[u8],
+        files: &[(String, Vec<u8>)],
     ) -> Result<()> {
-        let operation = "writing a file into container";
+        let operation = "writing files into container";
         let name = checked_name(operation, &id.0)?;
-        let failed = |why: String| {
-            EngineError::new(
-                operation,
-                id.short(),
-                EngineErrorKind::Invalid,
-                format!("{path}: {why}"),
-            )
-        };
-        let archive = archive_of_file(path, content).map_err(failed)?;
+        let archive = archive_of(files)
+            .map_err(|why| EngineError::new(operation, id.short(), EngineErrorKind::Invalid, why))?;
         let options = UploadToContainerOptions {
             path: folder.to_owned(),
             ..UploadToContainerOptions::default()
@@ -274,7 +266,19 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn archive_of_file(path: &str, content: &[u8]) -> std::result::Result<Vec<u8>, String> {
+fn archive_of(files: &[(String, Vec<u8>)]) -> std::result::Result<Vec<u8>, String> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        append_file(&mut archive, path, content).map_err(|why| format!("{path}: {why}"))?;
+    }
+    archive.into_inner().map_err(|error| error.to_string())
+}
+
+fn append_file(
+    archive: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    content: &[u8],
+) -> std::result::Result<(), String> {
     let parts: Vec<&str> = path.split('/').collect();
     if parts
         .iter()
@@ -290,11 +294,16 @@ fn archive_of_file(path: &str, content: &[u8]) -> std::result::Result<Vec<u8>, S
     } else {
         format!("{folder}/{INCOMING}{name}")
     };
-    write_archive(&parts, path, &incoming, content).map_err(|error| error.to_string())
+    append_entries(archive, &parts, path, &incoming, content).map_err(|error| error.to_string())
 }
 
-fn write_archive(parts: &[&str], path: &str, incoming: &str, content: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(Vec::new());
+fn append_entries(
+    archive: &mut tar::Builder<Vec<u8>>,
+    parts: &[&str],
+    path: &str,
+    incoming: &str,
+    content: &[u8],
+) -> std::io::Result<()> {
     let header = |kind, mode, size: usize| {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
@@ -319,6 +328,5 @@ fn write_archive(parts: &[&str], path: &str, incoming: &str, content: &[u8]) -> 
         content,
     )?;
     archive.append_link(&mut header(tar::EntryType::Link, 0o644, 0), path, incoming)?;
-    archive.append_data(&mut header(tar::EntryType::Regular, 0o644, 0), incoming, &[][..])?;
-    archive.into_inner()
+    archive.append_data(&mut header(tar::EntryType::Regular, 0o644, 0), incoming, &[][..])
 }

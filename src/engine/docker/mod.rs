@@ -264,8 +264,8 @@ impl Engine for DockerEngine {
         self.run_in(id, spec, input, output).await
     }
 
-    async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()> {
-        self.put_file(id, folder, path, content).await
+    async fn write_files(&self, id: &ContainerId, folder: &str, files: &[(String, Vec<u8>)]) -> Result<()> {
+        self.put_files(id, folder, files).await
     }
 
     async fn archive(&self, id: &ContainerId, folder: &str, output: &mut dyn OutputSink) -> Result<()> {

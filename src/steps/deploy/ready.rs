@@ -15,9 +15,8 @@ use crate::pipeline::Task;
 
 /// Between two runs of a service's own health test by us, at least: an exec is a few calls.
 const TEST_PAUSE: Duration = Duration::from_millis(500);
-/// A container without a health test that others rely on, or that takes another's place, is ready once it has run this
-/// long without ending. It counts for good once `health` has seen it run for longer; what it replaces runs on until
-/// then.
+/// A container without a health test that others rely on is ready once it has run this long without ending. It counts
+/// for good once `health` has seen it run for longer; what it replaces runs on until then.
 pub(crate) const STEADY: Duration = Duration::from_secs(1);
 /// A container that the engine has started again this often is crash-looping: an app that waits for another one by
 /// ending once is given that, and no more.

@@ -111,12 +111,12 @@ impl Rollout<'_> {
         }
     }
 
-    /// How long a container of this service without a health test must run before it is ready: none where nothing
-    /// relies on it yet and nothing gives way to it.
-    fn steady(&self, service: &Service, places: &Places) -> Duration {
+    /// How long a container of this service without a health test must run before it is ready: what nobody depends on
+    /// and nobody calls holds nothing up, and is watched by `health`.
+    fn steady(&self, service: &Service) -> Duration {
         let mut services = self.context.settings.project.services.values();
         let needed = services.any(|other| other.depends_on.contains_key(&service.name));
-        if needed || self.traffic.is_called(&service.name) || places.replace_running() {
+        if needed || self.traffic.is_called(&service.name) {
             STEADY
         } else {
             Duration::ZERO
@@ -156,7 +156,7 @@ impl Rollout<'_> {
             traffic: self.traffic,
             changes: self.changes,
             task: &task,
-            steady: self.steady(service, &places),
+            steady: self.steady(service),
         };
         let result = replacement.apply(&places).await;
         match result {

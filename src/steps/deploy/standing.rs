@@ -90,12 +90,6 @@ impl Places {
                 .iter()
                 .all(|slot| slot.kept.is_some() && slot.replaced.is_empty())
     }
-
-    /// Whether a container that runs gives way to another.
-    pub(crate) fn replace_running(&self) -> bool {
-        let mut replaced = self.slots.iter().flat_map(|slot| &slot.replaced);
-        replaced.any(is_alive)
-    }
 }
 
 /// Sorts a service's containers into places. Without a fingerprint (the image is not known yet) whatever serves is

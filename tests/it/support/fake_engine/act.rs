@@ -340,17 +340,19 @@ impl Engine for FakeEngine {
         self.run_in(id, spec, input, output).await
     }
 
-    async fn write_file(&self, id: &ContainerId, folder: &str, path: &str, content: &[u8]) -> Result<()> {
-        let operation = "writing a file into container";
-        let call = self.enter("write_file", path).await?;
+    async fn write_files(&self, id: &ContainerId, folder: &str, files: &[(String, Vec<u8>)]) -> Result<()> {
+        let operation = "writing files into container";
+        let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        let call = self.enter("write_files", &paths.join(" ")).await?;
         let outcome = {
             let mut world = self.world();
             let exists = files_below(&mut world, operation, id, folder).map(|found| found.is_some());
             exists.and_then(|exists| {
-                if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                let mut parts = paths.iter().flat_map(|path| path.split('/'));
+                if parts.any(|part| matches!(part, "" | "." | "..")) {
                     return Err(EngineError::new(
                         operation,
-                        path,
+                        paths.join(" "),
                         EngineErrorKind::Invalid,
                         "not below the folder",
                     ));
@@ -358,22 +360,24 @@ impl Engine for FakeEngine {
                 if !exists {
                     return Err(not_found(operation, folder));
                 }
-                let full = format!("{}/{path}", folder.trim_end_matches('/'));
-                let container = world.container(operation, &id.0)?;
-                let mount = container.volumes.iter().find_map(|(target, volume)| {
-                    let below = full.strip_prefix(&format!("{target}/"))?;
-                    Some((volume.clone(), below.to_owned()))
-                });
-                match mount {
-                    Some((volume, below)) => {
-                        let volume = world
-                            .volumes
-                            .get_mut(&volume)
-                            .ok_or_else(|| not_found(operation, &volume))?;
-                        volume.files.insert(below, content.to_vec());
-                    }
-                    None => {
-                        container.files.insert(full, content.to_vec());
+                for (path, content) in files {
+                    let full = format!("{}/{path}", folder.trim_end_matches('/'));
+                    let container = world.container(operation, &id.0)?;
+                    let mount = container.volumes.iter().find_map(|(target, volume)| {
+                        let below = full.strip_prefix(&format!("{target}/"))?;
+                        Some((volume.clone(), below.to_owned()))
+                    });
+                    match mount {
+                        Some((volume, below)) => {
+                            let volume = world
+                                .volumes
+                                .get_mut(&volume)
+                                .ok_or_else(|| not_found(operation, &volume))?;
+                            volume.files.insert(below, content.clone());
+                        }
+                        None => {
+                            container.files.insert(full, content.clone());
+                        }
                     }
                 }
                 Ok(())
