@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::compose::{Project, ServiceName};
 use crate::config::Config;
-use crate::engine::{Engine, Inspect};
+use crate::engine::{ContainerId, Engine, Inspect};
 use crate::error::Failure;
 use crate::release::{MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
 
@@ -44,6 +44,8 @@ pub struct RunState {
     pub build_planned: bool,
     pub backup: Option<String>,
     pub migrations: Option<MigrationRecord>,
+    /// Since when `deploy` has seen containers run that have no health test.
+    pub running_since: BTreeMap<ContainerId, Instant>,
 }
 
 impl RunState {
@@ -53,6 +55,13 @@ impl RunState {
             Fact::Backup(id) => self.backup = Some(id.clone()),
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
+            Fact::Deployed {
+                images,
+                running_since,
+            } => {
+                self.images.clone_from(images);
+                self.running_since.clone_from(running_since);
+            }
         }
     }
 
@@ -241,6 +250,11 @@ pub enum Fact {
     Backup(String),
     Images(BTreeMap<ServiceName, ReleasedImage>),
     Migrations(MigrationRecord),
+    Deployed {
+        images: BTreeMap<ServiceName, ReleasedImage>,
+        /// See [`RunState::running_since`].
+        running_since: BTreeMap<ContainerId, Instant>,
+    },
 }
 
 /// How an undo ended.

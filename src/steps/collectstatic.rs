@@ -1,22 +1,38 @@
 //! `collectstatic`: collects the release's static files into their volume, before the switch. Nothing is cleared:
-//! pages of the old release still ask for their own hashed files.
+//! pages of the old release still ask for their own hashed files. A run that is taken back has what serves collect its
+//! own again: the manifest that names the hashed files is one for all releases, and read by each new process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::application::{Application, Preparation, plan_dependencies};
+use super::deploy::{containers_of, infrastructure, is_of_this_run, standing};
 use super::{deploy, images, one_off};
-use crate::error::Failure;
+use crate::engine::{Container, ContainerState};
+use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 use crate::stack::django;
 
+/// How long collecting the old files again may hold up the way back.
+const AGAIN_LIMIT: Duration = Duration::from_secs(120);
+
 /// The step.
-#[derive(Debug, Clone, Default)]
-pub struct Collectstatic(Preparation);
+#[derive(Debug, Default)]
+pub struct Collectstatic {
+    preparation: Preparation,
+    /// The files may not be what they were.
+    touched: AtomicBool,
+}
 
 impl Collectstatic {
     /// The step, sharing what it needs with another.
     pub const fn sharing(preparation: Preparation) -> Self {
-        Self(preparation)
+        Self {
+            preparation,
+            touched: AtomicBool::new(false),
+        }
     }
 }
 
@@ -58,8 +74,11 @@ impl Step for Collectstatic {
                 Fact::Nothing,
             ));
         };
-        let preparation = self.0.prepared(context, StepId::Collectstatic, &application);
+        let preparation = self
+            .preparation
+            .prepared(context, StepId::Collectstatic, &application);
         let prepared = preparation.await?;
+        self.touched.store(true, Ordering::Relaxed);
         let task = context.task(StepId::Collectstatic, "collectstatic", "collecting static files");
         let command = one_off::Command {
             name: "collectstatic",
@@ -83,10 +102,13 @@ impl Step for Collectstatic {
             Undone::NothingToDo => {}
             reverted @ (Undone::Reverted { .. } | Undone::LeftInPlace { .. }) => return Ok(reverted),
         }
+        if self.touched.load(Ordering::Relaxed)
+            && let Some(undone) = collect_again(context).await
+        {
+            return Ok(undone);
+        }
         Ok(if removed == 0 {
-            Undone::LeftInPlace {
-                why: "collected files disturb no other release".to_owned(),
-            }
+            Undone::NothingToDo
         } else {
             Undone::Reverted {
                 message: format!("removed {removed} one-off containers"),
@@ -94,6 +116,77 @@ impl Step for Collectstatic {
             }
         })
     }
+}
+
+/// Has what serves collect its own files again. `None` where nothing serves that could. What serves goes on doing so
+/// whatever comes of this, so a failure is a warning.
+async fn collect_again(context: Context<'_>) -> Option<Undone> {
+    let application = Application::of(context.settings)?;
+    let collected = match tokio::time::timeout(AGAIN_LIMIT, collect_from_old(context, &application)).await {
+        Ok(collected) => collected,
+        Err(_) => Err(Failure::message(
+            FailureKind::Failed,
+            format!("not done after {} s", AGAIN_LIMIT.as_secs()),
+        )),
+    };
+    match collected {
+        Ok(None) => None,
+        Ok(Some(message)) => Some(Undone::Reverted {
+            message: format!("what serves has collected its own again: {message}"),
+            restored_previous: false,
+        }),
+        Err(failure) => {
+            let project = &context.settings.project.name;
+            // It may have been stopped half-way; what this leaves is swept by the next run.
+            let swept = one_off::sweep(context.engine, project, context.run, false).await;
+            if let Err(second) = swept {
+                tracing::warn!(error = %second.error, "a one-off container may be left");
+            }
+            let serves = context.settings.current.as_ref();
+            context.warn(
+                format!(
+                    "what serves could not collect its static files again: {:#}; a process of it that starts anew \
+                     finds the list of the files of {}",
+                    failure.error, context.settings.tag
+                ),
+                serves.map(|release| format!("viatique-deploy rollback --to {}", release.tag)),
+            );
+            Some(Undone::LeftInPlace {
+                why: "the files that were collected stay".to_owned(),
+            })
+        }
+    }
+}
+
+async fn collect_from_old(
+    context: Context<'_>,
+    application: &Application<'_>,
+) -> Result<Option<String>, Failure> {
+    let project = &context.settings.project;
+    let service = application.service;
+    let standing = standing(context.engine, &project.name).await?;
+    let serves = |one: &&Container| one.state == ContainerState::Running && !is_of_this_run(context, one);
+    let Some(old) = containers_of(&standing, &service.name).iter().rfind(serves) else {
+        return Ok(None);
+    };
+    let networks = infrastructure::find_networks(context.engine, project).await?;
+    let title = "having what serves collect its static files again";
+    let task = context.task(StepId::Collectstatic, "collectstatic again", title);
+    let words = django::collectstatic_command(application.manage);
+    let command = one_off::Command {
+        name: "collectstatic-again",
+        words: &words,
+    };
+    let mut heard = &task;
+    let run = one_off::run_heard(context, service, &old.image, &networks, command, &mut heard);
+    let collected = match run.await {
+        Ok(result) => result.require_success("it failed"),
+        Err(failure) => Err(failure),
+    };
+    let result = task.conclude(collected, |result| {
+        (StepResult::Succeeded, last_line(&result.stdout))
+    })?;
+    Ok(Some(last_line(&result.stdout)))
 }
 
 /// Django's own summary: "3 static files copied to '/static', 127 unmodified."

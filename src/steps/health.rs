@@ -76,7 +76,7 @@ impl Step for Health {
     }
 }
 
-/// How long a container of this run that has no health test must be seen to run.
+/// How long a container of this run that has no health test must be seen to run, by `deploy` and here together.
 const STEADY: Duration = Duration::from_secs(4);
 
 /// Whether a service is well, seen once.
@@ -148,10 +148,12 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
             let mut containers = containers_of(&standing, &service.name).to_vec();
             // Those that gave their place up run on for the way back; they make nothing well.
             containers.retain(|container| !has_left(context, container));
-            let young = began.elapsed() < STEADY
-                && containers
-                    .iter()
-                    .any(|one| one.health.is_none() && is_of_this_run(context, one) && is_serving(one));
+            let is_young = |one: &Container| {
+                let seen = context.state.running_since.get(&one.id);
+                let since = seen.filter(|_| one.restart_count == 0).unwrap_or(&began);
+                one.health.is_none() && is_of_this_run(context, one) && since.elapsed() < STEADY
+            };
+            let young = containers.iter().any(|one| is_serving(one) && is_young(one));
             let (well, since) = match condition(service, &containers) {
                 Condition::Well { .. } if young && !is_over => {
                     task.progress("no health test; watching whether it stays up");

@@ -172,3 +172,22 @@ async fn a_broken_service_fails_the_gate_at_once_whatever_else_is_waited_for() {
         Some(StepResult::Interrupted)
     );
 }
+
+/// One without a health test is watched for a while, from when the deploy first saw it run.
+#[tokio::test(start_paused = true)]
+async fn what_the_deploy_has_watched_long_enough_is_not_watched_again() {
+    for (worker_takes, watched) in [(0, true), (10, false)] {
+        let stack = Stack::viatique();
+        stack.run("v1").await.succeeded();
+        let worker = ImageBehaviour::healthy_after(Duration::from_secs(worker_takes));
+        stack.image_is("viatique-worker:v2", worker);
+        let ended = stack.run("v2").await;
+        ended.succeeded();
+        let took = ended.took(StepId::Health);
+        assert_eq!(
+            took >= Duration::from_secs(2),
+            watched,
+            "{took:?} after {worker_takes} s"
+        );
+    }
+}

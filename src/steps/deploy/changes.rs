@@ -2,13 +2,14 @@
 //! one of them looks again when something has happened to it, and now and then without a word. An event that is lost
 //! costs time, never truth.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::engine::{ContainerFilter, ContainerId, Inspect, labels};
 use crate::error::{Failure, FailureKind};
@@ -20,6 +21,7 @@ const POLL: Duration = Duration::from_millis(500);
 pub(crate) struct Changes {
     waiting: Mutex<HashMap<ContainerId, Arc<Notify>>>,
     abandoned: watch::Sender<bool>,
+    running_since: Mutex<BTreeMap<ContainerId, Instant>>,
 }
 
 impl Changes {
@@ -27,6 +29,7 @@ impl Changes {
         Self {
             waiting: Mutex::default(),
             abandoned: watch::Sender::new(false),
+            running_since: Mutex::default(),
         }
     }
 
@@ -63,6 +66,19 @@ impl Changes {
     fn of(&self, id: &ContainerId) -> Arc<Notify> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(waiting.entry(id.clone()).or_default())
+    }
+
+    /// A container without a health test has been seen running, for the first time since it was started.
+    pub(crate) fn runs(&self, id: &ContainerId) {
+        let mut since = self.running_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.insert(id.clone(), Instant::now());
+    }
+
+    /// Since when these have run.
+    pub(crate) fn into_running_since(self) -> BTreeMap<ContainerId, Instant> {
+        self.running_since
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One service has failed: the others stop at their next safe place.

@@ -83,6 +83,7 @@ impl Step for Deploy {
         // A configuration that does not pass stops here, before anything is switched.
         test_proxies(context, &reload::proxies(settings, &before)).await?;
         let traffic = Traffic::open(context, &before, application(context, &images)).await?;
+        let changes = Changes::new();
         let rollout = Rollout {
             context,
             step: StepId::Deploy,
@@ -90,7 +91,7 @@ impl Step for Deploy {
             networks: &networks,
             standing: &before,
             traffic: &traffic,
-            changes: &Changes::new(),
+            changes: &changes,
         };
         let replaced = rollout
             .apply(&settings.project.services_in_dependency_order())
@@ -104,7 +105,10 @@ impl Step for Deploy {
                 Some(format!("docker rm -f {}-{orphan}-1", settings.project.name)),
             );
         }
-        let fact = Fact::Images(images);
+        let fact = Fact::Deployed {
+            images,
+            running_since: changes.into_running_since(),
+        };
         let replaced: Vec<String> = replaced.iter().map(ToString::to_string).collect();
         Ok(if replaced.is_empty() {
             Receipt::unchanged("every service is as it should be", fact)

@@ -92,7 +92,10 @@ async fn watch_until_ready(waiting: &Waiting<'_>, id: &ContainerId) -> Result<Co
         match verdict(&container) {
             Verdict::Ready => return Ok(container),
             Verdict::Steady => {
-                let since = *steady_since.get_or_insert_with(Instant::now);
+                let since = *steady_since.get_or_insert_with(|| {
+                    changes.runs(id);
+                    Instant::now()
+                });
                 if since.elapsed() >= steady {
                     return Ok(container);
                 }

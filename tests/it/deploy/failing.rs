@@ -1,14 +1,14 @@
 //! New containers that do not come up, at each service: what serves then, and what the operator is shown.
 
-use std::time::Duration;
-
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use viatique_deploy::engine::{ContainerState, EngineErrorKind, labels};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult, UnwindResult};
 
-use crate::support::{Fault, ImageBehaviour, PROJECT, Seen, Stack};
+use crate::support::{FOREVER, FakeOutput, Fault, ImageBehaviour, PROJECT, Seen, Stack};
 
 /// A service, and the image it has alone.
 const SERVICES: [(&str, &str); 4] = [
@@ -339,4 +339,59 @@ async fn a_new_worker_that_ends_after_the_deploy_is_found_by_health() {
         .says("celery_worker: 0 of 1 replicas are well");
     assert_eq!(ended.step(StepId::Health), StepResult::Failed);
     as_before(&stack.engine.peek(), &before);
+}
+
+/// The list of hashed files is one for all releases: a process of v1 that starts anew must not find that of v2.
+#[tokio::test(start_paused = true)]
+async fn what_serves_collects_its_static_files_again() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    let v1 = before.container(&format!("{PROJECT}-backend-1")).image.clone();
+    let collected: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let heard = Arc::clone(&collected);
+    stack.answer(move |command| {
+        if command.line().ends_with("collectstatic --noinput") {
+            heard.lock().unwrap().push(command.image == v1);
+        }
+        None
+    });
+    stack.image_is("viatique-beat:v2", ImageBehaviour::exits(1));
+    let ended = stack.run("v2").await;
+    ended.ended(Outcome::RolledBack, ExitCode::RolledBack);
+    assert_eq!(*collected.lock().unwrap(), [false, true]);
+    let message = "what serves has collected its own again: 3 static files copied";
+    assert_eq!(
+        ended.undo(StepId::Collectstatic),
+        Some((UnwindResult::Reverted, message.to_owned()))
+    );
+    as_before(&stack.engine.peek(), &before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn static_files_that_cannot_be_collected_again_are_said_and_stop_nothing() {
+    for hangs in [false, true] {
+        let stack = Stack::viatique();
+        stack.run("v1").await.succeeded();
+        let before = stack.engine.peek();
+        let v1 = before.container(&format!("{PROJECT}-backend-1")).image.clone();
+        stack.answer(move |command| {
+            let again = command.image == v1 && command.line().ends_with("collectstatic --noinput");
+            again.then(|| {
+                let output = FakeOutput::silent().and_stderr("no room\n").exits(1);
+                if hangs { output.taking(FOREVER) } else { output }
+            })
+        });
+        stack.image_is("viatique-beat:v2", ImageBehaviour::exits(1));
+        let ended = stack.run("v2").await;
+        ended.ended(Outcome::RolledBack, ExitCode::RolledBack);
+        let why = if hangs {
+            "not done after 120 s"
+        } else {
+            "it failed (exit code 1)"
+        };
+        let warning = format!("what serves could not collect its static files again: {why}");
+        assert!(ended.warnings().contains(&warning), "{}", ended.warnings());
+        as_before(&stack.engine.peek(), &before);
+    }
 }

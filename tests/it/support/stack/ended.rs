@@ -179,6 +179,17 @@ impl Ended {
             ..position(&|event| matches!(event, Event::StepFinished { step, .. } if *step == id))
     }
 
+    /// How long the step took.
+    pub(crate) fn took(&self, id: StepId) -> std::time::Duration {
+        let took = self.events.iter().find_map(|event| {
+            let Event::StepFinished { step, duration, .. } = event else {
+                return None;
+            };
+            (*step == id).then_some(*duration)
+        });
+        took.unwrap()
+    }
+
     /// What the step said when it finished.
     pub(crate) fn step_message(&self, id: StepId) -> String {
         let said = self.events.iter().rev().find_map(|event| {
