@@ -59,8 +59,8 @@ impl Step for Collectstatic {
             kind: ChangeKind::Run,
             target: "static files".to_owned(),
             detail: format!(
-                "{}, in a container of {}",
-                django::collectstatic_command(application.manage).join(" "),
+                "{} collectstatic --noinput, each file replaced in one step, in a container of {}",
+                application.manage.join(" "),
                 application.service.name
             ),
         });

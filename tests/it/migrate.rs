@@ -17,7 +17,7 @@ fn starts(stack: &Stack) -> usize {
     let commands = stack.engine.commands();
     commands
         .iter()
-        .filter(|command| command.words.contains(&"shell".to_owned()))
+        .filter(|command| command.line().contains("MigrationExecutor"))
         .count()
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::support::{Finished, Snapshot, Stack, text};
+use viatique_deploy::stack::django;
+
+use super::support::{Finished, Snapshot, Stack, docker, text};
 
 const SERVICES: [&str; 7] = [
     "backend",
@@ -43,10 +45,48 @@ fn first_deploy_next_release_and_back() {
     assert_eq!(again.networks, second.networks);
     assert_eq!(again.volumes, second.volumes);
 
+    static_files_are_never_missing(&stack);
     dry_runs_change_nothing(&stack);
     an_unknown_tag_is_refused(&stack);
     looking_as_json(&stack);
     rollbacks(&stack, &first);
+}
+
+/// Runs `manage.py` and tells which files were removed meanwhile, of those that visitors ask for.
+const TELL_REMOVED: &str = r#"
+import os, sys
+
+removed = []
+
+def hear(event, arguments):
+    if event == "os.remove" and os.path.exists(arguments[0]):
+        removed.append(os.path.basename(arguments[0]))
+
+sys.addaudithook(hear)
+sys.argv[0] = "manage.py"
+try:
+    exec(compile(open("manage.py").read(), "manage.py", "exec"), {"__name__": "__main__"})
+finally:
+    print("removed:", *sorted(removed))
+"#;
+
+/// By itself Django removes a stylesheet to write it anew.
+fn static_files_are_never_missing(stack: &Stack) {
+    let container = format!("{}-backend-1", stack.project);
+    let collect =
+        |words: &[&str]| docker([&["exec", &container, "python3", "-c", TELL_REMOVED][..], words].concat());
+    let by_itself = collect(&["collectstatic", "--noinput"]);
+    assert!(by_itself.contains(" staticfiles.json"), "{by_itself}");
+    assert!(by_itself.contains(".css"), "{by_itself}");
+    let served = docker(["exec", &container, "ls", "-A", "/srv/viatique/static"]);
+    let ours = django::collectstatic_command(&[]);
+    let ours = collect(&ours.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(ours.contains("static files copied"), "{ours}");
+    assert!(ours.ends_with("removed:"), "{ours}");
+    assert_eq!(
+        docker(["exec", &container, "ls", "-A", "/srv/viatique/static"]),
+        served
+    );
 }
 
 fn events_of_a_run(finished: &Finished, tag: &str) {

@@ -106,6 +106,9 @@ impl Database {
 pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> FakeOutput {
     let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["python", "manage.py", "shell", "-c", script] if script.contains("\"collectstatic\"") => {
+            FakeOutput::stdout("3 static files copied.\n")
+        }
         ["python", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
             if script.contains("call_command(\"migrate\"") && !database.pending.is_empty() {
@@ -117,7 +120,6 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
             }
             FakeOutput::stdout(output)
         }
-        ["python", "manage.py", "collectstatic", ..] => FakeOutput::stdout("3 static files copied.\n"),
         ["pg_dump", ..] => FakeOutput::stdout(DUMP),
         ["pg_restore", ..] if command.input == DUMP => FakeOutput::silent(),
         ["pg_restore", ..] => FakeOutput::silent()
