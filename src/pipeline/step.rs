@@ -44,8 +44,9 @@ pub struct RunState {
     pub build_planned: bool,
     pub backup: Option<String>,
     pub migrations: Option<MigrationRecord>,
-    /// Since when `deploy` has seen containers run that have no health test.
-    pub running_since: BTreeMap<ContainerId, Instant>,
+    /// Since when `deploy` has known its containers to be well: their health test has passed, or without one they have
+    /// run.
+    pub well_since: BTreeMap<ContainerId, Instant>,
 }
 
 impl RunState {
@@ -55,12 +56,9 @@ impl RunState {
             Fact::Backup(id) => self.backup = Some(id.clone()),
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
-            Fact::Deployed {
-                images,
-                running_since,
-            } => {
+            Fact::Deployed { images, well_since } => {
                 self.images.clone_from(images);
-                self.running_since.clone_from(running_since);
+                self.well_since.clone_from(well_since);
             }
         }
     }
@@ -252,8 +250,8 @@ pub enum Fact {
     Migrations(MigrationRecord),
     Deployed {
         images: BTreeMap<ServiceName, ReleasedImage>,
-        /// See [`RunState::running_since`].
-        running_since: BTreeMap<ContainerId, Instant>,
+        /// See [`RunState::well_since`].
+        well_since: BTreeMap<ContainerId, Instant>,
     },
 }
 

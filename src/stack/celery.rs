@@ -1,10 +1,55 @@
 //! Celery: which command is a worker, and how one worker, and no other, is asked whether it takes tasks.
 
+/// Asks a worker until it answers, or the time is over. Starting Celery takes seconds of processor time, which
+/// `inspect ping` in a loop takes again and again from the worker that it waits for.
+const AWAIT: &str = r#"
+import sys, time
+from celery.app.utils import find_app
+
+application = find_app(sys.argv[1])
+end = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end:
+    if application.control.ping(destination=[sys.argv[2]], timeout=1.0, limit=1):
+        sys.exit(0)
+sys.exit(1)
+"#;
+
 /// The command that pings the worker which `command` starts in a container with this host name; `None` where it
 /// starts no worker, or hides behind a shell or a name that cannot be worked out.
 ///
 /// The command exits with 0 if that worker answers: `inspect ping` fails where no destination replies.
 pub fn ping_command(command: &[String], hostname: &str) -> Option<Vec<String>> {
+    let (celery, name) = worker(command, hostname)?;
+    let mut ping = celery.to_vec();
+    ping.extend(["inspect", "ping", "--timeout", "5", "-d"].map(ToOwned::to_owned));
+    ping.push(name);
+    Some(ping)
+}
+
+/// The command that waits until that worker answers, this many seconds at most: it exits with 0 once it does. `None` as
+/// [`ping_command`], and where no application is named. It needs the Python that Celery is started with, and fails at
+/// once where it has guessed another.
+pub fn await_command(command: &[String], hostname: &str, seconds: u64) -> Option<Vec<String>> {
+    let (celery, name) = worker(command, hostname)?;
+    let application = option(celery, &["-A", "--app"])?;
+    let first = celery.first()?;
+    let python = match first.rsplit_once('/') {
+        Some((folder, "celery")) => format!("{folder}/python3"),
+        None if first == "celery" => "python3".to_owned(),
+        Some(_) | None => first.clone(),
+    };
+    Some(vec![
+        python,
+        "-c".to_owned(),
+        AWAIT.to_owned(),
+        application.to_owned(),
+        name,
+        seconds.to_string(),
+    ])
+}
+
+/// The words before `worker`, and the name that this worker gives itself.
+fn worker<'a>(command: &'a [String], hostname: &str) -> Option<(&'a [String], String)> {
     let celery = command
         .iter()
         .position(|word| word.rsplit('/').next() == Some("celery"))?;
@@ -23,10 +68,7 @@ pub fn ping_command(command: &[String], hostname: &str) -> Option<Vec<String>> {
             }
         }
     };
-    let mut ping = command.get(..worker)?.to_vec();
-    ping.extend(["inspect", "ping", "--timeout", "5", "-d"].map(ToOwned::to_owned));
-    ping.push(name);
-    Some(ping)
+    Some((command.get(..worker)?, name))
 }
 
 /// The value of an option, written `-n NAME`, `-nNAME` or `--hostname=NAME`.
@@ -47,7 +89,7 @@ fn option<'a>(words: &'a [String], names: &[&str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::ping_command;
+    use super::{await_command, ping_command};
 
     fn ping(command: &str) -> Option<String> {
         let words: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
@@ -68,6 +110,30 @@ mod tests {
             ping("celery -A app worker --hostname=papers").unwrap(),
             "celery -A app inspect ping --timeout 5 -d papers@0123"
         );
+    }
+
+    #[test]
+    fn a_worker_is_awaited_with_the_python_it_was_started_with() {
+        let awaited = |command: &str| {
+            let words: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
+            let words = await_command(&words, "0123", 60)?;
+            Some((words[0].clone(), words[3..].join(" ")))
+        };
+        let expected = |python: &str, rest: &str| Some((python.to_owned(), rest.to_owned()));
+        assert_eq!(
+            awaited("python3.13 -m celery -A viatique worker"),
+            expected("python3.13", "viatique celery@0123 60")
+        );
+        assert_eq!(
+            awaited("celery --app=app worker -n papers@%h"),
+            expected("python3", "app papers@0123 60")
+        );
+        assert_eq!(
+            awaited("/venv/bin/celery -A app worker"),
+            expected("/venv/bin/python3", "app celery@0123 60")
+        );
+        assert_eq!(awaited("celery worker"), None);
+        assert_eq!(awaited("celery -A app beat"), None);
     }
 
     #[test]

@@ -93,7 +93,12 @@ enum Condition {
     },
 }
 
-fn condition(service: &Service, containers: &[Container]) -> Condition {
+/// Here `is_known` are those that the deploy has seen well, whether or not the engine has come to test them.
+fn condition(
+    service: &Service,
+    containers: &[Container],
+    is_known: &dyn Fn(&Container) -> bool,
+) -> Condition {
     let completed = |container: &Container| {
         container.state.has_succeeded()
             && service.restart.unwrap_or_default() == crate::compose::RestartPolicy::No
@@ -101,7 +106,11 @@ fn condition(service: &Service, containers: &[Container]) -> Condition {
     let count = |is_meant: &dyn Fn(&Container) -> bool| {
         containers.iter().filter(|container| is_meant(container)).count()
     };
-    let well = count(&|container| is_serving(container) || completed(container));
+    let well = count(&|container| {
+        let tested =
+            container.state == ContainerState::Running && is_starting(container) && is_known(container);
+        is_serving(container) || completed(container) || tested
+    });
     let wanted = service.replicas as usize;
     if well >= wanted {
         let restarts = containers.iter().map(|container| container.restart_count).sum();
@@ -148,13 +157,16 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
             let mut containers = containers_of(&standing, &service.name).to_vec();
             // Those that gave their place up run on for the way back; they make nothing well.
             containers.retain(|container| !has_left(context, container));
+            let well_since = |one: &Container| {
+                let since = context.state.well_since.get(&one.id);
+                since.filter(|_| one.restart_count == 0)
+            };
             let is_young = |one: &Container| {
-                let seen = context.state.running_since.get(&one.id);
-                let since = seen.filter(|_| one.restart_count == 0).unwrap_or(&began);
+                let since = well_since(one).unwrap_or(&began);
                 one.health.is_none() && is_of_this_run(context, one) && since.elapsed() < STEADY
             };
             let young = containers.iter().any(|one| is_serving(one) && is_young(one));
-            let (well, since) = match condition(service, &containers) {
+            let (well, since) = match condition(service, &containers, &|one| well_since(one).is_some()) {
                 Condition::Well { .. } if young && !is_over => {
                     task.progress("no health test; watching whether it stays up");
                     starting.push((service, task));

@@ -21,7 +21,7 @@ const POLL: Duration = Duration::from_millis(500);
 pub(crate) struct Changes {
     waiting: Mutex<HashMap<ContainerId, Arc<Notify>>>,
     abandoned: watch::Sender<bool>,
-    running_since: Mutex<BTreeMap<ContainerId, Instant>>,
+    well_since: Mutex<BTreeMap<ContainerId, Instant>>,
 }
 
 impl Changes {
@@ -29,7 +29,7 @@ impl Changes {
         Self {
             waiting: Mutex::default(),
             abandoned: watch::Sender::new(false),
-            running_since: Mutex::default(),
+            well_since: Mutex::default(),
         }
     }
 
@@ -68,15 +68,15 @@ impl Changes {
         Arc::clone(waiting.entry(id.clone()).or_default())
     }
 
-    /// A container without a health test has been seen running, for the first time since it was started.
-    pub(crate) fn runs(&self, id: &ContainerId) {
-        let mut since = self.running_since.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A container's health test has passed, or without one it runs, for the first time since it was started.
+    pub(crate) fn is_well(&self, id: &ContainerId) {
+        let mut since = self.well_since.lock().unwrap_or_else(PoisonError::into_inner);
         since.insert(id.clone(), Instant::now());
     }
 
-    /// Since when these have run.
-    pub(crate) fn into_running_since(self) -> BTreeMap<ContainerId, Instant> {
-        self.running_since
+    /// Since when these have been well.
+    pub(crate) fn into_well_since(self) -> BTreeMap<ContainerId, Instant> {
+        self.well_since
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -107,7 +107,7 @@ impl Step for Deploy {
         }
         let fact = Fact::Deployed {
             images,
-            running_since: changes.into_running_since(),
+            well_since: changes.into_well_since(),
         };
         let replaced: Vec<String> = replaced.iter().map(ToString::to_string).collect();
         Ok(if replaced.is_empty() {

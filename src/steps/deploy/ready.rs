@@ -12,6 +12,7 @@ use crate::engine::{
 };
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Task;
+use crate::stack::celery;
 
 /// Between two runs of a service's own health test by us, at least: an exec is a few calls.
 const TEST_PAUSE: Duration = Duration::from_millis(500);
@@ -64,12 +65,18 @@ pub(crate) async fn wait_until_ready(
     let Some(test) = own_test(service) else {
         return watched.await;
     };
+    let tested = async {
+        if !worker_answers(waiting, id, service).await {
+            test_passes(waiting, id, &test).await;
+        }
+    };
     // The engine runs the test only once its interval is over; run at once it says the same, seconds earlier.
     tokio::select! {
         biased;
         result = watched => return result,
-        () = test_passes(waiting, id, &test) => {}
+        () = tested => {}
     }
+    waiting.changes.is_well(id);
     let seen = waiting.engine.container(&id.0).await?;
     seen.ok_or_else(|| removed(id, "while it started"))
 }
@@ -93,7 +100,7 @@ async fn watch_until_ready(waiting: &Waiting<'_>, id: &ContainerId) -> Result<Co
             Verdict::Ready => return Ok(container),
             Verdict::Steady => {
                 let since = *steady_since.get_or_insert_with(|| {
-                    changes.runs(id);
+                    changes.is_well(id);
                     Instant::now()
                 });
                 if since.elapsed() >= steady {
@@ -139,6 +146,43 @@ fn own_test(service: &Service) -> Option<Vec<String>> {
     }
 }
 
+/// Whether the test is the very question that a worker is asked before it counts.
+pub(super) fn test_pings_worker(service: &Service) -> bool {
+    match &service.healthcheck {
+        Some(Healthcheck::Test {
+            test: Some(words), ..
+        }) => words.join(" ").contains("inspect ping"),
+        Some(Healthcheck::Test { test: None, .. } | Healthcheck::Disabled) | None => false,
+    }
+}
+
+/// What its container runs, and the name it has there: what a worker is found by.
+pub(super) fn started_with(service: &Service, id: &ContainerId) -> (Vec<String>, String) {
+    let words = service.entrypoint.iter().chain(&service.command).flatten();
+    let hostname = service.hostname.clone();
+    (
+        words.cloned().collect(),
+        hostname.unwrap_or_else(|| id.short().to_owned()),
+    )
+}
+
+/// Returns `true` once a worker has answered whose health test asks just that, `false` where this cannot be found out
+/// in one go.
+async fn worker_answers(waiting: &Waiting<'_>, id: &ContainerId, service: &Service) -> bool {
+    let (words, hostname) = started_with(service, id);
+    let command = celery::await_command(&words, &hostname, waiting.limit.as_secs());
+    let Some(command) = command.filter(|_| test_pings_worker(service)) else {
+        return false;
+    };
+    let spec = ExecSpec {
+        command,
+        ..ExecSpec::default()
+    };
+    let mut output = Captured::default();
+    let asked = waiting.engine.exec(id, &spec, None, &mut output).await;
+    asked.is_ok_and(|exit| exit.success())
+}
+
 /// Returns once the test has passed; a test that cannot be run is left to the engine, which says why.
 async fn test_passes(waiting: &Waiting<'_>, id: &ContainerId, test: &[String]) {
     let spec = ExecSpec {
@@ -147,6 +191,7 @@ async fn test_passes(waiting: &Waiting<'_>, id: &ContainerId, test: &[String]) {
     };
     let end = Instant::now() + waiting.limit;
     while Instant::now() < end {
+        let began = Instant::now();
         let tested = waiting
             .engine
             .exec(id, &spec, None, &mut Captured::default())
@@ -156,7 +201,8 @@ async fn test_passes(waiting: &Waiting<'_>, id: &ContainerId, test: &[String]) {
             Ok(_) => {}
             Err(_) => break,
         }
-        tokio::time::sleep(TEST_PAUSE).await;
+        // Half of the time at most: a test that starts a Python of its own takes from what it waits for.
+        tokio::time::sleep(began.elapsed().max(TEST_PAUSE)).await;
     }
     std::future::pending().await
 }

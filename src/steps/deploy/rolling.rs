@@ -9,10 +9,9 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::ready::{make_sure, wait_until_ready};
+use super::ready::{make_sure, started_with, test_pings_worker, wait_until_ready};
 use super::replace::Replacement;
 use super::standing::{Places, Slot, is_alive};
-use crate::compose::Healthcheck;
 use crate::engine::{Captured, Container, ContainerState, ExecSpec};
 use crate::error::{Failure, FailureKind};
 use crate::stack::celery;
@@ -233,20 +232,9 @@ impl Replacement<'_> {
 
     /// A Celery worker counts once it has answered, unless its own health test is that very question.
     async fn ping(&self, container: &Container) -> Result<(), Failure> {
-        let words: Vec<String> = self
-            .service
-            .entrypoint
-            .iter()
-            .chain(&self.service.command)
-            .flatten()
-            .cloned()
-            .collect();
-        let hostname = self
-            .service
-            .hostname
-            .clone()
-            .unwrap_or_else(|| container.id.short().to_owned());
-        let Some(ping) = celery::ping_command(&words, &hostname).filter(|_| !self.health_test_pings()) else {
+        let (words, hostname) = started_with(self.service, &container.id);
+        let ping = celery::ping_command(&words, &hostname);
+        let Some(ping) = ping.filter(|_| !test_pings_worker(self.service)) else {
             return Ok(());
         };
         self.task.progress("asking the new worker whether it takes tasks");
@@ -284,15 +272,6 @@ impl Replacement<'_> {
                 .evidence(spec.command.join(" "), lines));
             }
             tokio::time::sleep(PING_PAUSE).await;
-        }
-    }
-
-    fn health_test_pings(&self) -> bool {
-        match &self.service.healthcheck {
-            Some(Healthcheck::Test {
-                test: Some(words), ..
-            }) => words.join(" ").contains("inspect ping"),
-            Some(Healthcheck::Test { test: None, .. } | Healthcheck::Disabled) | None => false,
         }
     }
 }

@@ -132,6 +132,7 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["curl", ..] | ["python", "healthcheck.py"] | ["pg_isready"] | ["celery", "inspect", "ping"] => {
             FakeOutput::silent().exits(7)
         }
+        ["python3", "-c", script, _, _, _] if script.contains("find_app") => FakeOutput::silent().exits(7),
         ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
         ["python", "-c", _, order, _] => sidecar(order),
         other => panic!("a command that the stack does not know: {other:?}"),
