@@ -4,18 +4,17 @@ argv: what to do, and its arguments as JSON. Answers with one line of JSON behin
 
   divert {"key": …, "pairs": [[from, to], …]}   new TCP connections that leave this namespace for `from` go to `to`;
                                                 what went to a `from` before follows; no pairs: all of the key go
-  adopt  {}                                     forgets what an earlier sidecar diverted; says whether it had
+  adopt  {}                                     says whether an earlier sidecar's diversions stand; if not, makes sure
+                                                that this kernel can divert, before anything depends on it
   ask    {"address", "port", "path", …}         one HTTP request from here, past every diversion
   count  {"key": …}                             how many connections have been diverted for this key
   idle   {"limit": seconds}                     waits until nobody from outside is connected to what listens here
 """
 
 import fcntl
-import http.client
 import json
 import os
 import socket
-import ssl
 import struct
 import sys
 import time
@@ -207,6 +206,8 @@ def count(arguments):
 
 def adopt(_arguments):
     stale = table_exists() and not os.path.exists(STATE)
+    if not stale:
+        divert({"key": "probe", "pairs": []})
     return {"stale": stale}
 
 
@@ -214,6 +215,9 @@ def adopt(_arguments):
 
 
 def ask(arguments):
+    # Half of what starting this script costs, and most orders are others.
+    import http.client
+
     limit = time.monotonic() + arguments["timeout"]
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
@@ -227,6 +231,8 @@ def ask(arguments):
         return {"status": None, "body": ""}
     try:
         if arguments.get("tls"):
+            import ssl
+
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

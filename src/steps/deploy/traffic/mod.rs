@@ -123,12 +123,7 @@ impl<'a> Traffic<'a> {
                 return Ok(None);
             }
         }
-        // A kernel that cannot divert says so here, before anything depends on it.
-        let probe = Order::Divert {
-            key: "probe",
-            pairs: &[],
-        };
-        Ok(self.done(sidecars.tell(&id, &probe).await?).map(|_| id))
+        Ok(Some(id))
     }
 
     /// Has a caller's sidecar carry out an order; `None` where it has none.

@@ -134,7 +134,7 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         }
         ["python3", "-c", script, _, _, _] if script.contains("find_app") => FakeOutput::silent().exits(7),
         ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
-        ["python", "-c", _, order, _] => sidecar(order),
+        ["python", "-IS", "-c", _, order, _] => sidecar(order),
         other => panic!("a command that the stack does not know: {other:?}"),
     }
 }
