@@ -101,7 +101,7 @@ pub async fn read_releases(inspect: &dyn Inspect, project: &str) -> Result<Relea
     let Some(container) = inspect.container(&object_name(project)).await? else {
         return Ok(Releases::default());
     };
-    releases_in(inspect, &container.id).await
+    releases_from(files(inspect, &container.id, &format!("{DATA}/releases")).await?)
 }
 
 /// Whether the ledger's volume stands but nothing opens it: `docker container prune` takes containers that never ran.
@@ -112,10 +112,6 @@ pub async fn read_releases(inspect: &dyn Inspect, project: &str) -> Result<Relea
 pub async fn is_closed(inspect: &dyn Inspect, project: &str) -> Result<bool, LedgerError> {
     let name = object_name(project);
     Ok(inspect.container(&name).await?.is_none() && inspect.volume(&name).await?.is_some())
-}
-
-async fn releases_in(inspect: &dyn Inspect, container: &ContainerId) -> Result<Releases, LedgerError> {
-    releases_from(files(inspect, container, &format!("{DATA}/releases")).await?)
 }
 
 fn releases_from(files: Vec<(String, Vec<u8>)>) -> Result<Releases, LedgerError> {

@@ -9,10 +9,13 @@ use async_trait::async_trait;
 
 use super::application::{Application, Preparation, plan_dependencies};
 use super::deploy::{containers_of, infrastructure, is_of_this_run, standing};
+use super::one_off::OneOffResult;
 use super::{deploy, images, one_off};
 use crate::engine::{Container, ContainerState};
 use crate::error::{Failure, FailureKind};
-use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
+};
 use crate::stack::django;
 
 /// How long collecting the old files again may hold up the way back.
@@ -84,14 +87,9 @@ impl Step for Collectstatic {
             name: "collectstatic",
             words: &django::collectstatic_command(application.manage),
         };
-        let collected = match prepared.run(context, &application, command, &mut &task).await {
-            Ok(result) => result.require_success("static files could not be collected"),
-            Err(failure) => Err(failure),
-        };
-        let result = task.conclude(collected, |result| {
-            (StepResult::Succeeded, last_line(&result.stdout))
-        })?;
-        Ok(Receipt::changed(last_line(&result.stdout), Fact::Nothing))
+        let ran = prepared.run(context, &application, command, &mut &task).await;
+        let said = conclude(task, ran, "static files could not be collected")?;
+        Ok(Receipt::changed(said, Fact::Nothing))
     }
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
@@ -122,14 +120,12 @@ impl Step for Collectstatic {
 /// whatever comes of this, so a failure is a warning.
 async fn collect_again(context: Context<'_>) -> Option<Undone> {
     let application = Application::of(context.settings)?;
-    let collected = match tokio::time::timeout(AGAIN_LIMIT, collect_from_old(context, &application)).await {
-        Ok(collected) => collected,
-        Err(_) => Err(Failure::message(
-            FailureKind::Failed,
-            format!("not done after {} s", AGAIN_LIMIT.as_secs()),
-        )),
+    let collected = tokio::time::timeout(AGAIN_LIMIT, collect_from_old(context, &application)).await;
+    let too_long = |_| {
+        let why = format!("not done after {} s", AGAIN_LIMIT.as_secs());
+        Err(Failure::message(FailureKind::Failed, why))
     };
-    match collected {
+    match collected.unwrap_or_else(too_long) {
         Ok(None) => None,
         Ok(Some(message)) => Some(Undone::Reverted {
             message: format!("what serves has collected its own again: {message}"),
@@ -178,15 +174,16 @@ async fn collect_from_old(
         words: &words,
     };
     let mut heard = &task;
-    let run = one_off::run_heard(context, service, &old.image, &networks, command, &mut heard);
-    let collected = match run.await {
-        Ok(result) => result.require_success("it failed"),
-        Err(failure) => Err(failure),
-    };
-    let result = task.conclude(collected, |result| {
-        (StepResult::Succeeded, last_line(&result.stdout))
-    })?;
-    Ok(Some(last_line(&result.stdout)))
+    let ran = one_off::run_heard(context, service, &old.image, &networks, command, &mut heard).await;
+    conclude(task, ran, "it failed").map(Some)
+}
+
+/// Ends the task as the command ended; says what Django said last.
+fn conclude(task: Task, ran: Result<OneOffResult, Failure>, what: &str) -> Result<String, Failure> {
+    let said = ran
+        .and_then(|result| result.require_success(what))
+        .map(|result| last_line(&result.stdout));
+    task.conclude(said, |said| (StepResult::Succeeded, said.clone()))
 }
 
 /// Django's own summary: "3 static files copied to '/static', 127 unmodified."

@@ -154,9 +154,10 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
         let mut failure: Option<Failure> = None;
         let mut starting = Vec::new();
         for (service, task) in open {
-            let mut containers = containers_of(&standing, &service.name).to_vec();
             // Those that gave their place up run on for the way back; they make nothing well.
-            containers.retain(|container| !has_left(context, container));
+            let stays = |one: &&Container| !has_left(context, one);
+            let containers = containers_of(&standing, &service.name).iter().filter(stays);
+            let containers: Vec<Container> = containers.cloned().collect();
             let well_since = |one: &Container| {
                 let since = context.state.well_since.get(&one.id);
                 since.filter(|_| one.restart_count == 0)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compose::{Project, Service, ServiceName};
-use crate::engine::{ImageId, Inspect};
+use crate::engine::ImageId;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::View;
 use crate::release::{ReleasedImage, Tag};
@@ -62,23 +62,23 @@ pub(crate) async fn find(view: View<'_>) -> Result<Found, Failure> {
     // Many services may run one image.
     let mut asked: BTreeMap<String, Option<ImageId>> = BTreeMap::new();
     for (name, service) in &settings.project.services {
-        if let Some(recorded) = settings.images.get(name) {
-            match recorded_image(view.inspect, recorded).await? {
-                Some(image) => found.images.insert(name.clone(), image).map_or((), |_| ()),
-                None => found.missing.push((name.clone(), recorded.reference.clone())),
+        let (wanted, reference) = match (settings.images.get(name), view.state.images.get(name)) {
+            // The recorded image itself, by its id: a reference may point elsewhere by now.
+            (Some(recorded), _) => (recorded.id.0.clone(), recorded.reference.clone()),
+            (None, Some(image)) => {
+                found.images.insert(name.clone(), image.clone());
+                continue;
             }
-            continue;
-        }
-        if let Some(image) = view.state.images.get(name) {
-            found.images.insert(name.clone(), image.clone());
-            continue;
-        }
-        let reference = reference(&settings.project, service, &settings.tag);
-        let id = match asked.get(&reference) {
+            (None, None) => {
+                let reference = reference(&settings.project, service, &settings.tag);
+                (reference.clone(), reference)
+            }
+        };
+        let id = match asked.get(&wanted) {
             Some(known) => known.clone(),
             None => {
-                let id = view.inspect.image(&reference).await?.map(|image| image.id);
-                asked.insert(reference.clone(), id.clone());
+                let id = view.inspect.image(&wanted).await?.map(|image| image.id);
+                asked.insert(wanted, id.clone());
                 id
             }
         };
@@ -90,17 +90,6 @@ pub(crate) async fn find(view: View<'_>) -> Result<Found, Failure> {
         }
     }
     Ok(found)
-}
-
-/// The recorded image itself, by its id: a reference may point elsewhere by now.
-async fn recorded_image(
-    inspect: &dyn Inspect,
-    recorded: &ReleasedImage,
-) -> Result<Option<ReleasedImage>, Failure> {
-    Ok(inspect.image(&recorded.id.0).await?.map(|image| ReleasedImage {
-        id: image.id,
-        ..recorded.clone()
-    }))
 }
 
 /// Every service's image.

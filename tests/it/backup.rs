@@ -243,8 +243,7 @@ async fn a_backup_stays_where_a_later_step_fails() {
     let stack = serving().await;
     stack.answer(|command| {
         command
-            .line()
-            .contains("call_command(\"collectstatic\"")
+            .collects_static_files()
             .then(|| FakeOutput::silent().exits(1))
     });
     let ended = stack.run("v2").await;

@@ -1,6 +1,6 @@
 //! `deploy`: brings every service to the release, side by side where they do not depend on each other. A new container
-//! stands beside the old one until it is proven; the old one is kept, stopped, until the whole run has succeeded.
-//! Rollback uses the same code with a recorded release.
+//! stands beside the old one until it is proven; the old one is kept, and where two may stand runs on, until the whole
+//! run has succeeded. Rollback uses the same code with a recorded release.
 
 mod changes;
 pub(crate) mod infrastructure;

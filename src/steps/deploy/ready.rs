@@ -37,8 +37,7 @@ pub(crate) struct Waiting<'a> {
     pub steady: Duration,
 }
 
-/// Starts the container and waits until it is healthy, or has run steadily where it has no health test. Says what it
-/// is like then.
+/// Starts the container and waits until it is healthy, or has run steadily where it has no health test.
 ///
 /// # Errors
 /// Where it cannot be started, ended, keeps ending, is unhealthy, vanished, or was not ready within the limit; with
@@ -47,12 +46,12 @@ pub(crate) async fn start_and_wait(
     waiting: &Waiting<'_>,
     id: &ContainerId,
     service: &Service,
-) -> Result<Container, Failure> {
+) -> Result<(), Failure> {
     waiting.engine.start(id).await?;
-    wait_until_ready(waiting, id, service).await
+    wait_until_ready(waiting, id, service).await.map(|_| ())
 }
 
-/// The second half of [`start_and_wait`].
+/// The second half of [`start_and_wait`]. Says what the container is like then.
 ///
 /// # Errors
 /// See there.

@@ -207,9 +207,7 @@ impl Replacement<'_> {
 
     async fn start_and_wait(&self, id: &ContainerId) -> Result<(), Failure> {
         self.task.progress("starting");
-        start_and_wait(&self.waiting(), id, self.service)
-            .await
-            .map(|_| ())
+        start_and_wait(&self.waiting(), id, self.service).await
     }
 
     pub(super) fn waiting(&self) -> Waiting<'_> {

@@ -19,10 +19,8 @@ pub(crate) type Standing = BTreeMap<String, Vec<Container>>;
 /// # Errors
 /// The engine's.
 pub(crate) async fn standing(inspect: &dyn Inspect, project: &str) -> Result<Standing, Failure> {
-    let filter =
-        ContainerFilter::labelled(labels::COMPOSE_PROJECT, project).and(labels::COMPOSE_ONEOFF, "False");
     let mut by_service = Standing::new();
-    for container in inspect.containers(&filter).await? {
+    for container in inspect.containers(&of_services(project)).await? {
         if let Some(service) = container.label(labels::COMPOSE_SERVICE) {
             by_service.entry(service.to_owned()).or_default().push(container);
         }
@@ -35,10 +33,12 @@ pub(crate) async fn standing(inspect: &dyn Inspect, project: &str) -> Result<Sta
 /// # Errors
 /// The engine's.
 pub(crate) async fn made_by(context: Context<'_>) -> Result<Vec<Container>, Failure> {
-    let filter = ContainerFilter::labelled(labels::COMPOSE_PROJECT, &context.settings.project.name)
-        .and(labels::COMPOSE_ONEOFF, "False")
-        .and(labels::RUN, &context.run.0);
+    let filter = of_services(&context.settings.project.name).and(labels::RUN, &context.run.0);
     Ok(context.engine.containers(&filter).await?)
+}
+
+fn of_services(project: &str) -> ContainerFilter {
+    ContainerFilter::labelled(labels::COMPOSE_PROJECT, project).and(labels::COMPOSE_ONEOFF, "False")
 }
 
 /// A service's containers, oldest first; none where it has none.

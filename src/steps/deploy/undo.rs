@@ -340,7 +340,7 @@ impl WayBack<'_> {
         engine.remove_container(&twin).await?;
         engine.rename(&old.id, &old.name).await?;
         match start_and_wait(&waiting, &old.id, service).await {
-            Ok(_) => Ok(old.id.clone()),
+            Ok(()) => Ok(old.id.clone()),
             Err(second) => Err(first.evidence(
                 "the container that had served failed too",
                 vec![format!("{:#}", second.error)],

@@ -351,7 +351,7 @@ async fn what_serves_collects_its_static_files_again() {
     let collected: Arc<Mutex<Vec<bool>>> = Arc::default();
     let heard = Arc::clone(&collected);
     stack.answer(move |command| {
-        if command.line().contains("call_command(\"collectstatic\"") {
+        if command.collects_static_files() {
             heard.lock().unwrap().push(command.image == v1);
         }
         None
@@ -376,7 +376,7 @@ async fn static_files_that_cannot_be_collected_again_are_said_and_stop_nothing()
         let before = stack.engine.peek();
         let v1 = before.container(&format!("{PROJECT}-backend-1")).image.clone();
         stack.answer(move |command| {
-            let again = command.image == v1 && command.line().contains("call_command(\"collectstatic\"");
+            let again = command.image == v1 && command.collects_static_files();
             again.then(|| {
                 let output = FakeOutput::silent().and_stderr("no room\n").exits(1);
                 if hangs { output.taking(FOREVER) } else { output }

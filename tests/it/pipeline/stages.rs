@@ -29,10 +29,6 @@ fn migrates(command: &FakeCommand) -> bool {
     command.line().contains("call_command(\"migrate\"")
 }
 
-fn collects(command: &FakeCommand) -> bool {
-    command.line().contains("call_command(\"collectstatic\"")
-}
-
 /// A migration that takes its time.
 fn slowly(database: &mut Database) -> FakeOutput {
     let asked = database.answer();
@@ -147,7 +143,7 @@ async fn a_migration_under_way_is_finished_though_the_step_beside_it_failed() {
     stack.bring_migration("copies", "0002_mark");
     let database = Arc::clone(&stack.database);
     stack.answer(move |command| {
-        if collects(command) {
+        if command.collects_static_files() {
             return Some(FakeOutput::silent().exits(1));
         }
         migrates(command).then(|| slowly(&mut database.lock().unwrap()))
@@ -176,7 +172,7 @@ async fn a_migration_that_fails_stops_what_runs_beside_it() {
     stack.answer(|command| {
         let forever = || FakeOutput::silent().taking(FOREVER * 2);
         let fails = || FakeOutput::silent().exits(1).taking(A_WHILE);
-        match (collects(command), migrates(command)) {
+        match (command.collects_static_files(), migrates(command)) {
             (true, _) => Some(forever()),
             (false, migrates) => migrates.then(fails),
         }
@@ -194,7 +190,7 @@ async fn where_both_fail_the_first_is_told_first_and_the_second_beside_it() {
     stack.bring_migration("copies", "0002_mark");
     let database = Arc::clone(&stack.database);
     stack.answer(move |command| {
-        if collects(command) {
+        if command.collects_static_files() {
             return Some(FakeOutput::silent().and_stderr("no room on the disk\n").exits(1));
         }
         migrates(command).then(|| {
@@ -232,7 +228,8 @@ async fn an_interrupt_stops_everything_that_is_under_way() {
             stack.answer(|command| dumps(command).then(|| FakeOutput::silent().taking(FOREVER * 2)));
         } else {
             stack.answer(|command| {
-                (migrates(command) || collects(command)).then(|| FakeOutput::silent().taking(FOREVER * 2))
+                (migrates(command) || command.collects_static_files())
+                    .then(|| FakeOutput::silent().taking(FOREVER * 2))
             });
         }
         let (sender, interrupt) = Interrupt::new();
@@ -263,7 +260,7 @@ async fn what_both_need_is_started_once() {
     let early = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&early);
     stack.answer(move |command| {
-        let is_early = (migrates(command) || collects(command)) && began.elapsed() < A_WHILE;
+        let is_early = (migrates(command) || command.collects_static_files()) && began.elapsed() < A_WHILE;
         seen.fetch_or(is_early, Ordering::Relaxed);
         None
     });

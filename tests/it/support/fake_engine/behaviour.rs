@@ -150,6 +150,11 @@ pub(crate) enum CommandKind {
 }
 
 impl FakeCommand {
+    /// Whether it collects the static files, as `stack::django` has it done.
+    pub(crate) fn collects_static_files(&self) -> bool {
+        self.line().contains("call_command(\"collectstatic\"")
+    }
+
     /// The words as one line.
     pub(crate) fn line(&self) -> String {
         self.words.join(" ")

@@ -106,7 +106,7 @@ impl Database {
 pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> FakeOutput {
     let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["python", "manage.py", "shell", "-c", script] if script.contains("\"collectstatic\"") => {
+        ["python", "manage.py", ..] if command.collects_static_files() => {
             FakeOutput::stdout("3 static files copied.\n")
         }
         ["python", "manage.py", "shell", "-c", script] => {
