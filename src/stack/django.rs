@@ -101,9 +101,9 @@ def run():
     except CommandError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
-    finally:
-        for path in gone:
-            os.remove(path)
+    # Only now: what could not be written anew is still asked for.
+    for path in gone:
+        os.remove(path)
 
 run()
 "#;
