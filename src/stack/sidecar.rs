@@ -160,9 +160,9 @@ mod tests {
             pairs: &pairs,
         };
         let command = command("python3", &order).unwrap();
-        assert_eq!(command[0], "python3");
+        assert_eq!(command[..2], ["python3", ALONE]);
         assert_eq!(
-            command[3..],
+            command[4..],
             [
                 "divert",
                 r#"{"key":"backend","pairs":[["172.18.0.3","172.18.0.4"]]}"#
