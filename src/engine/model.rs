@@ -125,6 +125,8 @@ pub struct Container {
     pub stop_signal: Option<String>,
     /// By the engine's restart policy, since it was created.
     pub restart_count: u32,
+    /// Its last end, which may have been before its last restart, was for want of memory.
+    pub out_of_memory: bool,
     /// RFC 3339, UTC.
     pub created: String,
     /// RFC 3339, UTC; `None` where it was never started.

@@ -3,7 +3,8 @@
 argv: what to do, and its arguments as JSON. Answers with one line of JSON behind a mark.
 
   divert {"key": …, "pairs": [[from, to], …]}   new TCP connections that leave this namespace for `from` go to `to`;
-                                                what went to a `from` before follows; no pairs: all of the key go
+                                                what went to a `from` before follows; `from` and `to` the
+                                                same: diverted no more; no pairs: all of the key go
   adopt  {}                                     says whether an earlier sidecar's diversions stand; if not, makes sure
                                                 that this kernel can divert, before anything depends on it
   ask    {"address", "port", "path", …}         one HTTP request from here, past every diversion
@@ -146,7 +147,7 @@ def merged(before, pairs):
         for origin, target in before
         if origin not in now and origin not in serving
     ]
-    return kept + pairs
+    return kept + [[origin, target] for origin, target in pairs if origin != target]
 
 
 def divert(arguments):

@@ -27,7 +27,7 @@ pub type Diversion = (Ipv4Addr, Ipv4Addr);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order<'a> {
     /// Adds to the diversions of this key: what was led to an address that is now diverted follows, and an address
-    /// that is led to is diverted no more. No pairs forget all of the key; the key `*` forgets every key.
+    /// that is led to is diverted no more, nor one that is led to itself. No pairs forget all of the key; the key `*` forgets every key.
     Divert { key: &'a str, pairs: &'a [Diversion] },
     /// Whether diversions stand that this sidecar did not make: those of a run that was killed. If not, whether this
     /// kernel can divert at all.

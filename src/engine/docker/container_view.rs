@@ -64,6 +64,7 @@ pub(super) fn container(seen: ContainerInspectResponse) -> Container {
             .restart_count
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or_default(),
+        out_of_memory: exit(&state).out_of_memory,
         created: seen
             .created
             .and_then(|moment| moment.to_offset(UtcOffset::UTC).format(&Rfc3339).ok())

@@ -7,6 +7,7 @@ pub(crate) mod infrastructure;
 mod ready;
 mod reload;
 mod replace;
+mod retired;
 mod rolling;
 mod rollout;
 mod standing;
@@ -33,8 +34,9 @@ use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, 
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
+pub(crate) use self::retired::has_left;
 pub(crate) use self::standing::{Standing, containers_of, standing};
-pub(crate) use self::undo::{has_left, undo as put_previous_back};
+pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;
 
@@ -146,7 +148,7 @@ fn application<'a>(
 /// same.
 async fn finish(context: Context<'_>, addresses_changed: bool) -> Result<(), Failure> {
     let standing = standing(context.engine, &context.settings.project.name).await?;
-    let ended = undo::see_out(context, &standing).await;
+    let ended = retired::see_out(context, &standing).await;
     let changed = addresses_changed || !matches!(ended, Ok(0));
     let closed = traffic::close(context, &standing, longest_drain(context), changed).await;
     ended.map(|_| ()).and(closed)

@@ -37,24 +37,12 @@ pub(crate) struct Waiting<'a> {
     pub steady: Duration,
 }
 
-/// Starts the container and waits until it is healthy, or has run steadily where it has no health test.
+/// Waits until a started container is healthy, or has run steadily where it has no health test. Says what it is like
+/// then.
 ///
 /// # Errors
-/// Where it cannot be started, ended, keeps ending, is unhealthy, vanished, or was not ready within the limit; with
-/// the evidence. Where another service has failed meanwhile.
-pub(crate) async fn start_and_wait(
-    waiting: &Waiting<'_>,
-    id: &ContainerId,
-    service: &Service,
-) -> Result<(), Failure> {
-    waiting.engine.start(id).await?;
-    wait_until_ready(waiting, id, service).await.map(|_| ())
-}
-
-/// The second half of [`start_and_wait`]. Says what the container is like then.
-///
-/// # Errors
-/// See there.
+/// Where it ended, keeps ending, is unhealthy, vanished, or was not ready within the limit; with the evidence. Where
+/// another service has failed meanwhile.
 pub(crate) async fn wait_until_ready(
     waiting: &Waiting<'_>,
     id: &ContainerId,
@@ -251,7 +239,7 @@ pub(crate) async fn wait_until_completed(waiting: &Waiting<'_>, id: &ContainerId
         match &container.state {
             ContainerState::Exited(exit) if exit.success() => return Ok(()),
             ContainerState::Exited(_) | ContainerState::Restarting { .. } | ContainerState::Dead => {
-                let why = ended(&container.state);
+                let why = ended(&container);
                 return Err(broken(inspect, &container, why).await);
             }
             ContainerState::Created
@@ -310,7 +298,8 @@ fn verdict(container: &Container) -> Verdict {
     match &container.state {
         ContainerState::Created => Verdict::Waiting,
         ContainerState::Running if container.restart_count > RESTARTS_TOLERATED => Verdict::Broken(format!(
-            "keeps ending: the engine has started it again {} times",
+            "keeps ending{}: the engine has started it again {} times",
+            for_want_of_memory(container.out_of_memory),
             container.restart_count
         )),
         ContainerState::Running => match &container.health {
@@ -326,24 +315,29 @@ fn verdict(container: &Container) -> Verdict {
         ContainerState::Restarting { .. }
         | ContainerState::Exited(_)
         | ContainerState::Removing
-        | ContainerState::Dead => Verdict::Broken(ended(&container.state)),
+        | ContainerState::Dead => Verdict::Broken(ended(container)),
     }
 }
 
-fn ended(state: &ContainerState) -> String {
-    match state {
-        ContainerState::Exited(exit) if exit.out_of_memory => {
-            format!(
-                "ended with exit code {}: the kernel killed it for want of memory",
-                exit.code
-            )
+fn ended(container: &Container) -> String {
+    let memory = for_want_of_memory(container.out_of_memory);
+    match &container.state {
+        ContainerState::Exited(exit) => format!("ended with exit code {}{memory}", exit.code),
+        ContainerState::Restarting { exit_code } => {
+            format!("keeps ending, last with exit code {exit_code}{memory}")
         }
-        ContainerState::Exited(exit) => format!("ended with exit code {}", exit.code),
-        ContainerState::Restarting { exit_code } => format!("keeps ending, last with exit code {exit_code}"),
         ContainerState::Dead | ContainerState::Removing => "is dead".to_owned(),
         ContainerState::Created | ContainerState::Running | ContainerState::Paused => {
             "has not ended".to_owned()
         }
+    }
+}
+
+const fn for_want_of_memory(out_of_memory: bool) -> &'static str {
+    if out_of_memory {
+        " (the kernel killed it for want of memory)"
+    } else {
+        ""
     }
 }
 
@@ -360,7 +354,15 @@ async fn broken(inspect: &dyn Inspect, container: &Container, why: String) -> Fa
         Ok(lines) => lines,
         Err(error) => vec![format!("(its log could not be read: {error})")],
     };
-    failure.evidence(format!("last log lines of {}", container.name), log)
+    let failure = failure.evidence(format!("last log lines of {}", container.name), log);
+    if container.out_of_memory {
+        failure.hint(
+            "its limit is `deploy.resources.limits.memory` (or `mem_limit`) in the Compose file; without one it is the \
+             host's memory",
+        )
+    } else {
+        failure
+    }
 }
 
 fn health_lines(probes: &[HealthProbe]) -> Vec<String> {

@@ -17,6 +17,8 @@ use crate::stack::nginx::{Configuration, Workers};
 /// How long new workers may take to appear. nginx itself reloads in tens of milliseconds.
 const RELOAD_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
+/// Between two looks at a proxy's old workers, which may live as long as the longest download.
+const LEAVING_POLL: Duration = Duration::from_millis(250);
 
 /// A running container that holds other services' addresses.
 #[derive(Debug, Clone)]
@@ -47,28 +49,27 @@ pub(crate) fn has_proxies(settings: &Settings) -> bool {
 
 /// The running containers of all services that are reloaded.
 pub(crate) fn proxies(settings: &Settings, standing: &Standing) -> Vec<Proxy> {
-    let project = &settings.project;
     let mut found = Vec::new();
-    for (name, service) in &project.services {
+    for (name, service) in &settings.project.services {
         if strategy(settings, service) != Strategy::Reload {
             continue;
         }
-        let Some((test, reload)) = commands(settings, name) else {
-            continue;
-        };
-        for container in standing.get(name.as_str()).into_iter().flatten() {
-            if container.state == ContainerState::Running {
-                let (test, reload) = (test.clone(), reload.clone());
-                found.push(Proxy {
-                    service: name.clone(),
-                    container: container.clone(),
-                    test,
-                    reload,
-                });
-            }
-        }
+        let containers = standing.get(name.as_str()).into_iter().flatten();
+        let running = containers.filter(|container| container.state == ContainerState::Running);
+        found.extend(running.filter_map(|container| proxy(settings, name, container)));
     }
     found
+}
+
+/// A container of a service that is told to read its configuration again; `None` where no command is known for that.
+pub(crate) fn proxy(settings: &Settings, service: &ServiceName, container: &Container) -> Option<Proxy> {
+    let (test, reload) = commands(settings, service)?;
+    Some(Proxy {
+        service: service.clone(),
+        container: container.clone(),
+        test,
+        reload,
+    })
 }
 
 /// Reloads of one proxy, asked for side by side: one that begins after several were asked for serves them all.
@@ -125,11 +126,23 @@ impl Proxy {
             .then(|| Configuration::parse(&output.stdout_text())))
     }
 
-    /// How many workers of an earlier configuration still finish what they have.
+    /// Waits until no worker of an earlier configuration has anything left to finish, but no longer than `limit`.
     ///
     /// # Errors
     /// The engine's.
-    pub(crate) async fn leaving(&self, inspect: &dyn Inspect) -> Result<usize, Failure> {
+    pub(crate) async fn wait_for_old_workers(
+        &self,
+        inspect: &dyn Inspect,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        while self.leaving(inspect).await? > 0 && began.elapsed() < limit {
+            tokio::time::sleep(LEAVING_POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn leaving(&self, inspect: &dyn Inspect) -> Result<usize, Failure> {
         Ok(Workers::leaving(&inspect.processes(&self.container.id).await?).count())
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::changes::Changes;
 use super::infrastructure::NetworkIds;
-use super::ready::{Waiting, start_and_wait, wait_until_completed, wait_until_ready};
+use super::ready::{Waiting, wait_until_completed, wait_until_ready};
 use super::reload;
 use super::standing::{Places, Slot, is_alive};
 use super::strategy::Strategy;
@@ -119,7 +119,7 @@ impl Replacement<'_> {
                 wait_until_ready(&self.waiting(), &new.id, self.service).await?;
             }
             Strategy::OneShot => {
-                self.context.engine.start(&new.id).await?;
+                self.traffic.start(&self.service.name, &new.id).await?;
                 wait_until_completed(&self.waiting(), &new.id).await?;
                 self.retire_all(&slot.replaced).await?;
             }
@@ -153,8 +153,8 @@ impl Replacement<'_> {
             // One that has ended is stopped already; the engine must also know that it is not to be started again.
             engine.stop(&old.id, Some(Duration::ZERO)).await?;
         }
-        engine.start(new).await?;
-        Ok(began.elapsed())
+        let since = self.traffic.start(&self.service.name, new).await?;
+        Ok(since.duration_since(began))
     }
 
     pub(super) async fn create(&self, slot: &Slot) -> Result<Made, Failure> {
@@ -207,7 +207,10 @@ impl Replacement<'_> {
 
     async fn start_and_wait(&self, id: &ContainerId) -> Result<(), Failure> {
         self.task.progress("starting");
-        start_and_wait(&self.waiting(), id, self.service).await
+        self.traffic.start(&self.service.name, id).await?;
+        wait_until_ready(&self.waiting(), id, self.service)
+            .await
+            .map(|_| ())
     }
 
     pub(super) fn waiting(&self) -> Waiting<'_> {

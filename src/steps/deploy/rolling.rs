@@ -2,7 +2,7 @@
 //! has in flight finishes, and from the moment of the switch it is given nothing new.
 //!
 //! Until the switch a failure costs nothing: the old ones were never touched. After it its calls are led back to them:
-//! they run on until the whole run has succeeded.
+//! they run on until the whole run has succeeded, as far as `max_surge` lets so many stand at once.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::ready::{make_sure, started_with, test_pings_worker, wait_until_ready};
 use super::replace::Replacement;
+use super::retired;
 use super::standing::{Places, Slot, is_alive};
 use crate::engine::{Captured, Container, ContainerState, ExecSpec};
 use crate::error::{Failure, FailureKind};
@@ -19,32 +20,51 @@ use crate::stack::celery;
 /// Between two questions to a worker that does not answer yet.
 const PING_PAUSE: Duration = Duration::from_millis(500);
 
+/// What stands of the service.
+struct Standing {
+    /// What is given calls.
+    serving: Vec<Container>,
+    /// What has given its place away and runs on for the way back, oldest first.
+    running_on: Vec<Container>,
+    /// How many may stand at once, new ones that are not ready included.
+    most: usize,
+}
+
 impl Replacement<'_> {
     pub(super) async fn roll(&self, places: &Places) -> Result<Vec<String>, Failure> {
         let settings = self.context.settings.config.service(&self.service.name);
         let (surge, unavailable) = (settings.max_surge as usize, settings.max_unavailable as usize);
         let mut done = Vec::new();
-        let mut serving: Vec<Container> = containers(places)
+        let serving: Vec<Container> = containers(places)
             .filter(|container| is_alive(container))
             .cloned()
             .collect();
+        let mut standing = Standing {
+            most: places.slots.len().max(serving.len()) + surge,
+            serving,
+            running_on: Vec::new(),
+        };
         let empty: Vec<&Slot> = places.slots.iter().filter(|slot| slot.kept.is_none()).collect();
+        // One of them serves at any time.
+        let unavailable = unavailable.min(places.slots.len().saturating_sub(1));
         for batch in empty.chunks((surge + unavailable).max(1)) {
             self.changes.go_on()?;
             let replaced = batch.iter().any(|slot| slot.replaced.iter().any(is_alive));
-            self.replace_batch(batch, unavailable, &mut serving).await?;
+            self.replace_batch(batch, unavailable, &mut standing).await?;
             let word = if replaced { "replaced" } else { "started" };
             done.push(word.to_owned());
         }
         for slot in &places.slots {
             if let Some(kept) = &slot.kept {
-                self.retire_in_favour_of(&slot.replaced, &serving).await?;
+                self.retire_in_favour_of(&slot.replaced, &standing.serving)
+                    .await?;
                 self.settle_name(&kept.id, &kept.name, slot.number).await?;
             }
         }
         if !places.surplus.is_empty() {
             self.traffic.prepare(&self.service.name).await?;
-            self.retire_in_favour_of(&places.surplus, &serving).await?;
+            self.retire_in_favour_of(&places.surplus, &standing.serving)
+                .await?;
             done.push(format!("{} surplus replicas retired", places.surplus.len()));
         }
         Ok(done)
@@ -54,22 +74,25 @@ impl Replacement<'_> {
         &self,
         batch: &[&Slot],
         unavailable: usize,
-        serving: &mut Vec<Container>,
+        standing: &mut Standing,
     ) -> Result<(), Failure> {
         let name = &self.service.name;
         let mut old: Vec<Container> = batch.iter().flat_map(|slot| slot.replaced.clone()).collect();
         // Those that may be missed make room first, as long as others serve.
-        let first = unavailable.min(old.len()).min(serving.len().saturating_sub(1));
+        let first = unavailable
+            .min(old.len())
+            .min(standing.serving.len().saturating_sub(1));
         if first > 0 {
             self.traffic.prepare(name).await?;
             let rest = old.split_off(first);
             let early = std::mem::replace(&mut old, rest);
-            serving.retain(|container| !early.iter().any(|gone| gone.id == container.id));
-            self.retire_in_favour_of(&early, serving).await?;
+            standing.retire(&early);
+            self.retire_in_favour_of(&early, &standing.serving).await?;
         }
+        self.make_room(standing, batch.len()).await?;
         let alive: Vec<Container> = old.iter().filter(|old| is_alive(old)).cloned().collect();
         let create = try_join_all(batch.iter().map(|slot| self.create(slot)));
-        let (new, steered) = if serving.is_empty() {
+        let (new, steered) = if standing.serving.is_empty() {
             (create.await?, false)
         } else {
             let (new, steered) = tokio::join!(create, self.traffic.prepare(name));
@@ -78,14 +101,14 @@ impl Replacement<'_> {
         self.task.progress("starting");
         let mut started = Vec::new();
         for made in &new {
-            self.context.engine.start(&made.id).await?;
+            self.traffic.start(name, &made.id).await?;
             if steered {
                 started.push(self.seen(&made.id).await?);
             }
         }
         if steered {
             // In DNS from now on, and not ready: who asks there is led to those that are.
-            self.traffic.divert(name, &started, serving).await?;
+            self.traffic.divert(name, &started, &standing.serving).await?;
         }
         let waiting = self.waiting();
         let ready = try_join_all(
@@ -120,9 +143,24 @@ impl Replacement<'_> {
         for (slot, made) in batch.iter().zip(&new) {
             self.settle_name(&made.id, &made.name, slot.number).await?;
         }
-        serving.retain(|container| !old.iter().any(|gone| gone.id == container.id));
-        serving.extend(fresh);
+        standing.retire(&old);
+        standing.serving.extend(fresh);
         Ok(())
+    }
+
+    /// Ends those that run on only for the way back, where they and as many new ones would be more than may stand. The
+    /// way back starts them again.
+    async fn make_room(&self, standing: &mut Standing, arriving: usize) -> Result<(), Failure> {
+        let stand = standing.serving.len() + standing.running_on.len() + arriving;
+        let over = stand.saturating_sub(standing.most).min(standing.running_on.len());
+        if over == 0 {
+            return Ok(());
+        }
+        let ended: Vec<Container> = standing.running_on.drain(..over).collect();
+        let name = &self.service.name;
+        self.task.progress("ending an old one, to make room");
+        let end = retired::end_all(self.context, name, &ended);
+        self.traffic.vacate(name, &ended, self.drain(), end).await
     }
 
     /// From here on new calls go to the new replicas. Proven before it and after it; where the second proof fails,
@@ -273,6 +311,16 @@ impl Replacement<'_> {
             }
             tokio::time::sleep(PING_PAUSE).await;
         }
+    }
+}
+
+impl Standing {
+    /// These are given nothing more.
+    fn retire(&mut self, old: &[Container]) {
+        self.serving
+            .retain(|container| !old.iter().any(|gone| gone.id == container.id));
+        self.running_on
+            .extend(old.iter().filter(|old| is_alive(old)).cloned());
     }
 }
 

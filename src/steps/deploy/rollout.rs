@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::changes::Changes;
+use super::dependencies;
 use super::infrastructure::NetworkIds;
 use super::ready::STEADY;
 use super::replace::Replacement;
@@ -82,11 +83,8 @@ impl Rollout<'_> {
         failures: &Failures,
     ) -> StepResult {
         let awaited = |done: &BTreeSet<ServiceName>| {
-            let mut needed = service
-                .depends_on
-                .keys()
-                .filter(|name| services.iter().any(|other| other.name == **name));
-            needed.all(|name| done.contains(name))
+            let mut others = services.iter().filter(|other| self.waits_for(service, other));
+            others.all(|other| done.contains(&other.name))
         };
         let mut receiver = finished.subscribe();
         tokio::select! {
@@ -109,6 +107,16 @@ impl Rollout<'_> {
                 StepResult::Failed
             }
         }
+    }
+
+    /// What a service depends on comes before it. A proxy comes after what it leads to, so that there is one to steer
+    /// while that is replaced.
+    fn waits_for(&self, service: &Service, other: &Service) -> bool {
+        let context = self.context;
+        service.depends_on.contains_key(&other.name)
+            || strategy(context.settings, service) == Strategy::Reload
+                && self.traffic.calls(&service.name, &other.name)
+                && !dependencies(&context.settings.project, &other.name).contains(&service.name)
     }
 
     /// How long a container of this service without a health test must run before it is ready: what nobody depends on

@@ -32,6 +32,8 @@ pub(crate) enum GapReason {
     ContainerName,
     SharedNamespace,
     FixedAddress,
+    /// One replica, and `max_surge: 0`.
+    NoSurge,
     /// By `deploy.yml`.
     Asked,
     /// By `--replace`, for this run.
@@ -62,6 +64,7 @@ impl GapReason {
             }
             Self::SharedNamespace => "its network_mode lets only one stand".to_owned(),
             Self::FixedAddress => "its fixed network address cannot be shared".to_owned(),
+            Self::NoSurge => "`max_surge: 0` in deploy.yml leaves no room for a second one".to_owned(),
             Self::Asked => "deploy.yml asks for it".to_owned(),
             Self::AskedOnce => "--replace asks for it".to_owned(),
         }
@@ -100,7 +103,7 @@ pub(crate) fn strategy(settings: &Settings, service: &Service) -> Strategy {
 fn lasting(config: &Config, project: &Project, service: &Service) -> Strategy {
     match config.service(&service.name).strategy {
         Some(config::Strategy::Rolling) => match gap(service) {
-            None => Strategy::Rolling,
+            None => rolling(config, service),
             Some(reason) => Strategy::Recreate(reason),
         },
         Some(config::Strategy::Recreate) => Strategy::Recreate(gap(service).unwrap_or(GapReason::Asked)),
@@ -134,9 +137,18 @@ fn by_nature(config: &Config, project: &Project, service: &Service) -> Strategy 
         return Strategy::OneShot;
     }
     match gap(service) {
-        None => Strategy::Rolling,
+        None => rolling(config, service),
         Some(_) if config.reload_commands(service).is_some() => Strategy::Reload,
         Some(reason) => Strategy::Recreate(reason),
+    }
+}
+
+/// Rolling, unless there is no room for a second container and no other replica that would serve meanwhile.
+fn rolling(config: &Config, service: &Service) -> Strategy {
+    if service.replicas <= 1 && config.service(&service.name).max_surge == 0 {
+        Strategy::Recreate(GapReason::NoSurge)
+    } else {
+        Strategy::Rolling
     }
 }
 

@@ -2,15 +2,13 @@
 //! name, not by memory, so it does not matter where the run stopped.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
 
 use super::changes::Changes;
-use super::ready::{STEADY, Waiting, is_serving, start_and_wait, wait_until_ready};
+use super::ready::{STEADY, Waiting, is_serving, wait_until_ready};
 use super::replace;
-use super::standing::{Standing, containers_of, is_alive, standing};
+use super::standing::{containers_of, is_alive, standing};
 use super::strategy::{Strategy, strategy};
 use super::target::{retired_suffix, stale_name, stale_suffix};
 use super::traffic::Traffic;
@@ -42,8 +40,25 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     }
     let images = images::find(context.view()).await?.images;
     let application = super::application(context, &images);
-    let traffic = Traffic::open(context, &by_service, application).await?;
+    let mut traffic = Traffic::open(context, &by_service, application).await?;
     let changes = Changes::new();
+    // Proxies before what they lead to, which is led back from where they stand then.
+    left.sort_by_key(|taken| !taken.is_proxy);
+    let others = left.split_off(left.partition_point(|taken| taken.is_proxy));
+    let (proxies, mut left) = (left, others);
+    let mut results = Vec::new();
+    if !proxies.is_empty() {
+        let way_back = WayBack {
+            context,
+            traffic: &traffic,
+            changes: &changes,
+        };
+        for proxy in &proxies {
+            results.push(way_back.put_back(proxy).await);
+        }
+        let now = standing(context.engine, &project.name).await?;
+        traffic = Traffic::open(context, &now, application).await?;
+    }
     let way_back = WayBack {
         context,
         traffic: &traffic,
@@ -70,9 +85,9 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
         first.extend(second);
         first
     };
-    let results = tokio::select! {
+    tokio::select! {
         biased;
-        results = put_back => results,
+        further = put_back => results.extend(further),
         never = changes.listen(context.engine, &project.name) => match never {},
     };
     let mut brought_back: Vec<ContainerId> = Vec::new();
@@ -82,8 +97,9 @@ pub(crate) async fn undo(context: Context<'_>) -> Result<Undone, Failure> {
     make_sure(context, &brought_back).await?;
     clear_up(context, true).await;
     let networks = remove_new_networks(context).await?;
-    let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) = left
+    let (restored, removed): (Vec<&Taken<'_>>, Vec<&Taken<'_>>) = proxies
         .iter()
+        .chain(&left)
         .chain(&one_by_one)
         .partition(|taken| taken.was_there());
     let names = |taken: &[&Taken<'_>]| -> Vec<String> {
@@ -125,6 +141,7 @@ struct Taken<'a> {
     /// Old and new may stand side by side.
     together: bool,
     one_shot: bool,
+    is_proxy: bool,
     /// Made by this run.
     fresh: Vec<Container>,
     /// Stopped by this run, or about to be: it renames them first.
@@ -157,6 +174,7 @@ impl<'a> Taken<'a> {
             service,
             together: strategy == Strategy::Rolling,
             one_shot: strategy == Strategy::OneShot,
+            is_proxy: strategy == Strategy::Reload,
             serving: serving.cloned().collect(),
             retired: ending_in(&retired_suffix),
             stale: ending_in(&stale_suffix),
@@ -195,25 +213,36 @@ impl WayBack<'_> {
         task.conclude(put_back, |_| (StepResult::Succeeded, message.to_owned()))
     }
 
-    /// The old ones come back beside the new ones, take the calls over, and only then the new ones go.
+    /// The old ones come back beside the new ones, take the calls over, and only then the new ones go; one by one where
+    /// `max_surge` lets no more stand at once.
     async fn put_back_beside(&self, taken: &Taken<'_>, task: &Task) -> Result<Vec<ContainerId>, Failure> {
         let name = &taken.service.name;
         let engine = self.context.engine;
-        let fresh: Vec<Container> = taken.fresh.iter().filter(|one| is_alive(one)).cloned().collect();
+        let (mut fresh, ended): (Vec<Container>, Vec<Container>) =
+            taken.fresh.iter().cloned().partition(is_alive);
         let called = self.traffic.is_called(name) && !fresh.is_empty();
         let steered = called && self.traffic.prepare(name).await?;
         let mut restored = Vec::new();
         let mut names = Vec::new();
         let mut back = taken.serving.clone();
-        for old in &taken.retired {
-            // It runs on until the whole run has succeeded, and takes over as it is.
-            if is_serving(old) {
-                back.push(old.clone());
-                names.push((old.id.clone(), old.name.clone()));
-                continue;
+        // Those that ran on take over as they are.
+        let (run_on, stopped): (Vec<&Container>, Vec<&Container>) =
+            taken.retired.iter().partition(|old| is_serving(old));
+        for old in run_on {
+            back.push(old.clone());
+            names.push((old.id.clone(), old.name.clone()));
+        }
+        let surge = self.context.settings.config.service(name).max_surge;
+        let most = (taken.service.replicas + surge) as usize;
+        for old in stopped {
+            while fresh.len() + back.len() >= most && fresh.len() + back.len() > 1 {
+                let Some(one) = fresh.pop() else { break };
+                let rest: Vec<Container> = back.iter().chain(&fresh).cloned().collect();
+                self.take_out(one, taken.service, &rest, steered).await?;
             }
-            let new = if steered { fresh.as_slice() } else { &[] };
-            let id = self.bring_back(old, taken.service, new, task).await?;
+            let others: Vec<Container> = back.iter().chain(&fresh).cloned().collect();
+            let others = if steered { others.as_slice() } else { &[] };
+            let id = self.bring_back(old, taken.service, others, task).await?;
             back.extend(engine.container(&id.0).await?);
             names.push((id.clone(), old.name.clone()));
             restored.push(id);
@@ -228,12 +257,33 @@ impl WayBack<'_> {
         } else if called && !taken.retired.is_empty() {
             self.traffic.reload_for(name).await?;
         }
-        self.remove(&taken.fresh).await?;
+        self.remove(&ended).await?;
+        self.remove(&fresh).await?;
         self.rename_back(&names, &taken.stale).await?;
         if called && !steered {
             self.traffic.reload_for(name).await?;
         }
         Ok(restored)
+    }
+
+    /// Removes a new one before all old ones are back: these others take its calls over.
+    async fn take_out(
+        &self,
+        one: Container,
+        service: &Service,
+        others: &[Container],
+        steered: bool,
+    ) -> Result<(), Failure> {
+        let name = &service.name;
+        let limit = replace::drain(self.context, service);
+        let one = std::slice::from_ref(&one);
+        if steered {
+            self.traffic.divert(name, one, others).await?;
+            for one in one {
+                self.traffic.idle(one, limit).await?;
+            }
+        }
+        self.traffic.vacate(name, one, limit, self.remove(one)).await
     }
 
     /// The new ones go first: two cannot stand at once.
@@ -321,7 +371,7 @@ impl WayBack<'_> {
         engine.rename(&old.id, &stale).await?;
         let twin = engine.create_twin(&old.id, &old.name).await?;
         let came_up = async {
-            engine.start(&twin).await?;
+            self.traffic.start(&service.name, &twin).await?;
             if let Some(standing) = engine.container(&twin.0).await?.filter(|_| !serving.is_empty()) {
                 self.traffic.divert(&service.name, &[standing], serving).await?;
             }
@@ -339,95 +389,18 @@ impl WayBack<'_> {
         engine.stop(&twin, None).await?;
         engine.remove_container(&twin).await?;
         engine.rename(&old.id, &old.name).await?;
-        match start_and_wait(&waiting, &old.id, service).await {
-            Ok(()) => Ok(old.id.clone()),
+        let again = async {
+            self.traffic.start(&service.name, &old.id).await?;
+            wait_until_ready(&waiting, &old.id, service).await
+        };
+        match again.await {
+            Ok(_) => Ok(old.id.clone()),
             Err(second) => Err(first.evidence(
                 "the container that had served failed too",
                 vec![format!("{:#}", second.error)],
             )),
         }
     }
-}
-
-/// Ends the old containers that ran on for the way back, and removes all that have left; says how many it ended. One
-/// that has not ended after its drain is killed, and that is said.
-///
-/// # Errors
-/// The engine's, once all have been tried.
-pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result<usize, Failure> {
-    let turns = Semaphore::new(STOPS_AT_ONCE);
-    let leaving = standing.iter().flat_map(|(name, containers)| {
-        let gone = containers.iter().filter(|one| has_left(context, one));
-        gone.map(move |container| (name, container))
-    });
-    let ends = join_all(leaving.map(|(name, container)| async {
-        let ended = is_alive(container);
-        if ended {
-            end(context, name, container, &turns).await?;
-        }
-        context.engine.remove_container(&container.id).await?;
-        Ok::<bool, Failure>(ended)
-    }));
-    let mut count = 0;
-    for ended in ends.await {
-        count += usize::from(ended?);
-    }
-    Ok(count)
-}
-
-/// Ends one container of this service within its drain.
-async fn end(
-    context: Context<'_>,
-    name: &str,
-    container: &Container,
-    turns: &Semaphore,
-) -> Result<(), Failure> {
-    let mut services = context.settings.project.services.values();
-    let service = services.find(|service| service.name.as_str() == name);
-    let limit = service.map_or(Duration::ZERO, |service| replace::drain(context, service));
-    // The semaphore is never closed.
-    let turn = turns.acquire().await;
-    let stop = context.engine.stop(&container.id, Some(limit));
-    tokio::pin!(stop);
-    tokio::select! {
-        biased;
-        stopped = &mut stop => stopped?,
-        () = tokio::time::sleep(TURN) => {
-            // It finishes what it has in flight; nobody waits for that.
-            drop(turn);
-            stop.await?;
-        }
-    }
-    let now = context.engine.container(&container.id.0).await?;
-    if let Some(ContainerState::Exited(exit)) = now.map(|now| now.state)
-        && exit.code == KILLED
-    {
-        context.warn(
-            format!(
-                "the old container of {name} did not end within its drain of {} s, and was killed",
-                limit.as_secs()
-            ),
-            Some(format!(
-                "what it was doing may be lost; to give it longer: services.{name}.drain in deploy.yml"
-            )),
-        );
-    }
-    Ok(())
-}
-
-/// Measured on two cores: an engine that is told to stop 50 containers at once takes a third longer than one that is
-/// told so by eights.
-const STOPS_AT_ONCE: usize = 8;
-/// After this a stop that is still under way lets the next one begin.
-const TURN: Duration = Duration::from_millis(250);
-/// 128 + SIGKILL.
-const KILLED: i64 = 137;
-
-/// Whether the container has given its place to another one in this run, and is kept for the way back only.
-pub(crate) fn has_left(context: Context<'_>, container: &Container) -> bool {
-    [retired_suffix(context.run), stale_suffix(context.run)]
-        .iter()
-        .any(|suffix| container.name.ends_with(suffix))
 }
 
 /// What was brought back must still stand at the end: without a health test, a container that ends late looks well

@@ -1,6 +1,8 @@
 //! Releases that are broken in the ways releases are: each leaves v1 serving, says why, and leaves nothing behind.
 
-use super::support::{Finished, Stack};
+use std::collections::BTreeSet;
+
+use super::support::{Finished, Stack, docker};
 
 /// What every broken release says, wherever it breaks.
 const SAID: &str = "broken on purpose";
@@ -44,6 +46,28 @@ fn broken_releases_leave_the_one_before_serving() {
         .says("the migration failed")
         .says("papers.0004_broken")
         .says(SAID);
+
+    // Static files that cannot be collected: those of v1 stay, the list of their hashed names too.
+    let volume = |words: &[&str]| {
+        let container = format!("{}-backend-1", stack.project);
+        docker([&["exec", &container][..], words].concat())
+    };
+    let manifest = ["cat", "/srv/viatique/static/staticfiles.json"];
+    let listed = ["find", "/srv/viatique/static", "-type", "f"];
+    let files = |text: String| text.lines().map(ToOwned::to_owned).collect::<BTreeSet<String>>();
+    let (list_before, files_before) = (volume(&manifest), files(volume(&listed)));
+    stack.example.append(
+        "backend/papers/static/papers/print.css",
+        "\nbody { background: url(\"broken on purpose.png\") }\n",
+    );
+    let finished = leaves_v1_serving(&stack, "static", 1);
+    finished.says("collectstatic").says(SAID);
+    assert_eq!(volume(&manifest), list_before);
+    let files_after = files(volume(&listed));
+    assert!(
+        files_before.is_subset(&files_after),
+        "{files_before:?}\n{files_after:?}"
+    );
 
     // A later service, when others have been replaced already.
     stack.example.append(

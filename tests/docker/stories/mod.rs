@@ -6,6 +6,8 @@ mod bad_input;
 mod broken_releases;
 mod first_deploy;
 mod interrupted;
+mod proxy;
+mod replicas;
 mod support;
 mod take_over;
 mod traffic;

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::support::{Stack, docker};
 
-/// Calls the backend by its name, again and again, and writes what it was answered.
+/// Both call the backend by its name, again and again, and write what they were answered. The second one is replaced in
+/// the same run, and is up before the new backend is: only as v1 may it wait for a first answer.
 const CALLER: &str = r#"
   caller:
     image: PROJECT-backend:v1
@@ -28,6 +29,27 @@ const CALLER: &str = r#"
                 print("answer", json.load(urllib.request.urlopen(request, timeout=20))["release"])
             except Exception as error:
                 print("failure", repr(error))
+            time.sleep(0.02)
+  renderer:
+    image: PROJECT-backend:${RELEASE_TAG}
+    environment: { BACKEND: "http://backend:8000" }
+    networks: [front]
+    volumes: [media:/srv/viatique/media]
+    command:
+      - python3
+      - -uc
+      - |
+        import os, time, urllib.request
+        url = os.environ["BACKEND"] + "/health/"
+        known = os.environ["RELEASE"] == "v2"
+        while True:
+            request = urllib.request.Request(url, headers={"Host": "viatique.example.com"})
+            try:
+                urllib.request.urlopen(request, timeout=20).read()
+                known = True
+            except Exception as error:
+                if known:
+                    print(os.environ["RELEASE"], repr(error), file=open("/srv/viatique/media/failures", "a"))
             time.sleep(0.02)
 
 networks:
@@ -71,6 +93,10 @@ fn every_kind_of_caller_is_led_from_one_release_to_the_next() {
     for release in ["answer v1", "answer v2"] {
         assert!(log.lines().any(|line| line == release), "no {release}");
     }
+    let backend = format!("{}-backend-1", stack.project);
+    let failures = "import os; path = '/srv/viatique/media/failures'; \
+                    print(open(path).read() if os.path.exists(path) else '')";
+    assert_eq!(docker(["exec", &backend, "python3", "-c", failures]), "");
     nothing_is_diverted_any_more(&stack);
 }
 

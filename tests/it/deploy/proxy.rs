@@ -1,10 +1,11 @@
 //! nginx: its configuration is tested before anything is switched, it is told to read it again, and it is replaced
 //! only where it must be.
 
+use viatique_deploy::engine::Container;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{ChangeKind, Outcome, StepId};
 
-use crate::support::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour, Stack};
+use crate::support::{CommandKind, FakeApp, FakeCommand, FakeOutput, ImageBehaviour, Stack};
 
 fn is_test(command: &FakeCommand) -> bool {
     command.line() == "nginx -t"
@@ -131,4 +132,58 @@ async fn without_a_proxy_there_is_nothing_to_reload() {
         .with_image("web:1", ImageBehaviour::running());
     stack.run("v1").await.succeeded();
     assert!(stack.engine.commands().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_proxy_comes_back_with_the_services_that_it_leads_to() {
+    let mut stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    stack.edit_compose("nginx:1.28", "nginx:1.29");
+    stack.app = FakeApp::unreachable();
+    let ended = stack.run("v2").await;
+    ended.ended(Outcome::RolledBack, ExitCode::RolledBack);
+    assert_eq!(ended.warnings(), "");
+    let seen = stack.engine.peek();
+    assert_eq!(seen.names(), before.names());
+    let image = |seen: &crate::support::Seen| seen.container("viatique-nginx-1").image.clone();
+    assert_eq!(image(&seen), image(&before));
+    for service in ["backend", "frontend", "celery_worker", "celery_beat"] {
+        assert_eq!(seen.releases(service), ["v1"]);
+    }
+    assert!(
+        steered(&stack, seen.container("viatique-nginx-1")),
+        "led back elsewhere"
+    );
+}
+
+/// Whether calls that this container makes were led from old containers to new ones: by a sidecar, named after it.
+fn steered(stack: &Stack, proxy: &Container) -> bool {
+    let mut calls = stack.engine.calls().into_iter();
+    calls.any(|call| call.name == "create_container" && call.target.contains(proxy.id.short()))
+}
+
+/// Old containers run on until the run has succeeded: the new proxy finds them in DNS too.
+#[tokio::test(start_paused = true)]
+async fn a_new_proxy_comes_last_and_leads_to_the_new_containers_only() {
+    for dependencies in [false, true] {
+        let stack = Stack::viatique();
+        if !dependencies {
+            stack.edit_compose("    depends_on: [backend, frontend]\n", "");
+        }
+        stack.run("v1").await.succeeded();
+        stack.edit_compose("nginx:1.28", "nginx:1.29");
+        stack.engine.watch();
+        let ended = stack.run("v2").await;
+        ended.succeeded();
+        assert_eq!(ended.warnings(), "");
+        assert!(steered(&stack, stack.engine.peek().container("viatique-nginx-1")));
+        for (call, seen) in stack.engine.watched() {
+            if call.name == "kill" {
+                for service in ["backend", "frontend"] {
+                    assert!(seen.releases(service).contains(&"v2"), "{service} at {call:?}");
+                }
+            }
+        }
+    }
 }

@@ -55,6 +55,7 @@ pub(super) fn name_or_port(facts: &Facts<'_>) -> Vec<Finding> {
             | GapReason::HostPort(_)
             | GapReason::SharedNamespace
             | GapReason::FixedAddress
+            | GapReason::NoSurge
             | GapReason::Asked
             | GapReason::AskedOnce => None,
         }

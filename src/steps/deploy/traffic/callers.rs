@@ -3,27 +3,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, OnceCell, Standing};
+use tokio::sync::OnceCell;
+
+use super::{Context, Standing};
 use crate::compose::{EnvironmentValue, Service, ServiceName};
 use crate::engine::{Container, ContainerId, ContainerState};
 use crate::error::Failure;
+use crate::pipeline::Settings;
 use crate::stack::nginx::{Listener, Upstream};
 use crate::steps::deploy::reload::{self, Proxy, Reloads};
 use crate::steps::deploy::standing::share_a_network;
+use crate::steps::deploy::strategy::{Strategy, strategy};
+
+/// Services that are called, and on which ports, as far as that is known.
+type Calls = BTreeMap<ServiceName, BTreeSet<Upstream>>;
 
 /// A running container that calls services by their names.
 pub(super) struct Caller {
     pub service: ServiceName,
     pub container: Container,
-    /// The services it calls, and on which ports, as far as that is known.
-    pub calls: BTreeMap<ServiceName, BTreeSet<Upstream>>,
+    pub calls: Calls,
     /// Set where it is told to read its configuration again once addresses have changed.
     pub proxy: Option<Proxy>,
     pub reloads: Reloads,
     pub listeners: Vec<Listener>,
     /// Looks names up while it serves.
     pub resolves: bool,
-    pub sidecar: OnceCell<Option<ContainerId>>,
+    pub beside: OnceCell<Beside>,
+    /// How much of what was diverted so far holds for it too.
+    pub followed: tokio::sync::Mutex<usize>,
+}
+
+/// What its connections are led by.
+pub(super) enum Beside {
+    Sidecar(ContainerId),
+    /// It cannot be; that has been said.
+    Unsteered,
+    /// It has ended.
+    Nobody,
+}
+
+impl Caller {
+    pub(super) fn does_call(&self, service: &ServiceName) -> bool {
+        self.service != *service && self.calls.contains_key(service)
+    }
 }
 
 /// Every caller that runs.
@@ -32,71 +55,117 @@ pub(super) async fn find(context: Context<'_>, standing: &Standing) -> Result<Ve
     let project = &settings.project;
     let mut callers = Vec::new();
     for proxy in reload::proxies(settings, standing) {
-        let configuration = proxy.configuration(context.engine).await?;
-        let mut calls = BTreeMap::new();
-        for (name, service) in &project.services {
-            if *name == proxy.service || !share_a_network(project, &proxy.service, name) {
-                continue;
-            }
-            match &configuration {
-                // A proxy that cannot say whom it calls may call whoever it reaches.
-                None => {
-                    calls.insert(name.clone(), BTreeSet::new());
-                }
-                Some(configuration) => {
-                    let named: Vec<_> = names(service)
-                        .iter()
-                        .filter_map(|host| configuration.upstreams_of(host))
-                        .collect();
-                    if !named.is_empty() {
-                        calls.insert(name.clone(), named.into_iter().flatten().copied().collect());
-                    }
-                }
-            }
-        }
-        callers.push(Caller {
-            service: proxy.service.clone(),
-            container: proxy.container.clone(),
-            calls,
-            resolves: configuration.as_ref().is_some_and(|found| found.resolves),
-            listeners: configuration.map(|found| found.listeners).unwrap_or_default(),
-            proxy: Some(proxy),
-            reloads: Reloads::default(),
-            sidecar: OnceCell::new(),
-        });
+        callers.push(of_proxy(context, proxy).await?);
     }
-    for (name, service) in &project.services {
-        if callers.iter().any(|caller| caller.service == *name) {
-            continue;
-        }
-        let calls: BTreeMap<_, _> = project
-            .services
-            .values()
-            .filter(|other| other.name != *name && share_a_network(project, name, &other.name))
-            .filter(|other| {
-                let told = &settings.config.service(&other.name).callers;
-                told.contains(name) || calls(service, other)
-            })
-            .map(|other| (other.name.clone(), BTreeSet::new()))
-            .collect();
-        if calls.is_empty() {
+    for name in project.services.keys() {
+        let calls = named_by(settings, name);
+        if calls.is_empty() || is_proxy(settings, name) {
             continue;
         }
         let running = standing.get(name.as_str()).into_iter().flatten();
-        for container in running.filter(|container| container.state == ContainerState::Running) {
-            callers.push(Caller {
-                service: name.clone(),
-                container: container.clone(),
-                calls: calls.clone(),
-                proxy: None,
-                reloads: Reloads::default(),
-                listeners: Vec::new(),
-                resolves: true,
-                sidecar: OnceCell::new(),
-            });
-        }
+        let running = running.filter(|container| container.state == ContainerState::Running);
+        callers.extend(running.map(|container| of_service(name, container, calls.clone())));
     }
     Ok(callers)
+}
+
+/// A container that has been started meanwhile, if it is one of a caller.
+pub(super) async fn of(
+    context: Context<'_>,
+    service: &ServiceName,
+    container: &Container,
+) -> Result<Option<Caller>, Failure> {
+    if is_proxy(context.settings, service) {
+        return match reload::proxy(context.settings, service, container) {
+            Some(proxy) => of_proxy(context, proxy).await.map(Some),
+            None => Ok(None),
+        };
+    }
+    let calls = named_by(context.settings, service);
+    Ok((!calls.is_empty()).then(|| of_service(service, container, calls)))
+}
+
+/// Whether a service may call one whose old containers run on beside the new ones.
+pub(super) fn calls_rolled_services(settings: &Settings, service: &ServiceName) -> bool {
+    let rolled = |name: &ServiceName| {
+        let called = settings.project.services.get(name);
+        called.is_some_and(|called| strategy(settings, called) == Strategy::Rolling)
+    };
+    is_proxy(settings, service) || named_by(settings, service).keys().any(rolled)
+}
+
+fn is_proxy(settings: &Settings, name: &ServiceName) -> bool {
+    let service = settings.project.services.get(name);
+    service.is_some_and(|service| strategy(settings, service) == Strategy::Reload)
+}
+
+/// The services that a service is known to call: by `callers` in `deploy.yml`, or because it names them.
+fn named_by(settings: &Settings, name: &ServiceName) -> Calls {
+    let project = &settings.project;
+    let Some(service) = project.services.get(name) else {
+        return Calls::new();
+    };
+    let others = project.services.values();
+    others
+        .filter(|other| other.name != *name && share_a_network(project, name, &other.name))
+        .filter(|other| {
+            let told = &settings.config.service(&other.name).callers;
+            told.contains(name) || calls(service, other)
+        })
+        .map(|other| (other.name.clone(), BTreeSet::new()))
+        .collect()
+}
+
+fn of_service(name: &ServiceName, container: &Container, calls: Calls) -> Caller {
+    Caller {
+        service: name.clone(),
+        container: container.clone(),
+        calls,
+        proxy: None,
+        reloads: Reloads::default(),
+        listeners: Vec::new(),
+        resolves: true,
+        beside: OnceCell::new(),
+        followed: tokio::sync::Mutex::new(0),
+    }
+}
+
+/// A proxy that runs, and whom it calls by its configuration.
+async fn of_proxy(context: Context<'_>, proxy: Proxy) -> Result<Caller, Failure> {
+    let project = &context.settings.project;
+    let configuration = proxy.configuration(context.engine).await?;
+    let mut calls = BTreeMap::new();
+    for (name, service) in &project.services {
+        if *name == proxy.service || !share_a_network(project, &proxy.service, name) {
+            continue;
+        }
+        match &configuration {
+            // A proxy that cannot say whom it calls may call whoever it reaches.
+            None => {
+                calls.insert(name.clone(), BTreeSet::new());
+            }
+            Some(configuration) => {
+                let named: Vec<_> = names(service)
+                    .iter()
+                    .filter_map(|host| configuration.upstreams_of(host))
+                    .collect();
+                if !named.is_empty() {
+                    calls.insert(name.clone(), named.into_iter().flatten().copied().collect());
+                }
+            }
+        }
+    }
+    Ok(Caller {
+        service: proxy.service.clone(),
+        container: proxy.container.clone(),
+        calls,
+        resolves: configuration.as_ref().is_some_and(|found| found.resolves),
+        listeners: configuration.map(|found| found.listeners).unwrap_or_default(),
+        proxy: Some(proxy),
+        reloads: Reloads::default(),
+        beside: OnceCell::new(),
+        followed: tokio::sync::Mutex::new(0),
+    })
 }
 
 /// What a service is called by on its networks.

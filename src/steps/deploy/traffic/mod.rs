@@ -21,34 +21,44 @@ mod proof;
 mod sidecars;
 
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::sync::OnceCell;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
-use self::callers::Caller;
+use self::callers::{Beside, Caller};
 use self::sidecars::{Called, Sidecars, Unavailable};
+use super::reload;
 use super::standing::Standing;
 use crate::compose::ServiceName;
-use crate::engine::{Container, ContainerId, NetworkId};
+use crate::engine::{Container, ContainerId, ContainerState, NetworkId};
 use crate::error::Failure;
 use crate::pipeline::Context;
 use crate::release::ReleasedImage;
 use crate::stack::sidecar::{Answer, Diversion, Order};
 
-/// Between two looks at a proxy's old workers, which may live as long as the longest download.
-const POLL: Duration = Duration::from_millis(250);
-
 /// The calls of a project's services among each other, during one deploy or one way back.
 pub(crate) struct Traffic<'a> {
     context: Context<'a>,
     sidecars: Option<Sidecars<'a>>,
-    callers: Vec<Caller>,
+    /// In the order in which they were found or started.
+    callers: Mutex<Vec<Arc<Caller>>>,
     /// Said once.
     warned: Mutex<bool>,
+    /// In order: what was diverted to what.
+    led: Mutex<Vec<Led>>,
+    /// Held for writing while addresses are free again that proxies still know: nothing may start then, and get one.
+    addresses: RwLock<()>,
+}
+
+/// The containers of a service that are given nothing any more, and those that are given their calls.
+#[derive(Clone)]
+struct Led {
+    service: ServiceName,
+    from: Vec<Container>,
+    to: Vec<Container>,
 }
 
 impl<'a> Traffic<'a> {
@@ -65,20 +75,34 @@ impl<'a> Traffic<'a> {
         Ok(Self {
             context,
             sidecars: Sidecars::of(context, image),
-            callers: callers::find(context, standing).await?,
+            callers: Mutex::new(
+                callers::find(context, standing)
+                    .await?
+                    .into_iter()
+                    .map(Arc::new)
+                    .collect(),
+            ),
             warned: Mutex::new(false),
+            led: Mutex::default(),
+            addresses: RwLock::new(()),
         })
     }
 
     /// Whether anybody is known to call this service.
     pub(crate) fn is_called(&self, service: &ServiceName) -> bool {
-        self.callers_of(service).next().is_some()
+        !self.callers_of(service).is_empty()
     }
 
-    fn callers_of<'s>(&'s self, service: &'s ServiceName) -> impl Iterator<Item = &'s Caller> {
-        self.callers
-            .iter()
-            .filter(move |caller| caller.service != *service && caller.calls.contains_key(service))
+    /// Whether a service is known to call another one.
+    pub(crate) fn calls(&self, caller: &ServiceName, service: &ServiceName) -> bool {
+        let callers = self.callers_of(service);
+        callers.iter().any(|found| found.service == *caller)
+    }
+
+    fn callers_of(&self, service: &ServiceName) -> Vec<Arc<Caller>> {
+        let callers = locked(&self.callers);
+        let of_it = callers.iter().filter(|caller| caller.does_call(service));
+        of_it.cloned().collect()
     }
 
     /// Gets ready to steer the calls of this service; `false` where that cannot be done, or nobody calls it.
@@ -86,32 +110,50 @@ impl<'a> Traffic<'a> {
     /// # Errors
     /// The engine's.
     pub(crate) async fn prepare(&self, service: &ServiceName) -> Result<bool, Failure> {
-        let ready = try_join_all(self.callers_of(service).map(|caller| self.sidecar_of(caller))).await?;
-        Ok(!ready.is_empty() && ready.iter().all(Option::is_some))
+        let callers = self.callers_of(service);
+        let ready = try_join_all(callers.iter().map(|caller| self.beside(caller))).await?;
+        let steered = |beside: &&Beside| match beside {
+            Beside::Sidecar(_) | Beside::Nobody => true,
+            Beside::Unsteered => false,
+        };
+        Ok(!ready.is_empty() && ready.iter().all(steered))
     }
 
-    /// A caller's sidecar, started where it is missing. `None`, and a warning, where that cannot be.
-    async fn sidecar_of<'s>(&'s self, caller: &'s Caller) -> Result<Option<&'s ContainerId>, Failure> {
-        let start = || async { self.start_sidecar(caller).await };
-        Ok(caller.sidecar.get_or_try_init(start).await?.as_ref())
+    /// What stands beside a caller: its sidecar, started where it is missing.
+    async fn beside<'s>(&self, caller: &'s Caller) -> Result<&'s Beside, Failure> {
+        let start = || async {
+            match self.start_sidecar(caller).await {
+                Ok(Called::Done(id)) => Ok(Beside::Sidecar(id)),
+                Ok(Called::Unavailable(_)) | Err(_) if self.has_ended(caller).await? => Ok(Beside::Nobody),
+                Ok(Called::Unavailable(why)) => {
+                    self.warn(&why);
+                    Ok(Beside::Unsteered)
+                }
+                Err(failure) => Err(failure),
+            }
+        };
+        caller.beside.get_or_try_init(start).await
     }
 
-    async fn start_sidecar(&self, caller: &Caller) -> Result<Option<ContainerId>, Failure> {
+    /// Whether the caller has given its place to another container, or has crashed: it calls nobody any more.
+    async fn has_ended(&self, caller: &Caller) -> Result<bool, Failure> {
+        let now = self.context.engine.container(&caller.container.id.0).await?;
+        Ok(!is_running(now.as_ref()))
+    }
+
+    async fn start_sidecar(&self, caller: &Caller) -> Result<Called<ContainerId>, Failure> {
         let Some(sidecars) = &self.sidecars else {
-            self.warn(&Unavailable(
+            return Ok(Called::Unavailable(Unavailable(
                 "deploy.yml names no django service, whose image would be used for that".to_owned(),
-            ));
-            return Ok(None);
+            )));
         };
         let id = match sidecars.beside(&caller.container).await? {
             Called::Done(id) => id,
-            Called::Unavailable(why) => {
-                self.warn(&why);
-                return Ok(None);
-            }
+            unavailable @ Called::Unavailable(_) => return Ok(unavailable),
         };
-        let Some(adopted) = self.done(sidecars.tell(&id, &Order::Adopt).await?) else {
-            return Ok(None);
+        let adopted = match sidecars.tell(&id, &Order::Adopt).await? {
+            Called::Done(adopted) => adopted,
+            Called::Unavailable(why) => return Ok(Called::Unavailable(why)),
         };
         if adopted.stale() {
             // A killed run diverted from addresses that the proxy's configuration may still name.
@@ -119,16 +161,16 @@ impl<'a> Traffic<'a> {
                 proxy.reload(self.context.engine).await?;
             }
             let nothing = Order::Divert { key: "*", pairs: &[] };
-            if self.done(sidecars.tell(&id, &nothing).await?).is_none() {
-                return Ok(None);
+            if let Called::Unavailable(why) = sidecars.tell(&id, &nothing).await? {
+                return Ok(Called::Unavailable(why));
             }
         }
-        Ok(Some(id))
+        Ok(Called::Done(id))
     }
 
     /// Has a caller's sidecar carry out an order; `None` where it has none.
     async fn order(&self, caller: &Caller, order: &Order<'_>) -> Result<Option<Answer>, Failure> {
-        let (Some(sidecars), Some(sidecar)) = (&self.sidecars, self.sidecar_of(caller).await?) else {
+        let (Some(sidecars), Beside::Sidecar(sidecar)) = (&self.sidecars, self.beside(caller).await?) else {
             return Ok(None);
         };
         Ok(self.done(sidecars.tell(sidecar, order).await?))
@@ -145,8 +187,7 @@ impl<'a> Traffic<'a> {
     }
 
     fn warn(&self, Unavailable(why): &Unavailable) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *warned, true) {
+        if !std::mem::replace(&mut *locked(&self.warned), true) {
             self.context.warn(
                 format!(
                     "connections cannot be led from old containers to new ones ({why}); the proxies are reloaded \
@@ -169,15 +210,96 @@ impl<'a> Traffic<'a> {
         from: &[Container],
         to: &[Container],
     ) -> Result<(), Failure> {
-        try_join_all(self.callers_of(service).map(|caller| async move {
-            let pairs = pairs(&caller.container, from, to);
-            let order = Order::Divert {
-                key: service.as_str(),
-                pairs: &pairs,
-            };
-            self.order(caller, &order).await.map(|_| ())
-        }))
-        .await?;
+        let led = Led {
+            service: service.clone(),
+            from: from.to_vec(),
+            to: to.to_vec(),
+        };
+        locked(&self.led).push(led);
+        let callers = self.callers_of(service);
+        let followed = try_join_all(callers.iter().map(|caller| self.follow(caller)));
+        followed.await.map(|_| ())
+    }
+
+    /// Leads a caller's connections as all that was diverted so far says, in that order: one that started later finds
+    /// the old containers, which run on, by their names too.
+    async fn follow(&self, caller: &Caller) -> Result<(), Failure> {
+        let mut followed = caller.followed.lock().await;
+        loop {
+            let next = locked(&self.led).get(*followed).cloned();
+            let Some(led) = next else { return Ok(()) };
+            if caller.does_call(&led.service) {
+                let pairs = pairs(&caller.container, &led.from, &led.to);
+                let order = Order::Divert {
+                    key: led.service.as_str(),
+                    pairs: &pairs,
+                };
+                self.order(caller, &order).await?;
+            }
+            *followed += 1;
+        }
+    }
+
+    /// Starts a container of this service, at a time at which it gets no address under which a proxy knows another
+    /// one. If it calls others, its connections are led as everybody's are. Says since when it runs.
+    ///
+    /// # Errors
+    /// As [`crate::engine::Engine::start`], and the engine's.
+    pub(crate) async fn start(&self, service: &ServiceName, id: &ContainerId) -> Result<Instant, Failure> {
+        let engine = self.context.engine;
+        let since = {
+            let _no_address_changes_hands = self.addresses.read().await;
+            engine.start(id).await?;
+            Instant::now()
+        };
+        if callers::calls_rolled_services(self.context.settings, service)
+            && let Some(container) = engine.container(&id.0).await?
+        {
+            match self.join(service, &container).await {
+                // Whoever waits for it says why.
+                Err(_) if !is_running(engine.container(&id.0).await?.as_ref()) => {}
+                joined => joined?,
+            }
+        }
+        Ok(since)
+    }
+
+    async fn join(&self, service: &ServiceName, container: &Container) -> Result<(), Failure> {
+        let Some(caller) = callers::of(self.context, service, container).await? else {
+            return Ok(());
+        };
+        let caller = Arc::new(caller);
+        locked(&self.callers).push(Arc::clone(&caller));
+        self.follow(&caller).await
+    }
+
+    /// Ends containers of this service whose calls others have taken over, while the run goes on. The engine may give
+    /// their addresses to the next container that starts: so none does until the proxies have looked up again, and
+    /// nothing is diverted from there any more.
+    ///
+    /// # Errors
+    /// What `end` fails with, the engine's, and a proxy that does not come up with new workers.
+    pub(crate) async fn vacate(
+        &self,
+        service: &ServiceName,
+        gone: &[Container],
+        limit: Duration,
+        end: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        if !self.is_called(service) {
+            return end.await;
+        }
+        let _nothing_starts = self.addresses.write().await;
+        end.await?;
+        self.reload_for(service).await?;
+        let engine = self.context.engine;
+        let callers = self.callers_of(service);
+        let proxies = callers.iter().filter_map(|caller| caller.proxy.as_ref());
+        try_join_all(proxies.map(|proxy| proxy.wait_for_old_workers(engine, limit))).await?;
+        // From themselves to themselves: from nowhere to anywhere.
+        for one in gone.iter().map(std::slice::from_ref) {
+            self.divert(service, one, one).await?;
+        }
         Ok(())
     }
 
@@ -198,7 +320,13 @@ impl<'a> Traffic<'a> {
             Ok(answer) => self.done(answer?),
             Err(_) => None,
         };
-        self.context.engine.remove_container(&sidecar).await?;
+        // One that calls others has need of it until the end.
+        if !locked(&self.callers)
+            .iter()
+            .any(|caller| caller.container.id == container.id)
+        {
+            self.context.engine.remove_container(&sidecar).await?;
+        }
         Ok(answer.map(Answer::into_left).unwrap_or_default())
     }
 
@@ -221,12 +349,24 @@ impl<'a> Traffic<'a> {
     /// # Errors
     /// The engine's, and a proxy that does not come up with new workers.
     pub(crate) async fn reload_for(&self, service: &ServiceName) -> Result<(), Failure> {
-        let reloads = self.callers_of(service).filter_map(|caller| {
-            let proxy = caller.proxy.as_ref()?;
-            Some(caller.reloads.reload(self.context.engine, proxy))
+        let callers = self.callers_of(service);
+        let reloads = callers.iter().map(|caller| async move {
+            let Some(proxy) = &caller.proxy else { return Ok(()) };
+            match caller.reloads.reload(self.context.engine, proxy).await {
+                Err(_) if self.has_ended(caller).await? => Ok(()),
+                reloaded => reloaded,
+            }
         });
         try_join_all(reloads).await.map(|_| ())
     }
+}
+
+fn is_running(container: Option<&Container>) -> bool {
+    container.is_some_and(|container| container.state == ContainerState::Running)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends what [`Traffic`] began, once DNS knows only those that stay: the proxies look addresses up again; when their
@@ -246,15 +386,14 @@ pub(crate) async fn close(
     if found.is_empty() && !addresses_changed {
         return Ok(());
     }
-    let proxies = super::reload::proxies(context.settings, standing);
+    let proxies = reload::proxies(context.settings, standing);
     let found = &found;
     let renewed = try_join_all(proxies.iter().map(|proxy| async move {
         proxy.reload(context.engine).await?;
-        let began = Instant::now();
-        while !found.is_empty() && proxy.leaving(context.engine).await? > 0 && began.elapsed() < limit {
-            tokio::time::sleep(POLL).await;
+        if found.is_empty() {
+            return Ok(());
         }
-        Ok::<(), Failure>(())
+        proxy.wait_for_old_workers(context.engine, limit).await
     }))
     .await;
     let Some(sidecars) = Sidecars::of(context, None) else {

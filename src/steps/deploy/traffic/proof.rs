@@ -3,6 +3,7 @@
 //! it must answer at all, and no worse than before.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,7 +35,7 @@ struct Probe {
 }
 
 /// What a proxy answered before the switch, for comparison.
-pub(crate) struct Baseline(Vec<Option<u16>>);
+pub(crate) struct Baseline(Vec<(Arc<Caller>, Option<u16>)>);
 
 impl Traffic<'_> {
     /// Asks a new container directly, from its proxies' places in the network and on the ports they use.
@@ -49,7 +50,8 @@ impl Traffic<'_> {
         task: &Task,
     ) -> Result<(), Failure> {
         let probe = self.probe(service);
-        for caller in self.callers_of(service).filter(|caller| caller.proxy.is_some()) {
+        let callers = self.callers_of(service);
+        for caller in callers.iter().filter(|caller| caller.proxy.is_some()) {
             for upstream in caller.calls.get(service).into_iter().flatten() {
                 let question = |container: &Container| {
                     let found = caller
@@ -134,7 +136,8 @@ impl Traffic<'_> {
         let probe = self.probe(service);
         let mut found = Vec::new();
         for caller in self.callers_of(service) {
-            found.push(self.through(caller, &probe).await?);
+            let answer = self.through(&caller, &probe).await?;
+            found.push((caller, answer));
         }
         Ok(Baseline(found))
     }
@@ -153,7 +156,7 @@ impl Traffic<'_> {
     ) -> Result<bool, Failure> {
         let probe = self.probe(service);
         let mut proven = true;
-        for (caller, before) in self.callers_of(service).zip(&before.0) {
+        for (caller, before) in &before.0 {
             let Some(proxy) = &caller.proxy else { continue };
             task.progress(format!("asking through {}", proxy.service));
             let began = Instant::now();

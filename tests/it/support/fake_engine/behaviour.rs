@@ -37,6 +37,8 @@ pub(super) enum HealthScript {
     Never(String),
 }
 
+const KILLED_FOR_MEMORY: i64 = 137;
+
 impl ImageBehaviour {
     fn new(life: Life, health: HealthScript) -> Self {
         Self {
@@ -83,6 +85,18 @@ impl ImageBehaviour {
     /// Ends at once, each time it is started again; one restart per look, as far as its restart policy goes.
     pub(crate) fn crash_loops(code: i64) -> Self {
         Self::new(Life::CrashLoops(code), HealthScript::None)
+    }
+
+    /// As [`Self::crash_loops`], because the kernel kills it for want of memory.
+    pub(crate) fn out_of_memory() -> Self {
+        Self::crash_loops(KILLED_FOR_MEMORY)
+    }
+
+    pub(super) fn is_killed_for_memory(&self) -> bool {
+        match self.life {
+            Life::CrashLoops(code) => code == KILLED_FOR_MEMORY,
+            Life::Runs | Life::Exits(_) | Life::CannotStart(_) => false,
+        }
     }
 
     /// The engine cannot start it.

@@ -64,7 +64,7 @@ impl FakeContainer {
             } else {
                 self.state = ContainerState::Exited(Exit {
                     code,
-                    out_of_memory: false,
+                    out_of_memory: self.behaviour.is_killed_for_memory(),
                 });
             }
         }

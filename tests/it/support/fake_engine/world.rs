@@ -387,6 +387,8 @@ impl World {
                 .as_ref()
                 .and_then(|spec| spec.service.stop_signal.clone()),
             restart_count: container.restart_count,
+            out_of_memory: container.behaviour.is_killed_for_memory()
+                && (container.restart_count > 0 || !running),
             created: moment(container.created),
             started: container.started.map(|(count, _)| moment(count)),
             networks,
