@@ -4,6 +4,7 @@
 //! The help is written for an operator at 3 am: what a command does in order, what it leaves alone, how it ends.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -32,6 +33,8 @@ Look:
 
 Take back:
   rollback       Put an earlier release back
+  resume         Finish a run that stopped half-way
+  unlock         Take the lock away from a run that is dead
 
 Options:
 {options}{after-help}";
@@ -53,7 +56,7 @@ Exit codes:
     2  the command line could not be understood
     3  deploy.yml, a Compose file or the environment is invalid, or the engine
        cannot be reached; nothing was touched
-    4  another run holds the lock
+    4  another run holds the lock, or one has stopped half-way
     5  a gate said no: health
     6  deployed, then rolled back by itself
     7  stuck, a person is needed; the message says what stands where
@@ -94,6 +97,10 @@ pub struct GlobalOptions {
     /// Name the release, as its images are tagged [default: as deploy.yml says]
     #[arg(long, value_name = "TAG", global = true, value_parser = ValueParser::new(docker_tag))]
     pub tag: Option<String>,
+
+    /// Wait this long for another run to give the lock back, as in 10m [default: not at all]
+    #[arg(long, value_name = "TIME", global = true, value_parser = ValueParser::new(duration))]
+    pub lock_wait: Option<Duration>,
 
     /// Show what would be done, and change nothing
     #[arg(long, global = true)]
@@ -289,10 +296,12 @@ Examples:
         before_help = "\
 A rollback is a deploy of a recorded release, with the images, the settings
 and the checks that any deploy has. Without --to, it goes back to the release
-that served before this one.
+that served before this one; where a run has stopped half-way, to the one that
+served when it began.
 
 In order:
-  1. finds the release and makes sure that its images are still there
+  1. finds the release; images that are not on the engine any more are pulled
+     from their registry
   2. says which migrations were applied since; the schema is NOT taken back
   3. collects its static files again: its pages find their own
   4. replaces the services: web, workers, scheduler
@@ -311,6 +320,53 @@ Examples:
   viatique-deploy rollback --to v41"
     )]
     Rollback(RollbackArgs),
+
+    /// Finish a run that stopped half-way
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+A run whose process was killed, whose machine died, or whose way back failed
+leaves a stack between two releases. Nothing else is deployed until it is
+finished: forward with this, or back with `rollback`.
+
+Runs the same command again, for the same release (or for the one that --tag
+names), from the files as they are now. Every step brings what stands to what should stand, so it does not matter
+where the run stopped. Where no run has stopped half-way, it does nothing.
+
+`status` shows what stands where.",
+        after_help = "\
+Exit codes: as those of the command that is finished; 0 also where there was
+nothing to finish.
+
+Examples:
+  viatique-deploy status                see what stands where
+  viatique-deploy resume --dry-run
+  viatique-deploy resume
+  viatique-deploy resume --tag v43      with a release in which it is mended"
+    )]
+    Resume,
+
+    /// Take the lock away from a run that is dead
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+One run at a time works on a project. It says every ten seconds that it is
+alive; one that has been silent for a minute, or whose process on this machine
+is gone, is dead, and what is left of it is its lock.
+
+Takes the lock away from such a run. One that lives keeps it, unless --force is
+given: it then stops where it stands, within ten seconds.
+
+Leaves alone: what the run has left half-way. `resume` or `rollback` finishes
+that.",
+        after_help = "\
+Exit codes: 0 the lock is free; 3 configuration invalid; 4 its holder lives.
+
+Examples:
+  viatique-deploy unlock
+  viatique-deploy rollback"
+    )]
+    Unlock(UnlockArgs),
 
     /// Do all of it, in order: check to health
     #[command(
@@ -369,14 +425,24 @@ Examples:
 Lists recorded releases, newest first: when they were deployed, whether they
 serve now, and whether their images are still there.
 
+With `show`, one of them: its images, migrations and backup, and what it changed.
+With `diff`, what differs between two: images, configuration, environment. Of
+the environment only the names are shown, never a value.
+
 Leaves alone: everything; it only looks.",
         after_help = "\
-Exit codes: 0 listed; 3 configuration invalid, or the engine cannot be reached.
+Exit codes: 0 listed; 3 configuration invalid, no such release, or the engine
+cannot be reached.
 
 Examples:
-  viatique-deploy releases"
+  viatique-deploy releases
+  viatique-deploy releases show v41
+  viatique-deploy releases diff v41 v42"
     )]
-    Releases,
+    Releases {
+        #[command(subcommand)]
+        what: Option<ReleasesCommand>,
+    },
 }
 
 /// What the commands that deploy take.
@@ -409,12 +475,45 @@ pub struct BuildArgs {
     pub pull: bool,
 }
 
+/// What can be asked of the releases.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum ReleasesCommand {
+    /// Show one: its images, migrations and backup, and what it changed
+    Show {
+        /// As it is tagged; the latest deployment of it
+        #[arg(value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+        release: String,
+    },
+    /// Show what differs between two: images, configuration, environment
+    Diff {
+        /// The one before
+        #[arg(value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+        from: String,
+        /// The one after
+        #[arg(value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+        to: String,
+    },
+}
+
+/// What `unlock` takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct UnlockArgs {
+    /// Take it away from a run that lives, too
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// What `rollback` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RollbackArgs {
     /// Go back to this release [default: the one that served before]
     #[arg(long, value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
     pub to: Option<String>,
+}
+
+/// As in `deploy.yml`: `10m`, `1h30m`, `90s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::compose::parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// Accepts what Docker accepts as a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.

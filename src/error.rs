@@ -11,7 +11,7 @@ pub enum FailureKind {
     Usage,
     /// `deploy.yml`, a Compose file, the environment or the engine's address is wrong; nothing was touched.
     Configuration,
-    /// Another run holds the lock.
+    /// Another run holds the lock, or one has stopped half-way.
     Locked,
     /// A gate said no.
     Gate,

@@ -3,17 +3,30 @@
 //! somebody else's.
 //!
 //! After a crash the container stands. A holder on this same machine whose process is gone is recognised as dead and
-//! the lock is taken over; any other holder is believed to live.
+//! the lock is taken over. Any other one is believed to live as long as it gives signs of life, which it does every
+//! [`BEAT`]; one that has been silent for [`SILENCE`] is not succeeded by itself either (a machine may have slept, and
+//! wake up), but whoever removes its lock needs no force.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::engine::{Container, ContainerId, Engine, EngineError, EngineErrorKind, Inspect, labels};
+use crate::ledger::SignOfLife;
 
 const SINCE: &str = "viatique-deploy.lock.since";
 const OWNER: &str = "viatique-deploy.lock.owner";
 const HOST: &str = "viatique-deploy.lock.host";
 const PROCESS: &str = "viatique-deploy.lock.process";
 const COMMAND: &str = "viatique-deploy.lock.command";
+
+/// Between two signs of life of a holder.
+pub const BEAT: Duration = Duration::from_secs(10);
+/// A holder that has given no sign of life for this long is taken for dead: six beats, so that a busy engine is no
+/// reason.
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// The name whose taking is the lock.
 pub fn object_name(project: &str) -> String {
@@ -173,6 +186,14 @@ impl Lock {
         .into())
     }
 
+    /// Whether it is still this one's: somebody may have taken it away.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn is_ours(&self, inspect: &dyn Inspect) -> Result<bool, EngineError> {
+        Ok(inspect.container(&self.container.0).await?.is_some())
+    }
+
     /// Gives it back.
     ///
     /// # Errors
@@ -182,14 +203,70 @@ impl Lock {
     }
 }
 
+/// A lock that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub holder: Holder,
+    container: ContainerId,
+    /// By the engine's clock.
+    taken: Option<OffsetDateTime>,
+}
+
+/// Whether the holder of a lock lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Its process on this machine is gone.
+    Ended,
+    /// The time since its last sign of life: [`SILENCE`] or more.
+    Silent(Duration),
+    /// The time since its last sign of life.
+    Lives(Duration),
+}
+
+impl Standing {
+    /// Judges by what the holder has last written, and by its process where that would be on this machine.
+    pub fn life(&self, here: &Holder, sign: Option<&SignOfLife>, now: OffsetDateTime) -> Life {
+        if self.holder.is_certainly_dead(here) {
+            return Life::Ended;
+        }
+        let own = sign.filter(|sign| sign.run.0 == self.holder.run);
+        let last = self.taken.max(own.map(|sign| sign.at));
+        // Where nothing is known it is believed to live.
+        let since = last.map_or(time::Duration::ZERO, |last| now - last);
+        let since = Duration::try_from(since).unwrap_or_default();
+        if since >= SILENCE {
+            Life::Silent(since)
+        } else {
+            Life::Lives(since)
+        }
+    }
+
+    /// Takes the lock away from its holder. Somebody else who has it by now keeps it.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn remove(&self, engine: &dyn Engine) -> Result<(), EngineError> {
+        engine.remove_container(&self.container).await
+    }
+}
+
+/// The lock, if anybody holds it now.
+///
+/// # Errors
+/// The engine's.
+pub async fn standing(inspect: &dyn Inspect, project: &str) -> Result<Option<Standing>, EngineError> {
+    let found = inspect.container(&object_name(project)).await?;
+    Ok(found.map(|container| Standing {
+        holder: Holder::read(&container),
+        taken: OffsetDateTime::parse(&container.created, &Rfc3339).ok(),
+        container: container.id,
+    }))
+}
+
 /// Who holds the lock now, if anybody.
 ///
 /// # Errors
 /// The engine's.
 pub async fn holder(inspect: &dyn Inspect, project: &str) -> Result<Option<Holder>, EngineError> {
-    Ok(inspect
-        .container(&object_name(project))
-        .await?
-        .as_ref()
-        .map(Holder::read))
+    Ok(standing(inspect, project).await?.map(|standing| standing.holder))
 }

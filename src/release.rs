@@ -1,6 +1,8 @@
 //! What was deployed: the tag, the images, the configuration and what was done to the database. Values only; where
 //! they are kept is the ledger's business.
 
+pub mod difference;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,27 +1,36 @@
 //! Drives a pipeline from its first event to its last: lock, journal, steps, record, lock back. The lock covers all
 //! of it. What is in the pipeline is its caller's business.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::identity;
+use super::locked;
 use super::session::ledger_error;
+use super::unfinished::{refusal, sentence};
 use super::{exit_code, signals};
 use crate::app::App;
 use crate::clock::{Clock, timestamp};
-use crate::digest::hexadecimal;
 use crate::engine::{Engine, EngineErrorKind};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::ledger::{EntryKind, JOURNAL_FORMAT, Journal, Ledger, Releases, RunHeader};
-use crate::lock::{Lock, LockError};
+use crate::ledger::{EntryKind, JOURNAL_FORMAT, Journal, Key, Ledger, Memory, Releases, RunHeader};
+use crate::lock::{BEAT, Holder, Lock, LockError};
 use crate::pipeline::{
     self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Stage, StepId,
     StepResult, StepSummary,
 };
 use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence, Tag};
-use crate::steps::one_off;
+use crate::steps::hooks::Hooked;
+use crate::steps::{one_off, retention};
+
+/// Between two tries to take a lock that is waited for.
+const LOCK_POLL: Duration = Duration::from_secs(1);
 
 /// What a pipeline works on.
 pub struct Drive<'a> {
@@ -33,6 +42,10 @@ pub struct Drive<'a> {
     pub settings: &'a mut Settings,
     pub stages: Vec<Stage>,
     pub effect: Effect,
+    /// Whether it may take up where another run has stopped half-way.
+    pub finishes: bool,
+    /// How long to wait for the lock; not at all by default.
+    pub lock_wait: Duration,
     pub dry_run: bool,
 }
 
@@ -89,6 +102,11 @@ impl<'a> Drive<'a> {
     ) -> ExitCode {
         let began = Instant::now();
         let events = Events::new(reporter);
+        let hooks = &self.settings.config.hooks;
+        let stages = std::mem::take(&mut self.stages).into_iter();
+        self.stages = stages
+            .map(|stage| stage.map(|step| Hooked::by(step, hooks)))
+            .collect();
         events.emit(Event::RunStarted {
             run: run.to_string(),
             command: self.command.to_owned(),
@@ -117,7 +135,7 @@ impl<'a> Drive<'a> {
                 .map(|step| StepSummary {
                     step,
                     result: StepResult::NotRun,
-                    duration: std::time::Duration::ZERO,
+                    duration: Duration::ZERO,
                 }),
         );
         let code = exit_code(
@@ -138,6 +156,10 @@ impl<'a> Drive<'a> {
             error: report.failure.map(|failure| failure.report()),
         });
         code
+    }
+
+    fn changes_what_serves(&self) -> bool {
+        pipeline::steps(&self.stages).any(|step| step.id().changes_what_serves())
     }
 
     fn step_ids(&self) -> Vec<StepId> {
@@ -177,11 +199,10 @@ impl<'a> Drive<'a> {
     }
 
     async fn under_lock(&mut self, run: &RunId, events: &Events, interrupt: &Interrupt) -> RunReport {
-        let project = self.settings.project.name.clone();
         let holder = identity::holder(self.command, run, timestamp(self.clock.now()));
-        let lock = match Lock::acquire(self.engine, &project, &holder).await {
+        let lock = match self.lock(&holder, events, interrupt).await {
             Ok(lock) => lock,
-            Err(error) => return ended(Outcome::Failed, Some(not_locked(error))),
+            Err(failure) => return not_begun(failure),
         };
         if let Some(dead) = &lock.taken_over_from {
             events.emit(Event::Warning {
@@ -192,13 +213,13 @@ impl<'a> Drive<'a> {
                 hint: None,
             });
         }
-        let mut report = match self.journalled(run, events, interrupt).await {
+        let mut report = match self.journalled(run, events, interrupt, &lock).await {
             Ok(report) => report,
             Err(failure) => not_begun(failure),
         };
         if let Err(error) = lock.release(self.engine).await {
             let message = format!("the lock could not be given back: {error}");
-            let hint = format!("docker rm {}", crate::lock::object_name(&project));
+            let hint = "viatique-deploy unlock".to_owned();
             // Beside the run's own result, never instead of it.
             match &mut report.failure {
                 Some(failure) => failure.hints.push(format!("{message}; {hint}")),
@@ -211,25 +232,109 @@ impl<'a> Drive<'a> {
         report
     }
 
-    /// Everything between taking the lock and giving it back.
+    /// Takes the lock, once whoever holds it has given it back, if it is to be waited for. A try is never dropped: whether
+    /// the lock is ours must be known.
+    async fn lock(&self, holder: &Holder, events: &Events, interrupt: &Interrupt) -> Result<Lock, Failure> {
+        let project = &self.settings.project.name;
+        let began = Instant::now();
+        let mut told = false;
+        loop {
+            match Lock::acquire(self.engine, project, holder).await {
+                Ok(lock) => return Ok(lock),
+                Err(LockError::Held { .. }) if began.elapsed() < self.lock_wait => {
+                    if !told {
+                        let held = locked::held(self.engine, project, holder).await?;
+                        events.emit(Event::Warning {
+                            message: format!(
+                                "waiting up to {} s for the lock: {:#}",
+                                self.lock_wait.as_secs(),
+                                held.error
+                            ),
+                            hint: None,
+                        });
+                    }
+                    told = true;
+                    unless_interrupted(interrupt, async {
+                        tokio::time::sleep(LOCK_POLL).await;
+                        Ok(())
+                    })
+                    .await?;
+                }
+                Err(LockError::Held { .. }) => return Err(locked::held(self.engine, project, holder).await?),
+                Err(LockError::Engine(error)) if error.kind == EngineErrorKind::Unreachable => {
+                    return Err(Failure::from(error));
+                }
+                Err(LockError::Engine(error)) => {
+                    return Err(Failure::from(error).context("taking the project's lock"));
+                }
+            }
+        }
+    }
+
+    /// Everything between taking the lock and giving it back. All the while the run gives signs of life; where its lock
+    /// has been taken away, it stops where it stands.
     async fn journalled(
         &mut self,
         run: &RunId,
         events: &Events,
         interrupt: &Interrupt,
+        lock: &Lock,
+    ) -> Result<RunReport, Failure> {
+        let (memory, ledger) = unless_interrupted(interrupt, self.prepare(run, events)).await?;
+        let engine = self.engine;
+        let (forbid, forbidden) = watch::channel(false);
+        let interrupt = interrupt.or_forbidden(forbidden);
+        let work = self.worked(run, events, &interrupt, (memory, &ledger), lock);
+        let mut report = tokio::select! {
+            biased;
+            report = work => report?,
+            never = give_signs_of_life(engine, &ledger, lock, run, &forbid) => match never {},
+        };
+        if *forbid.borrow() && report.outcome != Outcome::Succeeded {
+            report.outcome = Outcome::Stuck;
+            report.failure = Some(taken_away());
+        }
+        Ok(report)
+    }
+
+    async fn worked(
+        &mut self,
+        run: &RunId,
+        events: &Events,
+        interrupt: &Interrupt,
+        (memory, ledger): (Memory, &Ledger<'_>),
+        lock: &Lock,
     ) -> Result<RunReport, Failure> {
         let state = RunState::default();
-        let (releases, ledger) = unless_interrupted(interrupt, self.prepare(run, events)).await?;
+        let releases = &memory.releases;
         self.settings.current = releases.current().cloned();
-        let mut journal = ledger.begin(self.header(run)).map_err(ledger_error)?;
+        let header = self.header(run, memory.next_run());
+        let mut journal = ledger.begin(header).map_err(ledger_error)?;
         let context = self.context(run, events, &state);
         let mut report = pipeline::apply(&self.stages, context, Some(&mut journal), interrupt).await;
+        let mut deployed = None;
+        // What cannot be found out is not held against it.
+        let lost = async {
+            tokio::select! {
+                biased;
+                ours = lock.is_ours(self.engine) => matches!(ours, Ok(false)),
+                () = interrupt.asked(1) => false,
+            }
+        };
+        if report.outcome == Outcome::Succeeded && lost.await {
+            report.outcome = Outcome::Stuck;
+            report.failure = Some(taken_away());
+        }
         if report.outcome == Outcome::Succeeded {
             if let Effect::Deploys(returns_to) = self.effect {
-                let release = self.release(&releases, run, &report.state, returns_to);
+                let release = self.release(&memory, run, &report.state, returns_to);
                 let recorded = match releases.current() {
                     Some(current) if is_same(current, &release) => Ok(()),
                     Some(_) | None => journal.record(&release).await.map_err(ledger_error),
+                };
+                deployed = match recorded {
+                    Ok(()) => Some(releases.with(&release)),
+                    Err(_) => None,
                 };
                 self.settings.current = Some(release);
                 if let Err(failure) = recorded {
@@ -241,40 +346,53 @@ impl<'a> Drive<'a> {
                                 "release {} serves, but it could not be recorded",
                                 self.settings.tag
                             ))
-                            .hint(
-                                "run the same command again: it changes nothing that stands, and records it",
-                            ),
+                            .hint("viatique-deploy resume changes nothing that stands, and records it"),
                     );
                 }
             }
-            pipeline::settle(&self.stages, self.context(run, events, &report.state)).await;
+            let context = self.context(run, events, &report.state);
+            pipeline::settle(&self.stages, context).await;
+            if let Some(releases) = deployed
+                && let Err(failure) = retention::prune(context, &releases).await
+            {
+                context.warn(
+                    format!("removing the images of old releases: {:#}", failure.error),
+                    None,
+                );
+            }
         }
         self.close(&mut journal, events, report.outcome).await;
         Ok(report)
     }
 
     /// Reads what others left, clears it away, and opens the ledger.
-    async fn prepare(&self, run: &RunId, events: &Events) -> Result<(Releases, Ledger<'a>), Failure> {
+    async fn prepare(&self, run: &RunId, events: &Events) -> Result<(Memory, Ledger<'a>), Failure> {
         let project = &self.settings.project.name;
         // Opened before it is read: with its container pruned there would seem to be no releases. And read only now:
         // what was read before the lock was taken may have been changed by who held it.
         let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
-        let (releases, unfinished) = ledger.read().await.map_err(ledger_error)?;
-        if let Some(unfinished) = unfinished {
-            let step = unfinished.stopped_at();
+        let mut memory = ledger.read().await.map_err(ledger_error)?;
+        if let Some(unfinished) = memory.unfinished.as_ref().filter(|_| self.changes_what_serves()) {
+            if !self.finishes {
+                let serves = memory.releases.current().map(|release| release.tag.as_str());
+                return Err(refusal(self.engine, project, unfinished, serves).await?);
+            }
             events.emit(Event::Warning {
                 message: format!(
-                    "run {} ({}) by {} stopped at {step} and never finished; what it left is brought to {}",
-                    unfinished.header.run,
-                    unfinished.header.command,
-                    unfinished.header.started_by,
+                    "{}; what it left is brought to {}",
+                    sentence(unfinished),
                     self.settings.tag
                 ),
                 hint: None,
             });
         }
         one_off::sweep(self.engine, project, run, true).await?;
-        Ok((releases, ledger))
+        if memory.key.is_none() {
+            let key = Key::new(&identity::random_bytes().context("making a key for fingerprints")?);
+            ledger.keep_key(&key).await.map_err(ledger_error)?;
+            memory.key = Some(key);
+        }
+        Ok((memory, ledger))
     }
 
     /// A run that is stuck stays unfinished in the journal, for the next command to find.
@@ -293,21 +411,29 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn header(&self, run: &RunId) -> RunHeader {
+    fn header(&self, run: &RunId, number: u64) -> RunHeader {
         RunHeader {
             format: JOURNAL_FORMAT,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             run: run.clone(),
+            number,
             command: self.command.to_owned(),
             release: Some(self.settings.tag.clone()),
             started_at: timestamp(self.clock.now()),
             started_by: identity::deployed_by(),
             steps: self.step_ids(),
+            replace: self.settings.replace.iter().map(ToString::to_string).collect(),
         }
     }
 
-    fn release(&self, releases: &Releases, run: &RunId, state: &RunState, returns_to: ReturnsTo) -> Release {
+    fn release(&self, memory: &Memory, run: &RunId, state: &RunState, returns_to: ReturnsTo) -> Release {
         let settings = &*self.settings;
+        let releases = &memory.releases;
+        // Made before the first step; where it were missing, nothing would be told of a value.
+        let fingerprint = |value: &str| {
+            let key = memory.key.as_ref();
+            key.map_or_else(String::new, |key| key.fingerprint(value))
+        };
         Release {
             format: RELEASE_FORMAT,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
@@ -320,9 +446,7 @@ impl<'a> Drive<'a> {
             previous: returns_to.sequence(releases, &settings.tag),
             images: kept_references(settings, state),
             compose: settings.sources.clone(),
-            project: settings
-                .project
-                .without_secrets(&fingerprint(&settings.project.name)),
+            project: settings.project.without_secrets(&fingerprint),
             migrations: state.migrations.clone(),
             backup: state.backup.clone(),
         }
@@ -361,21 +485,6 @@ fn kept_references(
     images
 }
 
-/// Replaces a secret value in the record, so that a change can be seen and the value cannot.
-fn fingerprint(project: &str) -> impl Fn(&str) -> String {
-    use sha2::{Digest as _, Sha256};
-    let key = format!("viatique-deploy {project}");
-    move |value| {
-        let digest = Sha256::new()
-            .chain_update(&key)
-            .chain_update([0])
-            .chain_update(value)
-            .finalize();
-        // 64 bits are enough to tell two values apart.
-        hexadecimal(digest.get(..8).unwrap_or(&digest))
-    }
-}
-
 fn ended(outcome: Outcome, failure: Option<Failure>) -> RunReport {
     RunReport {
         outcome,
@@ -409,13 +518,30 @@ async fn unless_interrupted<T>(
     }
 }
 
-fn not_locked(error: LockError) -> Failure {
-    match error {
-        LockError::Engine(error) if error.kind == EngineErrorKind::Unreachable => Failure::from(error),
-        LockError::Engine(error) => Failure::from(error).context("taking the project's lock"),
-        LockError::Held { ref container, .. } => {
-            let hint = format!("wait for it; if it is certainly dead: docker rm {container}");
-            Failure::new(FailureKind::Locked, error).hint(hint)
+/// Every so often, until it is dropped. A sign that could not be given is missing, and the next one is tried.
+async fn give_signs_of_life(
+    engine: &dyn Engine,
+    ledger: &Ledger<'_>,
+    lock: &Lock,
+    run: &RunId,
+    forbid: &watch::Sender<bool>,
+) -> Infallible {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        if let Ok(false) = lock.is_ours(engine).await {
+            forbid.send_replace(true);
+            return std::future::pending().await;
+        }
+        if let Err(error) = ledger.beat(run).await {
+            tracing::debug!(%error, "a sign of life could not be given");
         }
     }
+}
+
+fn taken_away() -> Failure {
+    Failure::message(
+        FailureKind::Stuck,
+        "the project's lock was taken away from this run, which stopped where it stood",
+    )
+    .hint("look at what stands: viatique-deploy status")
 }

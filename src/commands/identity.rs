@@ -1,6 +1,7 @@
 //! Who runs this, on which machine, as which process: for the lock and the records.
 
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::Read as _;
 
 use crate::lock::Holder;
 use crate::release::RunId;
@@ -72,6 +73,16 @@ pub(super) fn holder(command: &str, run: &RunId, since: String) -> Holder {
         run: run.to_string(),
         since,
     }
+}
+
+/// Random bytes that nobody can guess.
+///
+/// # Errors
+/// Where the machine gives none.
+pub(super) fn random_bytes() -> std::io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Random bits, from the seed that the standard library gives each hash map.

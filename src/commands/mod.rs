@@ -1,17 +1,21 @@
 //! One subcommand each: wires the rooms together, chooses the steps, and turns how it ended into an exit code. Rules
 //! of a deploy are in `steps`; what is shown is in `ui`.
 
+mod drift;
 pub mod drive;
 mod identity;
+mod locked;
 mod releases;
+pub mod resume;
 pub mod rollback;
 mod session;
 mod signals;
 mod status;
 pub mod steps;
+mod unfinished;
 
 use self::steps::Chosen;
-use crate::cli::{Cli, Command, GlobalOptions};
+use crate::cli::{Cli, Command, GlobalOptions, ReleasesCommand};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::pipeline::Outcome;
@@ -23,8 +27,16 @@ pub async fn run(cli: Cli) -> ExitCode {
     install_diagnostics(&output);
     let done = match cli.command {
         Command::Status => status::status(&cli.global, &output).await,
-        Command::Releases => releases::releases(&cli.global, &output).await,
+        Command::Releases { what: None } => releases::releases(&cli.global, &output).await,
+        Command::Releases {
+            what: Some(ReleasesCommand::Show { release }),
+        } => releases::show(&cli.global, &release, &output).await,
+        Command::Releases {
+            what: Some(ReleasesCommand::Diff { from, to }),
+        } => releases::diff(&cli.global, &from, &to, &output).await,
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
+        Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
+        Command::Resume => resume::resume(&cli.global, &output).await,
         Command::Check => steps::steps(&cli.global, Chosen::check(), &[], &output).await,
         Command::Backup => steps::steps(&cli.global, Chosen::backup(), &[], &output).await,
         Command::Build(flags) => steps::steps(&cli.global, Chosen::build_with(flags), &[], &output).await,

@@ -1,13 +1,15 @@
-//! `releases`: what was deployed, and can be gone back to.
+//! `releases`: what was deployed, and can be gone back to; one release, and what differs between two.
 
 use std::collections::BTreeSet;
 
 use super::session::Session;
 use crate::cli::GlobalOptions;
 use crate::engine::{ImageId, Inspect};
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::release::Release;
+use crate::ledger::Releases;
+use crate::release::difference::{Difference, differences};
+use crate::release::{Release, Tag};
 use crate::ui::{self, OutputOptions};
 
 /// Lists the releases, the newest first.
@@ -90,6 +92,137 @@ pub(super) async fn releases(global: &GlobalOptions, output: &OutputOptions) -> 
     };
     ui::data(output, &human, &json);
     Ok(ExitCode::Done)
+}
+
+/// Shows one release: the latest deployment of its tag.
+///
+/// # Errors
+/// No such release; whatever is wrong with the configuration, the engine or the ledger.
+pub(super) async fn show(
+    global: &GlobalOptions,
+    tag: &str,
+    output: &OutputOptions,
+) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let releases = session.releases(global).await?;
+    let release = tagged(&releases, tag)?;
+    let before = releases
+        .all()
+        .iter()
+        .rev()
+        .find(|other| other.sequence < release.sequence);
+    let changes = before
+        .map(|before| differences(before, release))
+        .unwrap_or_default();
+    let missing = missing_images(&session.engine, std::slice::from_ref(release)).await?;
+    let added = release
+        .migrations
+        .as_ref()
+        .map(|record| record.added())
+        .unwrap_or_default();
+    let json = serde_json::json!({
+        "schema": 1,
+        "project": session.project(),
+        "sequence": release.sequence,
+        "tag": release.tag,
+        "command": release.command,
+        "run": release.run,
+        "deployed_at": release.deployed_at,
+        "deployed_by": release.deployed_by,
+        "images": release.images,
+        "images_missing": missing,
+        "migrations": added,
+        "backup": release.backup,
+        "changes": changes,
+    });
+    let mut human = format!(
+        "{}: release {} (number {}), by `{}`, deployed {} by {}\n",
+        session.project(),
+        release.tag,
+        release.sequence.0,
+        release.command,
+        release.deployed_at,
+        release.deployed_by
+    );
+    let migrations: Vec<String> = added.iter().map(ToString::to_string).collect();
+    if !migrations.is_empty() {
+        human.push_str(&format!("migrations: {}\n", migrations.join(", ")));
+    }
+    if let Some(backup) = &release.backup {
+        human.push_str(&format!("backup: {backup}\n"));
+    }
+    let rows: Vec<Vec<String>> = release
+        .images
+        .iter()
+        .map(|(service, image)| {
+            let there = if missing.contains(&image.id) { "gone" } else { "" };
+            vec![
+                service.to_string(),
+                image.reference.clone(),
+                image.id.short().to_owned(),
+                there.to_owned(),
+            ]
+        })
+        .collect();
+    human.push_str(&format!(
+        "\n{}",
+        ui::table(&["SERVICE", "IMAGE", "ID", ""], &rows, output.columns)
+    ));
+    if let Some(before) = before {
+        human.push_str(&format!("\n{}", listed(&before.tag, &release.tag, &changes)));
+    }
+    ui::data(output, &human, &json);
+    Ok(ExitCode::Done)
+}
+
+/// Shows what differs between two releases.
+///
+/// # Errors
+/// As [`show`].
+pub(super) async fn diff(
+    global: &GlobalOptions,
+    from: &str,
+    to: &str,
+    output: &OutputOptions,
+) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let releases = session.releases(global).await?;
+    let (from, to) = (tagged(&releases, from)?, tagged(&releases, to)?);
+    let changes = differences(from, to);
+    let json = serde_json::json!({
+        "schema": 1,
+        "project": session.project(),
+        "from": from.tag,
+        "to": to.tag,
+        "changes": changes,
+    });
+    ui::data(output, &listed(&from.tag, &to.tag, &changes), &json);
+    Ok(ExitCode::Done)
+}
+
+fn listed(from: &Tag, to: &Tag, changes: &[Difference]) -> String {
+    if changes.is_empty() {
+        return format!("nothing differs between {from} and {to}\n");
+    }
+    let lines: Vec<String> = changes.iter().map(|change| format!("  {change}\n")).collect();
+    format!("from {from} to {to}:\n{}", lines.concat())
+}
+
+fn tagged<'a>(releases: &'a Releases, tag: &str) -> Result<&'a Release, Failure> {
+    let tag = Tag::new(tag).map_err(super::configuration)?;
+    releases.tagged(&tag).ok_or_else(|| {
+        let known: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
+        let known = if known.is_empty() {
+            "no release is recorded yet".to_owned()
+        } else {
+            format!("known: {}", known.join(", "))
+        };
+        Failure::message(
+            FailureKind::Configuration,
+            format!("there is no release {tag}; {known}"),
+        )
+        .hint("viatique-deploy releases")
+    })
 }
 
 /// Images of recorded releases that are not on the engine any more: those releases cannot be gone back to.

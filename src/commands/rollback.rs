@@ -8,7 +8,7 @@ use super::steps::Chosen;
 use crate::cli::{GlobalOptions, RollbackArgs};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::ledger::Releases;
+use crate::ledger::{Memory, Releases};
 use crate::pipeline::{Event, Settings};
 use crate::release::{Release, Tag};
 use crate::ui::{self, OutputOptions};
@@ -23,25 +23,21 @@ pub(super) async fn rollback(
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
-    let releases = session.releases(global).await?;
-    let target = target(&releases, arguments.to.as_deref())?;
+    let memory = session.memory(global).await?;
+    let target = target(&memory, arguments.to.as_deref())?;
+    let releases = &memory.releases;
     let current = releases.current();
     let mut settings = session.recorded_settings(target, current.cloned())?;
     let reporter = ui::reporter(output);
-    if !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        let from = current.map_or("what runs", |release| release.tag.as_str());
-        if !ui::confirm(&format!(
-            "Roll {} back from {from} to {}?",
-            session.project(),
-            target.tag
-        )) {
-            return Err(Failure::message(
-                FailureKind::Failed,
-                "not confirmed; nothing was changed",
-            ));
-        }
+    let asks =
+        !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if asks && !ui::confirm(&question(session.project(), &memory, target)) {
+        return Err(Failure::message(
+            FailureKind::Failed,
+            "not confirmed; nothing was changed",
+        ));
     }
-    for warning in warnings(&releases, target, &settings) {
+    for warning in warnings(releases, target, &settings) {
         reporter.event(&warning);
     }
     Chosen::rollback(target)
@@ -49,11 +45,22 @@ pub(super) async fn rollback(
         .await
 }
 
-/// The release that was asked for, or the one before the current.
+fn question(project: &str, memory: &Memory, target: &Release) -> String {
+    let from = match (&memory.unfinished, memory.releases.current()) {
+        (Some(unfinished), _) => format!("a run that stopped at {}", unfinished.stopped_at()),
+        (None, Some(release)) => release.tag.to_string(),
+        (None, None) => "what runs".to_owned(),
+    };
+    format!("Roll {project} back from {from} to {}?", target.tag)
+}
+
+/// The release that was asked for; else, where a run has stopped half-way, the one that served before it; else the one
+/// before the current.
 ///
 /// # Errors
 /// Where there is none; the known ones are named.
-pub fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Release, Failure> {
+pub fn target<'a>(memory: &'a Memory, asked: Option<&str>) -> Result<&'a Release, Failure> {
+    let releases = &memory.releases;
     let known = || {
         let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
         if tags.is_empty() {
@@ -73,7 +80,13 @@ pub fn target<'a>(releases: &'a Releases, asked: Option<&str>) -> Result<&'a Rel
                 .ok_or_else(|| refuse(format!("there is no release {tag} to go back to; {}", known())))
         }
         None => match (releases.current(), releases.previous()) {
+            (Some(current), _) if memory.unfinished.is_some() => Ok(current),
             (_, Some(previous)) => Ok(previous),
+            (None, None) if memory.unfinished.is_some() => Err(Failure::message(
+                FailureKind::Configuration,
+                "the first deploy has stopped half-way: there is no release to go back to",
+            )
+            .hint("to finish it: viatique-deploy resume")),
             (None, None) => Err(refuse(format!("there is nothing to go back to: {}", known()))),
             (Some(current), None) => Err(refuse(format!(
                 "there is no release before {} to go back to; {}",

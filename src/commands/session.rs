@@ -12,7 +12,7 @@ use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
 use crate::engine::docker::{DockerEngine, EngineEnvironment};
 use crate::error::{Failure, FailureKind};
-use crate::ledger::{self, Ledger, LedgerError, Releases};
+use crate::ledger::{self, Ledger, LedgerError, Memory, Releases};
 use crate::pipeline::Settings;
 use crate::release::{RecordedFile, Release, Tag};
 use crate::secret::Secret;
@@ -49,6 +49,14 @@ impl Session {
     /// # Errors
     /// An engine that cannot be reached, and a ledger that cannot be read.
     pub(super) async fn releases(&self, global: &GlobalOptions) -> Result<Releases, Failure> {
+        Ok(self.memory(global).await?.releases)
+    }
+
+    /// The releases so far, and the run that nobody has finished yet.
+    ///
+    /// # Errors
+    /// As [`Session::releases`].
+    pub(super) async fn memory(&self, global: &GlobalOptions) -> Result<Memory, Failure> {
         let project = self.project();
         if ledger::is_closed(&self.engine, project)
             .await
@@ -66,9 +74,7 @@ impl Session {
             }
             Ledger::open(&self.engine, project).await.map_err(ledger_error)?;
         }
-        ledger::read_releases(&self.engine, project)
-            .await
-            .map_err(ledger_error)
+        ledger::read(&self.engine, project).await.map_err(ledger_error)
     }
 
     /// The tag of a release to make: as typed, else as `deploy.yml` says.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
+use super::unfinished::refusal;
 use crate::app::http::HttpApp;
 use crate::cli::{BuildArgs, GlobalOptions};
 use crate::clock::SystemClock;
 use crate::compose::{Project, ServiceName};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::pipeline::{Reporter, Settings, Stage, Step};
+use crate::ledger::Memory;
+use crate::lock;
+use crate::pipeline::{self, Reporter, Settings, Stage, Step};
 use crate::release::Release;
 use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
@@ -19,6 +22,7 @@ use crate::steps::build::Build;
 use crate::steps::check::Check;
 use crate::steps::collectstatic::Collectstatic;
 use crate::steps::deploy::Deploy;
+use crate::steps::fetch::Fetch;
 use crate::steps::health::Health;
 use crate::steps::migrate::Migrate;
 use crate::ui::{self, OutputOptions};
@@ -43,12 +47,30 @@ pub(super) async fn steps(
     } else {
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
         settings.replace = asked_for(&settings.project, replace)?;
-        settings.current = session.releases(global).await?.current().cloned();
+        let memory = session.memory(global).await?;
+        if global.dry_run && chosen.changes_what_serves() {
+            refuse_where_unfinished(&session, &memory).await?;
+        }
+        settings.current = memory.releases.current().cloned();
         settings
     };
     chosen
         .drive(&session, &mut settings, global, ui::reporter(output))
         .await
+}
+
+/// A dry run says so without the lock: what the run itself would say once it has it.
+async fn refuse_where_unfinished(session: &Session, memory: &Memory) -> Result<(), Failure> {
+    let Some(unfinished) = &memory.unfinished else {
+        return Ok(());
+    };
+    let (engine, project) = (&session.engine, session.project());
+    // Under way, and not left behind.
+    if lock::holder(engine, project).await?.is_some() {
+        return Ok(());
+    }
+    let serves = memory.releases.current().map(|release| release.tag.as_str());
+    Err(refusal(engine, project, unfinished, serves).await?)
 }
 
 /// The services that `--replace` names.
@@ -87,16 +109,41 @@ pub struct Chosen {
     pub effect: Effect,
     /// Rather than a release to be made.
     concerns_what_serves: bool,
+    /// Also where another run has stopped half-way: this one is its end.
+    pub finishes: bool,
 }
 
 impl Chosen {
+    fn changes_what_serves(&self) -> bool {
+        pipeline::steps(&self.stages).any(|step| step.id().changes_what_serves())
+    }
+
     fn one(name: &'static str, step: impl Step + 'static, effect: Effect) -> Self {
         Self {
             name,
             stages: vec![Stage::of(step)],
             effect,
             concerns_what_serves: false,
+            finishes: false,
         }
+    }
+
+    /// The command of this name, of those that make a release from files, without its flags.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "run" => Some(Self::run()),
+            "deploy" => Some(Self::deploy()),
+            "migrate" => Some(Self::migrate()),
+            "collectstatic" => Some(Self::collectstatic()),
+            _ => None,
+        }
+    }
+
+    /// As the end of a run that has stopped half-way.
+    #[must_use]
+    pub fn finishing(mut self) -> Self {
+        self.finishes = true;
+        self
     }
 
     /// Drives the steps on the real engine and app.
@@ -119,6 +166,8 @@ impl Chosen {
             settings,
             stages: self.stages,
             effect: self.effect,
+            finishes: self.finishes,
+            lock_wait: global.lock_wait.unwrap_or_default(),
             dry_run: global.dry_run,
         };
         Ok(drive.run(reporter).await)
@@ -176,12 +225,14 @@ impl Chosen {
             name: "rollback",
             // Its static files again, or rather their manifest: its pages would look theirs up in the newer one's.
             stages: vec![
+                Stage::of(Fetch),
                 Stage::of(Collectstatic::sharing(Preparation::default())),
                 Stage::of(Deploy),
                 Stage::of(Health),
             ],
             effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
             concerns_what_serves: false,
+            finishes: true,
         }
     }
 
@@ -205,6 +256,7 @@ impl Chosen {
             ],
             effect: Effect::Deploys(ReturnsTo::WhatServes),
             concerns_what_serves: false,
+            finishes: false,
         }
     }
 }

@@ -8,6 +8,7 @@ mod django;
 mod error;
 mod file;
 mod health;
+mod hooks;
 mod name;
 mod one_or_many;
 mod quantity;
@@ -25,6 +26,7 @@ pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
 pub use health::Health;
+pub use hooks::Hook;
 pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
@@ -57,6 +59,9 @@ pub struct Config {
     #[serde(default)]
     pub backup: Backup,
     pub health: Option<Health>,
+    /// Commands before and after single steps, in the order in which they are run.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     /// Where this was read from.
     #[serde(skip)]
     origin: Origin,

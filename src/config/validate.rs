@@ -1,7 +1,7 @@
 //! What `deploy.yml` says, held against the Compose project: every service and volume it names must be there.
 
 use super::service::looks_like_nginx;
-use super::{Config, ConfigError, ServiceSettings, Strategy};
+use super::{Config, ConfigError, Hook, ServiceSettings, Strategy};
 use crate::compose::{Project, Service, ServiceName};
 use crate::yaml::{Mark, Node, Value, nearest};
 
@@ -35,6 +35,9 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
     }
     if let Some(media) = &config.backup.media {
         validation.volume(&["backup", "media", "volume"], &media.volume);
+    }
+    for hook in &config.hooks {
+        validation.hook(hook);
     }
     validation.errors.sort_by_key(|error| (error.line, error.column));
     validation.errors
@@ -80,6 +83,22 @@ impl<'a> Validation<'a> {
             let known: Vec<&str> = self.project.volumes.keys().map(String::as_str).collect();
             let message = absent("volume", key, &steps.join("."), &known);
             self.refuse(steps, message, list("volumes", &known));
+        }
+    }
+
+    fn hook(&mut self, hook: &Hook) {
+        let line = hook.run.join(" ");
+        if let Some(service) = &hook.r#in {
+            self.service(&["hooks"], service);
+        }
+        if hook.before.is_some() == hook.after.is_some() {
+            self.refuse(
+                &["hooks"],
+                format!(
+                    "the hook `{line}` must say before or after which step it is run, and one of them only"
+                ),
+                Some("write `before: deploy`, or `after: deploy`".to_owned()),
+            );
         }
     }
 

@@ -10,6 +10,7 @@ mod model;
 
 use async_trait::async_trait;
 use futures_util::Stream;
+use time::OffsetDateTime;
 use tokio::io::AsyncRead;
 
 pub use error::{EngineError, EngineErrorKind};
@@ -43,6 +44,9 @@ pub trait BuildSink: Send + Sync {
 /// What can be asked of the engine without changing anything on it. Safe during `--dry-run` by type.
 #[async_trait]
 pub trait Inspect: Send + Sync {
+    /// The time by the engine's own clock, the one that everybody who calls it shares.
+    async fn time(&self) -> Result<OffsetDateTime>;
+
     /// Version and address. Fails with [`EngineErrorKind::Unreachable`], naming the address and the context.
     async fn identity(&self) -> Result<EngineIdentity>;
 

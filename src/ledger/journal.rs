@@ -19,6 +19,9 @@ pub struct RunHeader {
     /// The tool's version.
     pub written_by: String,
     pub run: RunId,
+    /// From 1, in the order in which the lock was taken: a clock may be set back.
+    #[serde(default)]
+    pub number: u64,
     /// The subcommand.
     pub command: String,
     pub release: Option<Tag>,
@@ -27,6 +30,9 @@ pub struct RunHeader {
     /// `user@host`.
     pub started_by: String,
     pub steps: Vec<StepId>,
+    /// Services that were to be replaced by name (`--replace`).
+    #[serde(default)]
+    pub replace: Vec<String>,
 }
 
 /// One line of the journal.
@@ -251,7 +257,22 @@ fn header_file(run: &RunId) -> String {
     format!("{}/0000.json", run_folder(run))
 }
 
-/// A run that began and never said how it ended: its process was killed, or its machine died.
+/// A run, by what its journal says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRun {
+    pub header: RunHeader,
+    /// `None` where it never said how it ended: it is under way, or its process was killed, its machine died, its way
+    /// back failed.
+    pub outcome: Option<Outcome>,
+    /// RFC 3339, UTC: when it last wrote.
+    pub last_at: String,
+    /// Why it failed, in its own words.
+    pub error: Option<String>,
+    states: BTreeMap<StepId, StepState>,
+    last: Option<(StepId, StepState)>,
+}
+
+/// A run that began to change what serves and never said how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedRun {
     pub header: RunHeader,
@@ -261,11 +282,14 @@ pub struct UnfinishedRun {
     pub under_way: Vec<StepId>,
 }
 
-impl UnfinishedRun {
-    /// Reads a run's files; `None` where it is finished, or never got as far as its header.
+impl PastRun {
+    /// Reads a run's files; `None` where it never got as far as its header.
     pub(super) fn from_files(run: &str, files: Vec<(String, Vec<u8>)>) -> Result<Option<Self>, LedgerError> {
-        let mut header = None;
+        let mut header: Option<RunHeader> = None;
+        let mut outcome = None;
         let mut last = None;
+        let mut last_at = None;
+        let mut reason = None;
         let mut states: BTreeMap<StepId, StepState> = BTreeMap::new();
         let mut read = 0;
         let mut gaps = false;
@@ -280,8 +304,13 @@ impl UnfinishedRun {
             // against what follows.
             gaps |= entry.number != read + 1;
             read = entry.number;
+            last_at = Some(entry.at);
             match entry.kind.step().zip(entry.kind.leads_to()) {
-                None => return Ok(None),
+                None => {
+                    if let EntryKind::Finished { outcome: told } = entry.kind {
+                        outcome = Some(told);
+                    }
+                }
                 Some((step, told)) => {
                     let state = states.get(&step).copied().unwrap_or(StepState::NotStarted);
                     let next = match state.next(&entry.kind) {
@@ -296,21 +325,42 @@ impl UnfinishedRun {
                     };
                     states.insert(step, next);
                     last = Some((step, next));
+                    if let EntryKind::Failed { error, .. } = entry.kind {
+                        reason = reason.or(Some(error));
+                    }
                 }
             }
         }
-        let under_way = states
-            .iter()
-            .filter(|(_, state)| state.is_under_way())
-            .map(|(step, _)| *step)
-            .collect();
         Ok(header.map(|header| Self {
+            last_at: last_at.unwrap_or_else(|| header.started_at.clone()),
             header,
+            outcome,
+            error: reason,
+            states,
             last,
-            under_way,
         }))
     }
 
+    /// Whether it began to change what serves, or what that stands on.
+    pub fn changed_what_serves(&self) -> bool {
+        self.states.keys().any(|step| step.changes_what_serves())
+    }
+
+    /// Itself, where somebody has to finish it.
+    pub(super) fn unfinished(&self) -> Option<UnfinishedRun> {
+        if self.outcome.is_some() || !self.changed_what_serves() {
+            return None;
+        }
+        let under_way = self.states.iter().filter(|(_, state)| state.is_under_way());
+        Some(UnfinishedRun {
+            header: self.header.clone(),
+            last: self.last,
+            under_way: under_way.map(|(step, _)| *step).collect(),
+        })
+    }
+}
+
+impl UnfinishedRun {
     /// Where it stopped, for people: the steps under way, else the last that was.
     pub fn stopped_at(&self) -> String {
         let under_way: Vec<&str> = self.under_way.iter().map(|step| step.as_str()).collect();

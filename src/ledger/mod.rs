@@ -8,11 +8,17 @@ mod journal;
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use crate::digest::hexadecimal;
 use crate::engine::{ContainerId, Engine, EngineError, EngineErrorKind, Inspect, VolumeSpec, labels};
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
+use crate::secret::Secret;
 
 pub use journal::{
-    Entry, EntryKind, IllegalTransition, JOURNAL_FORMAT, Journal, RunHeader, StepState, UnfinishedRun,
+    Entry, EntryKind, IllegalTransition, JOURNAL_FORMAT, Journal, PastRun, RunHeader, StepState,
+    UnfinishedRun,
 };
 
 /// Where the volume of a marker container is mounted (see [`Engine::create_marker`]).
@@ -47,6 +53,16 @@ pub struct Releases(Vec<Release>);
 impl Releases {
     /// The releases in this order.
     pub const fn new(releases: Vec<Release>) -> Self {
+        Self(releases)
+    }
+
+    /// And this one, unless it is the last of them already.
+    #[must_use]
+    pub fn with(&self, release: &Release) -> Self {
+        let mut releases = self.0.clone();
+        if self.current().is_none_or(|current| current.run != release.run) {
+            releases.push(release.clone());
+        }
         Self(releases)
     }
 
@@ -93,15 +109,109 @@ pub fn object_name(project: &str) -> String {
     format!("viatique-deploy-ledger-{project}")
 }
 
-/// Reads the releases without changing anything. A project that has no ledger yet has none.
+/// Reads all of it without changing anything. A project that has no ledger yet remembers nothing.
 ///
 /// # Errors
 /// The engine's, and files that this version cannot read; those are named.
-pub async fn read_releases(inspect: &dyn Inspect, project: &str) -> Result<Releases, LedgerError> {
-    let Some(container) = inspect.container(&object_name(project)).await? else {
-        return Ok(Releases::default());
-    };
-    releases_from(files(inspect, &container.id, &format!("{DATA}/releases")).await?)
+pub async fn read(inspect: &dyn Inspect, project: &str) -> Result<Memory, LedgerError> {
+    match inspect.container(&object_name(project)).await? {
+        Some(container) => memory(inspect, &container.id).await,
+        None => Ok(Memory::default()),
+    }
+}
+
+/// What the ledger knows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    pub releases: Releases,
+    /// The oldest first.
+    pub runs: Vec<PastRun>,
+    /// To be finished, forward or back, before anything else is deployed. One that is under way looks the same: it holds
+    /// the lock.
+    pub unfinished: Option<UnfinishedRun>,
+    /// The last sign of life of the run that held the lock last.
+    pub sign_of_life: Option<SignOfLife>,
+    /// What the fingerprints of secret values are keyed with: nobody can try values out who has a record alone.
+    pub key: Option<Key>,
+}
+
+/// Random, one for each ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(Secret<String>);
+
+/// As it is kept: in the one place where it may be seen.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct KeyFile {
+    /// See [`JOURNAL_FORMAT`].
+    format: u32,
+    /// In hexadecimal digits.
+    key: String,
+}
+
+impl Key {
+    /// Of these random bytes.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(Secret::new(hexadecimal(bytes)))
+    }
+
+    /// A fingerprint that tells one value from another, and not what it is.
+    pub fn fingerprint(&self, value: &str) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.0.reveal())
+            .chain_update([0])
+            .chain_update(value)
+            .finalize();
+        // 64 bits are enough to tell two values apart.
+        hexadecimal(digest.get(..8).unwrap_or(&digest))
+    }
+}
+
+const KEY: &str = "key.json";
+
+impl Memory {
+    /// The number that the next run gets.
+    pub fn next_run(&self) -> u64 {
+        self.runs.last().map_or(1, |run| run.header.number + 1)
+    }
+}
+
+/// That a run was alive at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SignOfLife {
+    /// See [`JOURNAL_FORMAT`].
+    pub format: u32,
+    pub run: RunId,
+    /// By the engine's clock: the only one that the holder of a lock and who waits for it share.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}
+
+const SIGN_OF_LIFE: &str = "alive.json";
+
+async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory, LedgerError> {
+    let (mut releases, mut runs) = (Vec::new(), Vec::new());
+    let (mut sign_of_life, mut key) = (None, None);
+    for (path, content) in files(inspect, container, DATA).await? {
+        if path == SIGN_OF_LIFE {
+            sign_of_life = Some(decode::<SignOfLife>(&path, &content, JOURNAL_FORMAT)?);
+        } else if path == KEY {
+            let kept = decode::<KeyFile>(&path, &content, JOURNAL_FORMAT)?;
+            key = Some(Key(Secret::new(kept.key)));
+        } else if let Some(path) = path.strip_prefix("releases/") {
+            releases.push((path.to_owned(), content));
+        } else if let Some(path) = path.strip_prefix("runs/") {
+            runs.push((path.to_owned(), content));
+        }
+    }
+    let runs = runs_from(runs)?;
+    let decisive = runs.iter().rev().find(|run| run.changed_what_serves());
+    Ok(Memory {
+        releases: releases_from(releases)?,
+        unfinished: decisive.and_then(PastRun::unfinished),
+        runs,
+        sign_of_life,
+        key,
+    })
 }
 
 /// Whether the ledger's volume stands but nothing opens it: `docker container prune` takes containers that never ran.
@@ -127,33 +237,29 @@ fn releases_from(files: Vec<(String, Vec<u8>)>) -> Result<Releases, LedgerError>
     Ok(Releases(releases))
 }
 
-/// The newest run that began and did not say how it ended, if any.
-///
-/// # Errors
-/// As [`read_releases`].
-pub async fn unfinished_run(
-    inspect: &dyn Inspect,
-    project: &str,
-) -> Result<Option<UnfinishedRun>, LedgerError> {
-    let Some(container) = inspect.container(&object_name(project)).await? else {
-        return Ok(None);
-    };
-    unfinished_from(files(inspect, &container.id, &format!("{DATA}/runs")).await?)
-}
-
-fn unfinished_from(files: Vec<(String, Vec<u8>)>) -> Result<Option<UnfinishedRun>, LedgerError> {
-    let mut runs: BTreeMap<String, Vec<(String, Vec<u8>)>> = BTreeMap::new();
+fn runs_from(files: Vec<(String, Vec<u8>)>) -> Result<Vec<PastRun>, LedgerError> {
+    let mut by_run: BTreeMap<String, Vec<(String, Vec<u8>)>> = BTreeMap::new();
     for (path, content) in files {
         if let Some((run, file)) = path.split_once('/') {
-            runs.entry(run.to_owned())
-                .or_default()
-                .push((file.to_owned(), content));
+            let files = by_run.entry(run.to_owned()).or_default();
+            files.push((file.to_owned(), content));
         }
     }
-    match runs.into_iter().next_back() {
-        Some((run, files)) => UnfinishedRun::from_files(&run, files),
-        None => Ok(None),
+    let mut runs = Vec::new();
+    let newest = by_run.keys().next_back().cloned();
+    for (run, files) in by_run {
+        match PastRun::from_files(&run, files) {
+            Ok(read) => runs.extend(read),
+            // Others have ended since: what it says decides nothing any more.
+            Err(LedgerError::Damaged { .. }) if newest.as_ref() != Some(&run) => {}
+            Err(error) => return Err(error),
+        }
     }
+    runs.sort_by(|one, other| {
+        let key = |run: &PastRun| (run.header.number, run.header.run.clone());
+        key(one).cmp(&key(other))
+    });
+    Ok(runs)
 }
 
 async fn files(
@@ -246,21 +352,13 @@ impl<'a> Ledger<'a> {
         Ok(Self { engine, container })
     }
 
-    /// The releases so far, and the newest run if it never said how it ended: all of it in one call of the engine,
-    /// each of which takes as long as many files do.
+    /// The releases so far, and the run that nobody has finished yet: all of it in one call of the engine, each of which
+    /// takes as long as many files do.
     ///
     /// # Errors
-    /// As [`read_releases`].
-    pub async fn read(&self) -> Result<(Releases, Option<UnfinishedRun>), LedgerError> {
-        let (mut releases, mut runs) = (Vec::new(), Vec::new());
-        for (path, content) in files(self.engine, &self.container, DATA).await? {
-            if let Some(path) = path.strip_prefix("releases/") {
-                releases.push((path.to_owned(), content));
-            } else if let Some(path) = path.strip_prefix("runs/") {
-                runs.push((path.to_owned(), content));
-            }
-        }
-        Ok((releases_from(releases)?, unfinished_from(runs)?))
+    /// As [`read`].
+    pub async fn read(&self) -> Result<Memory, LedgerError> {
+        memory(self.engine, &self.container).await
     }
 
     /// Begins the journal of a run; its header is written with the first entry.
@@ -269,6 +367,31 @@ impl<'a> Ledger<'a> {
     /// A header that cannot be written down.
     pub fn begin(&'a self, header: RunHeader) -> Result<Journal<'a>, LedgerError> {
         Journal::new(self, header)
+    }
+
+    /// Keeps the key of a ledger that has none yet.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn keep_key(&self, key: &Key) -> Result<(), LedgerError> {
+        let kept = KeyFile {
+            format: JOURNAL_FORMAT,
+            key: key.0.reveal().clone(),
+        };
+        self.write(&[file(KEY.to_owned(), &kept)?]).await
+    }
+
+    /// Writes down that this run is alive.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn beat(&self, run: &RunId) -> Result<(), LedgerError> {
+        let sign = SignOfLife {
+            format: JOURNAL_FORMAT,
+            run: run.clone(),
+            at: self.engine.time().await?,
+        };
+        self.write(&[file(SIGN_OF_LIFE.to_owned(), &sign)?]).await
     }
 
     /// One call of the engine, in which as many files as there are cost no more than one.

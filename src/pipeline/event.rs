@@ -13,6 +13,7 @@ pub enum StepId {
     Check,
     Backup,
     Build,
+    Fetch,
     Migrate,
     Collectstatic,
     Deploy,
@@ -26,10 +27,20 @@ impl StepId {
             Self::Check => "check",
             Self::Backup => "backup",
             Self::Build => "build",
+            Self::Fetch => "fetch",
             Self::Migrate => "migrate",
             Self::Collectstatic => "collectstatic",
             Self::Deploy => "deploy",
             Self::Health => "health",
+        }
+    }
+
+    /// Whether it changes what serves, or what that stands on: once it has begun, a run that stops is neither at the old
+    /// release nor at the new one until somebody finishes it.
+    pub const fn changes_what_serves(self) -> bool {
+        match self {
+            Self::Migrate | Self::Collectstatic | Self::Deploy => true,
+            Self::Check | Self::Backup | Self::Build | Self::Fetch | Self::Health => false,
         }
     }
 }

@@ -40,7 +40,7 @@ pub async fn plan(stages: &[Stage], context: Context<'_>) -> Result<(), Failure>
             ..context.view()
         };
         let changes = step.plan(view).await?;
-        state.build_planned |= step.id() == StepId::Build;
+        state.build_planned |= matches!(step.id(), StepId::Build | StepId::Fetch);
         context.events.emit(Event::Planned {
             step: step.id(),
             changes,

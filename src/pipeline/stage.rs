@@ -18,6 +18,12 @@ impl Stage {
         self
     }
 
+    /// The same, each step as this makes of it.
+    #[must_use]
+    pub fn map(self, with: impl Fn(Box<dyn Step>) -> Box<dyn Step>) -> Self {
+        Self(self.0.into_iter().map(with).collect())
+    }
+
     /// Its steps, in the order in which they are shown, planned, and (backwards) undone.
     pub fn steps(&self) -> impl Iterator<Item = &dyn Step> {
         self.0.iter().map(AsRef::as_ref)

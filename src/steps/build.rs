@@ -217,7 +217,7 @@ impl Work<'_> {
                 if present && service.pull_policy != Some(PullPolicy::Always) {
                     return Ok(Vec::new());
                 }
-                pull(context, &reference).await?;
+                pull(context, StepId::Build, &reference).await?;
                 Ok(vec![reference])
             }
         }
@@ -277,8 +277,12 @@ async fn build(step: Build, context: Context<'_>, target: &Target<'_>) -> Result
     task.conclude(result, said).map(|(moved, _)| moved)
 }
 
-async fn pull(context: Context<'_>, reference: &str) -> Result<(), Failure> {
-    let task = context.task(StepId::Build, reference, format!("pulling {reference}"));
+/// Pulls one image, as a task of this step.
+///
+/// # Errors
+/// The engine's, and its registry's.
+pub(super) async fn pull(context: Context<'_>, step: StepId, reference: &str) -> Result<(), Failure> {
+    let task = context.task(step, reference, format!("pulling {reference}"));
     let progress = Progress::new(&task);
     let pulled = context.engine.pull(reference, &progress).await;
     let result = pulled.map_err(|error| Failure::from(error).context(format!("pulling {reference}")));

@@ -7,9 +7,12 @@ pub mod build;
 pub mod check;
 pub mod collectstatic;
 pub mod deploy;
+pub mod fetch;
 pub mod health;
+pub mod hooks;
 mod images;
 pub mod migrate;
 pub(crate) mod one_off;
+pub mod retention;
 
 pub use images::release_reference;

@@ -424,6 +424,7 @@ const fn step_name(step: StepId) -> &'static str {
         StepId::Migrate => "migrate",
         StepId::Collectstatic => "collectstatic",
         StepId::Deploy => "deploy",
+        StepId::Fetch => "fetch",
         StepId::Health => "health",
     }
 }

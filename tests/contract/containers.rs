@@ -214,6 +214,12 @@ pub(crate) async fn a_running_container_tells_the_memory_it_uses(ground: Ground)
     assert_eq!(kind(engine.memory_usage(&id).await), EngineErrorKind::NotFound);
 }
 
+pub(crate) async fn its_clock_goes_on(ground: Ground) {
+    let before = ground.engine.time().await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(ground.engine.time().await.unwrap() > before);
+}
+
 pub(crate) async fn capacity_is_told(ground: Ground) {
     let room = ground.engine.capacity().await.unwrap();
     assert!(

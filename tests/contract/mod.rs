@@ -195,6 +195,7 @@ macro_rules! contract_tests {
             restarts_are_counted,
             a_running_container_tells_the_memory_it_uses,
             capacity_is_told,
+            its_clock_goes_on,
             an_image_is_tagged_and_untagged,
             events_are_told_from_the_call_on,
             events_tell_that_health_has_changed,

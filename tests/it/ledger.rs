@@ -40,6 +40,8 @@ fn header(run: &str) -> RunHeader {
         started_at: "2026-01-01T00:00:00Z".to_owned(),
         started_by: "ada@host".to_owned(),
         steps: vec![StepId::Build, StepId::Deploy],
+        number: 1,
+        replace: Vec::new(),
     }
 }
 
@@ -94,10 +96,10 @@ async fn a_project_without_a_ledger_has_no_releases_and_reading_makes_none() {
     let engine = FakeEngine::new();
     let before = engine.peek();
     assert_eq!(
-        ledger::read_releases(&engine, "viatique").await.unwrap(),
+        ledger::read(&engine, "viatique").await.unwrap().releases,
         Releases::default()
     );
-    assert_eq!(ledger::unfinished_run(&engine, "viatique").await.unwrap(), None);
+    assert_eq!(ledger::read(&engine, "viatique").await.unwrap().unfinished, None);
     assert_eq!(engine.peek(), before);
 }
 
@@ -108,20 +110,21 @@ async fn releases_are_read_back_in_their_order() {
     for number in [2, 10, 1] {
         record(&ledger, &release(number, &format!("v{number}"), None)).await;
     }
-    let releases = ledger::read_releases(&engine, "viatique").await.unwrap();
+    let releases = ledger::read(&engine, "viatique").await.unwrap().releases;
     let read: Vec<u64> = releases.all().iter().map(|release| release.sequence.0).collect();
     assert_eq!(read, [1, 2, 10]);
     assert_eq!(releases.all()[0], release(1, "v1", None));
     assert_eq!(releases.next_sequence(), Sequence(11));
     // Opened again it is the same one.
     let again = Ledger::open(&engine, "viatique").await.unwrap();
-    assert_eq!(again.read().await.unwrap().0, releases);
+    assert_eq!(again.read().await.unwrap().releases, releases);
     assert_eq!(engine.peek().containers.len(), 1);
     // Another project has its own.
     assert!(
-        ledger::read_releases(&engine, "other")
+        ledger::read(&engine, "other")
             .await
             .unwrap()
+            .releases
             .all()
             .is_empty()
     );
@@ -135,7 +138,7 @@ async fn releases_outlive_the_container_that_opened_the_volume() {
     let id = engine.peek().containers[0].id.clone();
     engine.remove_container(&id).await.unwrap();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    assert_eq!(ledger.read().await.unwrap().0.all().len(), 1);
+    assert_eq!(ledger.read().await.unwrap().releases.all().len(), 1);
 }
 
 #[test]
@@ -168,7 +171,7 @@ async fn a_newer_format_is_refused_naming_both_versions() {
         r#"{"format":7,"written_by":"3.2.1","tag":["v2"]}"#,
     )
     .await;
-    let error = ledger::read_releases(&engine, "viatique").await.unwrap_err();
+    let error = ledger::read(&engine, "viatique").await.unwrap_err();
     assert!(matches!(error, LedgerError::Newer { found: 7, .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
@@ -188,16 +191,17 @@ async fn a_damaged_file_is_named_and_others_are_ignored() {
     put(&engine, "releases/.000002.json.partial", "{").await;
     put(&engine, "releases/notes.txt", "by hand").await;
     assert_eq!(
-        ledger::read_releases(&engine, "viatique")
+        ledger::read(&engine, "viatique")
             .await
             .unwrap()
+            .releases
             .all()
             .len(),
         1
     );
     for damaged in ["", "{\"format\":1", "{\"format\":1}", "[]"] {
         put(&engine, "releases/000003.json", damaged).await;
-        let error = ledger::read_releases(&engine, "viatique").await.unwrap_err();
+        let error = ledger::read(&engine, "viatique").await.unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with("the ledger's releases/000003.json is damaged: "),
@@ -237,7 +241,7 @@ async fn after(entries: &[EntryKind]) -> Option<Option<(StepId, StepState)>> {
             .await
             .unwrap();
     }
-    let unfinished = ledger::unfinished_run(&engine, "viatique").await.unwrap()?;
+    let unfinished = ledger::read(&engine, "viatique").await.unwrap().unfinished?;
     assert_eq!(unfinished.header, header("20260101T000000Z-000001"));
     Some(unfinished.last)
 }
@@ -245,16 +249,16 @@ async fn after(entries: &[EntryKind]) -> Option<Option<(StepId, StepState)>> {
 /// Cut at every entry.
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_run_is_found_with_how_far_it_was() {
-    use StepId::{Build, Deploy};
+    use StepId::{Deploy, Migrate};
     let entries = [
-        (started(Build), StepState::Started),
-        (succeeded(Build), StepState::Succeeded),
+        (started(Migrate), StepState::Started),
+        (succeeded(Migrate), StepState::Succeeded),
         (started(Deploy), StepState::Started),
         (failed(Deploy), StepState::Failed),
         (EntryKind::UndoStarted { step: Deploy }, StepState::UndoStarted),
         (undone(Deploy), StepState::Undone),
-        (EntryKind::UndoStarted { step: Build }, StepState::UndoStarted),
-        (undo_failed(Build), StepState::UndoFailed),
+        (EntryKind::UndoStarted { step: Migrate }, StepState::UndoStarted),
+        (undo_failed(Migrate), StepState::UndoFailed),
     ];
     let kinds: Vec<EntryKind> = entries.iter().map(|(kind, _)| kind.clone()).collect();
     assert_eq!(after(&[]).await, None, "nothing was announced yet");
@@ -273,48 +277,81 @@ async fn an_unfinished_run_is_found_with_how_far_it_was() {
 /// What is noted comes with the next entry, in its place; killed before that, the step counts as under way.
 #[tokio::test(start_paused = true)]
 async fn a_noted_entry_is_written_with_the_next() {
-    use StepId::{Build, Deploy};
+    use StepId::{Deploy, Migrate};
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
     let mut journal = ledger.begin(header("20260101T000000Z-000001")).unwrap();
     let at = || "2026-01-01T00:00:00Z".to_owned();
     let last = async || {
-        let unfinished = ledger::unfinished_run(&engine, "viatique").await.unwrap();
+        let unfinished = ledger::read(&engine, "viatique").await.unwrap().unfinished;
         unfinished.and_then(|unfinished| unfinished.last)
     };
-    journal.write(at(), started(Build)).await.unwrap();
-    journal.note(at(), succeeded(Build)).unwrap();
-    assert_eq!(last().await, Some((Build, StepState::Started)));
+    journal.write(at(), started(Migrate)).await.unwrap();
+    journal.note(at(), succeeded(Migrate)).unwrap();
+    assert_eq!(last().await, Some((Migrate, StepState::Started)));
     // Where the next cannot be written it is left out, and what was noted waits on.
     let failing = crate::support::Fault::Fail(viatique_deploy::engine::EngineErrorKind::Other);
     engine.fault_on("write_files", 2, failing);
     journal.write(at(), started(Deploy)).await.unwrap_err();
-    assert_eq!(last().await, Some((Build, StepState::Started)));
+    assert_eq!(last().await, Some((Migrate, StepState::Started)));
     journal.flush().await.unwrap();
-    assert_eq!(last().await, Some((Build, StepState::Succeeded)));
+    assert_eq!(last().await, Some((Migrate, StepState::Succeeded)));
     let undo = EntryKind::UndoStarted { step: Deploy };
     journal.write(at(), undo).await.unwrap();
     assert_eq!(last().await, Some((Deploy, StepState::UndoStarted)));
 }
 
+/// Its journal, with these entries; the command and the number as the header says.
+async fn run(ledger: &Ledger<'_>, header: RunHeader, entries: &[EntryKind]) {
+    let mut journal = ledger.begin(header).unwrap();
+    for entry in entries {
+        let at = "2026-01-01T00:00:00Z".to_owned();
+        journal.write(at, entry.clone()).await.unwrap();
+    }
+}
+
+const SUCCEEDED: EntryKind = EntryKind::Finished {
+    outcome: Outcome::Succeeded,
+};
+
+async fn unfinished(engine: &FakeEngine) -> Option<String> {
+    let memory = ledger::read(engine, "viatique").await.unwrap();
+    memory.unfinished.map(|run| run.header.run.0)
+}
+
 #[tokio::test(start_paused = true)]
-async fn only_the_newest_run_counts() {
+async fn a_run_that_stopped_half_way_counts_until_one_that_changes_what_serves_is_finished() {
     let engine = FakeEngine::new();
     let ledger = Ledger::open(&engine, "viatique").await.unwrap();
-    let mut older = ledger.begin(header("20260101T000000Z-000001")).unwrap();
-    older
-        .write("2026-01-01T00:00:00Z".to_owned(), started(StepId::Build))
-        .await
-        .unwrap();
-    let mut newer = ledger.begin(header("20260102T000000Z-000001")).unwrap();
-    let finished = EntryKind::Finished {
-        outcome: Outcome::Succeeded,
+    let numbered = |number: u64, day: u32| RunHeader {
+        number,
+        ..header(&format!("202601{day:02}T000000Z-000001"))
     };
-    newer
-        .write("2026-01-02T00:00:00Z".to_owned(), finished)
-        .await
-        .unwrap();
-    assert_eq!(ledger::unfinished_run(&engine, "viatique").await.unwrap(), None);
+    // Stopped before it changed anything: nothing is to be finished.
+    run(&ledger, numbered(1, 10), &[started(StepId::Build)]).await;
+    assert_eq!(unfinished(&engine).await, None);
+    let half_way = numbered(2, 11);
+    run(&ledger, half_way.clone(), &[started(StepId::Deploy)]).await;
+    assert_eq!(unfinished(&engine).await.as_ref(), Some(&half_way.run.0));
+    // A backup in between, and one more that stopped early, finish nothing.
+    run(
+        &ledger,
+        numbered(3, 12),
+        &[started(StepId::Backup), succeeded(StepId::Backup), SUCCEEDED],
+    )
+    .await;
+    run(&ledger, numbered(4, 13), &[started(StepId::Check)]).await;
+    assert_eq!(unfinished(&engine).await.as_ref(), Some(&half_way.run.0));
+    // The clock has been set back: the order is that of the lock.
+    let last = numbered(5, 1);
+    run(
+        &ledger,
+        last,
+        &[started(StepId::Deploy), succeeded(StepId::Deploy), SUCCEEDED],
+    )
+    .await;
+    assert_eq!(unfinished(&engine).await, None);
+    assert_eq!(ledger::read(&engine, "viatique").await.unwrap().next_run(), 6);
 }
 
 /// Entries that could not be written leave gaps, and a gap is no damage.
@@ -344,10 +381,8 @@ async fn a_journal_with_gaps_is_read() {
                 .await;
             assert_eq!(written.is_err(), index == left_out);
         }
-        let unfinished = ledger::unfinished_run(&engine, "viatique")
-            .await
-            .unwrap()
-            .unwrap();
+        let memory = ledger::read(&engine, "viatique").await.unwrap();
+        let unfinished = memory.unfinished.unwrap();
         let expected = if left_out == 3 {
             StepState::UndoStarted
         } else {

@@ -1,9 +1,14 @@
 //! One deploy at a time: who gets the lock, who is told what, and what a dead holder leaves.
 
-use viatique_deploy::engine::{EngineErrorKind, labels};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use viatique_deploy::engine::{EngineErrorKind, Inspect as _, labels};
 use viatique_deploy::exit_code::ExitCode;
-use viatique_deploy::lock::{Holder, Lock, LockError, holder, object_name};
+use viatique_deploy::ledger::{JOURNAL_FORMAT, SignOfLife};
+use viatique_deploy::lock::{BEAT, Holder, Life, Lock, LockError, SILENCE, holder, object_name, standing};
 use viatique_deploy::pipeline::Outcome;
+use viatique_deploy::release::RunId;
 
 use crate::support::{FakeEngine, Fault, Stack};
 
@@ -200,8 +205,8 @@ async fn a_second_command_is_told_who_holds_it_and_changes_nothing() {
     ended
         .ended(Outcome::Failed, ExitCode::Locked)
         .says("project viatique is locked by ada@deploy-host (run, process")
-        .says("since 2026-01-01T00:00:00Z")
-        .hints_at("docker rm viatique-deploy-lock-viatique");
+        .says("since 2026-01-01T00:00:00Z; it lives: its last sign of life is 0 s old")
+        .hints_at("--lock-wait 10m");
     assert_eq!(stack.engine.peek(), before);
     lock.release(&stack.engine).await.unwrap();
     stack.run("v2").await.succeeded();
@@ -235,8 +240,136 @@ async fn a_command_that_takes_over_says_from_whom() {
         )),
         "{warnings}"
     );
-    assert!(
-        warnings.contains(&format!("run {} (run)", dead.unwrap())) && warnings.contains("stopped at build"),
-        "{warnings}"
+    // It was still building: there is nothing to finish.
+    assert!(!warnings.contains("never finished"), "{warnings}");
+    let memory = stack.memory().await;
+    let dead = memory
+        .runs
+        .iter()
+        .find(|run| Some(&run.header.run.0) == dead.as_ref());
+    assert_eq!(dead.unwrap().outcome, None);
+}
+
+fn sign(run: &str, at: time::OffsetDateTime) -> SignOfLife {
+    SignOfLife {
+        format: JOURNAL_FORMAT,
+        run: RunId(run.to_owned()),
+        at,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_holder_is_told_from_a_slow_one() {
+    let engine = FakeEngine::new();
+    let elsewhere = Holder {
+        host: "another machine".to_owned(),
+        ..somebody("one")
+    };
+    let lock = Lock::acquire(&engine, "viatique", &elsewhere).await.unwrap();
+    let found = standing(&engine, "viatique").await.unwrap().unwrap();
+    let here = somebody("me");
+    let taken = engine.time().await.unwrap();
+    assert!(matches!(found.life(&here, None, taken), Life::Lives(_)));
+    // Long ago, and slow: it has given a sign since.
+    let now = taken + 10 * SILENCE;
+    let lives = sign("one", now - BEAT);
+    assert_eq!(found.life(&here, Some(&lives), now), Life::Lives(BEAT));
+    let silent = sign("one", now - SILENCE);
+    assert_eq!(found.life(&here, Some(&silent), now), Life::Silent(SILENCE));
+    // Another run's sign says nothing of this one.
+    let other = sign("two", now);
+    assert!(matches!(found.life(&here, Some(&other), now), Life::Silent(_)));
+    // Nor does a clock that has been set back make it dead.
+    assert_eq!(
+        found.life(&here, Some(&sign("one", now + SILENCE)), now),
+        Life::Lives(Duration::ZERO)
     );
+    lock.release(&engine).await.unwrap();
+    let dead = Holder {
+        process: NO_PROCESS,
+        ..somebody("dead")
+    };
+    let _lock = Lock::acquire(&engine, "viatique", &dead).await.unwrap();
+    let found = standing(&engine, "viatique").await.unwrap().unwrap();
+    assert_eq!(found.life(&here, Some(&sign("dead", now)), now), Life::Ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_says_again_and_again_that_it_is_alive_and_what_it_is_at() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    stack.engine.builds_take(Duration::from_secs(3600));
+    let killed = timeout(Duration::from_secs(300), stack.run("v2")).await;
+    assert!(killed.is_err());
+    let found = standing(&stack.engine, "viatique").await.unwrap().unwrap();
+    let memory = stack.memory().await;
+    let now = stack.engine.time().await.unwrap();
+    let last = memory.sign_of_life.unwrap();
+    assert_eq!(last.run.0, found.holder.run);
+    assert!(now - last.at <= BEAT, "{last:?} at {now}");
+    // From another machine, a while later.
+    sleep(2 * SILENCE).await;
+    stack.engine.relabel(
+        &object_name("viatique"),
+        "viatique-deploy.lock.host",
+        "another machine",
+    );
+    let ended = stack.run("v3").await;
+    ended
+        .ended(Outcome::Failed, ExitCode::Locked)
+        .says("it gave its last sign of life 2 min ago, and is probably dead")
+        .hints_at("viatique-deploy unlock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_lock_was_taken_away_stops_where_it_stands() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    stack.engine.builds_take(Duration::from_secs(3600));
+    let somebody = stack.engine.onlooker();
+    let take_away = async {
+        sleep(Duration::from_secs(45)).await;
+        let lock = standing(&somebody, "viatique").await.unwrap().unwrap();
+        lock.remove(&somebody).await.unwrap();
+        Lock::acquire(&somebody, "viatique", &self::somebody("next"))
+            .await
+            .unwrap()
+    };
+    let (ended, lock) = tokio::join!(stack.run("v2"), take_away);
+    ended
+        .ended(Outcome::Stuck, ExitCode::Stuck)
+        .says("the project's lock was taken away from this run");
+    let mut seen = stack.engine.peek();
+    // Whoever has it now keeps it.
+    assert_eq!(
+        holder(&stack.engine, "viatique").await.unwrap().unwrap().run,
+        "next"
+    );
+    seen.containers
+        .retain(|container| container.name != object_name("viatique"));
+    assert_eq!(seen.containers, before.containers);
+    lock.release(&stack.engine).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_can_be_waited_for() {
+    let mut stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    for (wait, code) in [(60, ExitCode::Done), (10, ExitCode::Locked)] {
+        stack.lock_wait = Duration::from_secs(wait);
+        let lock = Lock::acquire(&stack.engine, "viatique", &somebody("first"))
+            .await
+            .unwrap();
+        let give_back = async {
+            sleep(Duration::from_secs(30)).await;
+            lock.release(&stack.engine.onlooker()).await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(stack.run("v2"), give_back);
+        assert_eq!(ended.code, code, "{}", ended.message());
+        let warnings = ended.warnings();
+        let waiting =
+            format!("waiting up to {wait} s for the lock: project viatique is locked by ada@deploy-host");
+        assert!(warnings.contains(&waiting), "{warnings}");
+    }
 }

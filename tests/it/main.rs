@@ -16,13 +16,17 @@ mod config;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod deploy;
+mod difference;
 mod engine;
 mod health;
+mod hooks;
 mod ledger;
 mod lint;
 mod lock;
 mod migrate;
 mod pipeline;
+mod resume;
+mod retention;
 mod rollback;
 mod support;
 mod ui;

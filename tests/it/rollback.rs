@@ -3,7 +3,7 @@
 use viatique_deploy::engine::Engine as _;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ledger::is_closed;
-use viatique_deploy::pipeline::Outcome;
+use viatique_deploy::pipeline::{Outcome, StepId};
 
 use crate::support::{ImageBehaviour, Stack};
 
@@ -154,9 +154,32 @@ async fn a_release_whose_images_are_gone_is_refused_before_anything_is_touched()
     let ended = stack.rollback(None).await.unwrap();
     ended
         .ended(Outcome::Failed, ExitCode::Configuration)
-        .says("no such image on the engine: viatique-frontend:v1 (for frontend)")
+        .says("release v1 cannot be gone back to: no such image on the engine or in a registry: viatique-frontend:v1 (for frontend)")
         .hints_at("viatique-deploy releases");
     assert_eq!(stack.engine.peek(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_gone_is_pulled_where_a_registry_has_it() {
+    let compose = "services:\n  web:\n    image: registry.example.com/web:${RELEASE_TAG}\n";
+    let stack = Stack::of(compose, "project: viatique\ncompose: [docker-compose.yml]\n");
+    let reference = |tag: &str| format!("registry.example.com/web:{tag}");
+    for tag in ["v1", "v2"] {
+        let engine = stack.engine.clone();
+        let _ = engine.with_registry_image(&reference(tag), ImageBehaviour::running());
+        stack.run(tag).await.succeeded();
+    }
+    let engine = stack.engine.onlooker();
+    engine.remove_image(&reference("v1")).await.unwrap();
+    let before = stack.engine.peek();
+    let plan = stack.releases().await;
+    let chosen = viatique_deploy::commands::steps::Chosen::rollback(&plan.all()[0]);
+    let planned = stack.dry_run_of(chosen, &plan.all()[0]).await;
+    assert_eq!(stack.engine.peek(), before);
+    let changes = planned.planned(StepId::Fetch);
+    assert_eq!(changes[0].target, "image registry.example.com/web:v1");
+    stack.rollback(None).await.unwrap().succeeded();
+    assert_eq!(stack.engine.peek().releases("web"), ["v1"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,9 @@ impl DockerEngine {
     pub(super) async fn events_of(&self, filter: &ContainerFilter) -> Result<ContainerEvents> {
         let labels = label_filter(filter);
         let target = shown(&labels);
-        let since = self.clock(&target).await?;
+        let now = self.clock(OPERATION, &target).await?;
+        // As the engine's filters want a moment.
+        let since = format!("{}.{:09}", now.unix_timestamp(), now.nanosecond());
         let mut filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("event".to_owned(), WANTED.map(str::to_owned).to_vec()),
@@ -63,19 +65,18 @@ impl DockerEngine {
         })))
     }
 
-    /// Seconds since 1970 by the engine's clock, as its filters want a moment.
-    async fn clock(&self, target: &str) -> Result<String> {
-        let told = self.short(OPERATION, target, self.client.info()).await?;
+    /// What the engine's clock shows.
+    pub(super) async fn clock(&self, operation: &'static str, target: &str) -> Result<OffsetDateTime> {
+        let told = self.short(operation, target, self.client.info()).await?;
         let text = told.system_time.unwrap_or_default();
-        let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(|error| {
+        OffsetDateTime::parse(&text, &Rfc3339).map_err(|error| {
             EngineError::new(
                 "reading the clock of",
                 &self.endpoint.address,
                 EngineErrorKind::Other,
                 format!("`{text}` is not a moment: {error}"),
             )
-        })?;
-        Ok(format!("{}.{:09}", moment.unix_timestamp(), moment.nanosecond()))
+        })
     }
 }
 

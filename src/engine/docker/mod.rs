@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
@@ -168,6 +169,10 @@ impl Inspect for DockerEngine {
 
     async fn read_files(&self, id: &ContainerId, folder: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
         self.files_below(id, folder).await
+    }
+
+    async fn time(&self) -> Result<OffsetDateTime> {
+        self.clock("asking for the time of", &self.endpoint.address).await
     }
 
     async fn capacity(&self) -> Result<Capacity> {

@@ -4,4 +4,5 @@ mod builds;
 mod containers;
 mod contract;
 mod lint;
+mod lock;
 mod processes;

@@ -186,14 +186,39 @@ fn looking_as_json(stack: &Stack) {
     assert_eq!(status["schema"], 1, "{status}");
     assert_eq!(status["release"]["tag"], "v2", "{status}");
     assert_eq!(status["unfinished_run"], Value::Null, "{status}");
+    assert_eq!(status["drift"], serde_json::json!([]), "{status}");
+    assert_eq!(status["runs"][0]["outcome"], "succeeded", "{status}");
     assert_eq!(status["containers"].as_array().unwrap().len(), SERVICES.len());
     let releases = stack.run(&["releases", "--output", "json"]).expect_code(0).json();
     assert_eq!(releases["schema"], 1, "{releases}");
     assert_eq!(tags(&releases), ["v2", "v1"]);
     assert_eq!(releases["releases"][0]["current"], true, "{releases}");
     assert_eq!(releases["releases"][1]["rollback_target"], true, "{releases}");
+    let differs = stack.run(&["releases", "diff", "v1", "v2"]).expect_code(0);
+    assert!(differs.stdout.contains("backend: image"), "{differs}");
+    assert!(
+        differs.stdout.contains("environment RELEASE_TAG") || !differs.stdout.contains("environment"),
+        "{differs}"
+    );
+    let shown = stack
+        .run(&["releases", "show", "v1", "--output", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(shown["tag"], "v1", "{shown}");
+    changed_by_hand(stack);
     let health = stack.run(&["health", "--output", "json"]).expect_code(0);
     assert!(health.json_lines().iter().all(|event| event["schema"] == 1));
+}
+
+/// Somebody stops a container, and `status` says so and what to do.
+fn changed_by_hand(stack: &Stack) {
+    let frontend = format!("{}-frontend-1", stack.project);
+    docker(["stop", &frontend]);
+    let status = stack.run(&["status"]).expect_code(0);
+    for said in ["not as recorded:", "frontend: 0 of 1 serves", "rollback --to v2"] {
+        assert!(status.stdout.contains(said), "`{said}` is not in {status}");
+    }
+    docker(["start", &frontend]);
 }
 
 fn tags(releases: &Value) -> Vec<&str> {

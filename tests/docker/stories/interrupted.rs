@@ -1,4 +1,5 @@
-//! Runs that do not get to their end: stopped by nginx's test, by the lock, by the operator, by a kill.
+//! Runs that do not get to their end: stopped by nginx's test, by the lock, by the operator, by a kill; and how those
+//! that were killed are finished, forward and back.
 
 use super::support::{Running, Stack, ask};
 
@@ -8,7 +9,8 @@ fn runs_that_are_stopped() {
     stack.run(&["run", "--tag", "v1"]).expect_code(0);
     a_broken_proxy_configuration(&stack);
     locked_and_interrupted(&stack);
-    killed(&stack);
+    killed_and_resumed(&stack);
+    killed_and_rolled_back(&stack);
 }
 
 /// On disk, where nginx would read it at the end of the deploy.
@@ -50,19 +52,50 @@ fn locked_and_interrupted(stack: &Stack) {
     assert_eq!(stack.snapshot().standing(), before.standing());
 }
 
-/// Nothing can be put back by a process that was killed; the next run does.
-fn killed(stack: &Stack) {
-    let before = stack.snapshot();
-    let mut run = stack.start(&["run", "--tag", "v2", "--output", "json"]);
+/// Nothing can be put back by a process that was killed. A run of anything else is refused until it is finished.
+fn killed(stack: &Stack, tag: &str) {
+    let mut run = stack.start(&["run", "--tag", tag, "--output", "json"]);
     wait_until_half_way(&mut run);
     run.signal("KILL");
     assert_eq!(run.finish().code, None);
     ask(stack.port).expect("half-way between two releases, one of them serves");
     let status = stack.run(&["status"]).expect_code(0);
-    assert!(status.stdout.contains("deploy"), "{status}");
+    let unfinished = format!("unfinished: run of {tag}, begun ");
+    for said in [
+        &unfinished,
+        "stopped at deploy",
+        "viatique-deploy resume",
+        "viatique-deploy rollback",
+    ] {
+        assert!(status.stdout.contains(said), "`{said}` is not in {status}");
+    }
+    let unlocked = stack.run(&["unlock"]).expect_code(0);
+    assert!(unlocked.stdout.contains("its process is gone"), "{unlocked}");
+    let stood = stack.snapshot();
+    let refused = stack.run(&["run", "--tag", "v9"]).expect_code(4);
+    refused
+        .says("stopped at deploy and never finished")
+        .says("viatique-deploy resume")
+        .says("viatique-deploy rollback");
+    assert_eq!(stack.snapshot().standing(), stood.standing());
+}
 
+fn killed_and_rolled_back(stack: &Stack) {
+    let before = stack.snapshot();
+    killed(stack, "v3");
     let visitor = stack.poll();
-    let finished = stack.run(&["run", "--tag", "v2"]).expect_code(0);
+    stack.run(&["rollback"]).expect_code(0).says("never finished");
+    let answers = visitor.stop();
+    assert!(answers.failures.is_empty(), "{answers:?}");
+    assert_eq!(stack.serves(), "v2");
+    assert_eq!(stack.snapshot().standing(), before.standing());
+}
+
+fn killed_and_resumed(stack: &Stack) {
+    let before = stack.snapshot();
+    killed(stack, "v2");
+    let visitor = stack.poll();
+    let finished = stack.run(&["resume"]).expect_code(0);
     let answers = visitor.stop();
     assert!(answers.failures.is_empty(), "{answers:?}");
     finished.says("never finished");

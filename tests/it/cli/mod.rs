@@ -217,23 +217,27 @@ fn top_level_help() {
 
     Take back:
       rollback       Put an earlier release back
+      resume         Finish a run that stopped half-way
+      unlock         Take the lock away from a run that is dead
 
     Options:
-          --config <FILE>    Read this file [default: deploy.yml here, else in the
-                             directories above, up to the git root]
-          --tag <TAG>        Name the release, as its images are tagged [default: as
-                             deploy.yml says]
-          --dry-run          Show what would be done, and change nothing
-      -y, --yes              Ask nothing
-          --output <FORMAT>  Write for people (human, on stderr) or for programs
-                             (json, one object per line on stdout) [default: human]
-      -v, --verbose...       Show every line that processes write; twice: this
-                             program's diagnostics too
-      -q, --quiet            Show only errors and how it ended
-          --color <WHEN>     Colour the output: auto, always or never [default:
-                             auto]
-      -h, --help             Print help
-      -V, --version          Print version
+          --config <FILE>     Read this file [default: deploy.yml here, else in the
+                              directories above, up to the git root]
+          --tag <TAG>         Name the release, as its images are tagged [default:
+                              as deploy.yml says]
+          --lock-wait <TIME>  Wait this long for another run to give the lock back,
+                              as in 10m [default: not at all]
+          --dry-run           Show what would be done, and change nothing
+      -y, --yes               Ask nothing
+          --output <FORMAT>   Write for people (human, on stderr) or for programs
+                              (json, one object per line on stdout) [default: human]
+      -v, --verbose...        Show every line that processes write; twice: this
+                              program's diagnostics too
+      -q, --quiet             Show only errors and how it ended
+          --color <WHEN>      Colour the output: auto, always or never [default:
+                              auto]
+      -h, --help              Print help
+      -V, --version           Print version
 
     Exit codes:
         0  done, or nothing had to be done
@@ -241,7 +245,7 @@ fn top_level_help() {
         2  the command line could not be understood
         3  deploy.yml, a Compose file or the environment is invalid, or the engine
            cannot be reached; nothing was touched
-        4  another run holds the lock
+        4  another run holds the lock, or one has stopped half-way
         5  a gate said no: health
         6  deployed, then rolled back by itself
         7  stuck, a person is needed; the message says what stands where
@@ -289,19 +293,21 @@ fn run_help() {
       -h, --help               Print help
 
     Global options:
-          --config <FILE>    Read this file [default: deploy.yml here, else in the
-                             directories above, up to the git root]
-          --tag <TAG>        Name the release, as its images are tagged [default: as
-                             deploy.yml says]
-          --dry-run          Show what would be done, and change nothing
-      -y, --yes              Ask nothing
-          --output <FORMAT>  Write for people (human, on stderr) or for programs
-                             (json, one object per line on stdout) [default: human]
-      -v, --verbose...       Show every line that processes write; twice: this
-                             program's diagnostics too
-      -q, --quiet            Show only errors and how it ended
-          --color <WHEN>     Colour the output: auto, always or never [default:
-                             auto]
+          --config <FILE>     Read this file [default: deploy.yml here, else in the
+                              directories above, up to the git root]
+          --tag <TAG>         Name the release, as its images are tagged [default:
+                              as deploy.yml says]
+          --lock-wait <TIME>  Wait this long for another run to give the lock back,
+                              as in 10m [default: not at all]
+          --dry-run           Show what would be done, and change nothing
+      -y, --yes               Ask nothing
+          --output <FORMAT>   Write for people (human, on stderr) or for programs
+                              (json, one object per line on stdout) [default: human]
+      -v, --verbose...        Show every line that processes write; twice: this
+                              program's diagnostics too
+      -q, --quiet             Show only errors and how it ended
+          --color <WHEN>      Colour the output: auto, always or never [default:
+                              auto]
 
     Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
     invalid; 4 locked; 5 health said no and nothing had been replaced; 6 deployed,
@@ -323,10 +329,12 @@ fn rollback_help() {
 
     A rollback is a deploy of a recorded release, with the images, the settings
     and the checks that any deploy has. Without --to, it goes back to the release
-    that served before this one.
+    that served before this one; where a run has stopped half-way, to the one that
+    served when it began.
 
     In order:
-      1. finds the release and makes sure that its images are still there
+      1. finds the release; images that are not on the engine any more are pulled
+         from their registry
       2. says which migrations were applied since; the schema is NOT taken back
       3. collects its static files again: its pages find their own
       4. replaces the services: web, workers, scheduler
@@ -342,19 +350,21 @@ fn rollback_help() {
       -h, --help      Print help
 
     Global options:
-          --config <FILE>    Read this file [default: deploy.yml here, else in the
-                             directories above, up to the git root]
-          --tag <TAG>        Name the release, as its images are tagged [default: as
-                             deploy.yml says]
-          --dry-run          Show what would be done, and change nothing
-      -y, --yes              Ask nothing
-          --output <FORMAT>  Write for people (human, on stderr) or for programs
-                             (json, one object per line on stdout) [default: human]
-      -v, --verbose...       Show every line that processes write; twice: this
-                             program's diagnostics too
-      -q, --quiet            Show only errors and how it ended
-          --color <WHEN>     Colour the output: auto, always or never [default:
-                             auto]
+          --config <FILE>     Read this file [default: deploy.yml here, else in the
+                              directories above, up to the git root]
+          --tag <TAG>         Name the release, as its images are tagged [default:
+                              as deploy.yml says]
+          --lock-wait <TIME>  Wait this long for another run to give the lock back,
+                              as in 10m [default: not at all]
+          --dry-run           Show what would be done, and change nothing
+      -y, --yes               Ask nothing
+          --output <FORMAT>   Write for people (human, on stderr) or for programs
+                              (json, one object per line on stdout) [default: human]
+      -v, --verbose...        Show every line that processes write; twice: this
+                              program's diagnostics too
+      -q, --quiet             Show only errors and how it ended
+          --color <WHEN>      Colour the output: auto, always or never [default:
+                              auto]
 
     Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
     3 no such release, or configuration invalid; 4 locked; 6 the earlier release

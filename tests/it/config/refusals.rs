@@ -75,7 +75,7 @@ helth: {}
 compose: docker-compose.prod.yml
 staging: [a.yml]
 ",
-        "deploy.yml:3:1: unknown key `staging`; known here: `project`, `compose`, `env_file`, `release`, `django`, `services`, `build`, `backup`, `health`",
+        "deploy.yml:3:1: unknown key `staging`; known here: `project`, `compose`, `env_file`, `release`, `django`, `services`, `build`, `backup`, `health`, `hooks`",
     ),
     (
         "an unknown key with a neighbour",

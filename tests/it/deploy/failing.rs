@@ -258,12 +258,18 @@ async fn where_the_way_back_fails_too_a_person_is_asked() {
     let chain = &ended.error.as_ref().unwrap().chain;
     assert!(chain[0].contains("celery_worker"), "{chain:?}");
     assert!(stack.engine.peek().running("celery_beat").len() <= 1);
-    // Mended by the person, the next run says that it found an unfinished one, and converges.
+    // Neither of the two can serve: a release in which it is mended finishes it.
     stack.image_is("viatique-worker:v3", ImageBehaviour::running());
-    let next = stack.run("v3").await;
+    stack
+        .run("v3")
+        .await
+        .ended(Outcome::Failed, ExitCode::Locked)
+        .hints_at("viatique-deploy resume --tag <TAG>");
+    let next = stack.resume_with(Some("v3")).await.unwrap().unwrap();
     next.succeeded();
     assert!(
-        next.warnings().contains(&ended.run.to_string()),
+        next.warnings()
+            .contains("stopped at deploy and never finished; what it left is brought to v3"),
         "{}",
         next.warnings()
     );

@@ -116,9 +116,7 @@ async fn complaints(typed: Typed, stack: &Stack, before: &Seen, ended: &Ended, f
             .retain(|container| !container.name.contains("-sidecar-"));
     }
     // Exception 3: the lock stays where it could not be given back. It is said, with the command that removes it.
-    if told.contains("the lock could not be given back")
-        && told.contains("docker rm viatique-deploy-lock-viatique")
-    {
+    if told.contains("the lock could not be given back") && told.contains("viatique-deploy unlock") {
         seen.containers.retain(|container| container.name != LOCK);
     }
     let serves = serves_one_release(&seen, before).unwrap_or_else(|complaint| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use viatique_deploy::engine::ContainerState;
+use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::Outcome;
 
 use crate::support::{Ended, PROJECT, Seen, Stack};
@@ -61,11 +62,37 @@ pub(super) fn nothing_else_stands(seen: &Seen, before: &Seen) -> Result<(), Stri
     Ok(())
 }
 
-/// The next `run` must end well, and all of its release must serve. What held the lock is dead by then.
+/// The next command must end well, and all of its release must serve: `resume` where this run has to be finished first,
+/// which a `run` then says, and changes nothing. What held the lock is dead by then.
 pub(super) async fn converges(stack: &Stack, tag: &str, before: &Seen) -> Vec<String> {
     bury_the_holder(stack);
+    let mut wrong = Vec::new();
+    let memory = stack.memory().await;
+    if let Some(unfinished) = memory.unfinished {
+        let stood = stack.engine.peek();
+        let refused = stack.run(tag).await;
+        let told = format!("{}\n{}", refused.message(), refused.hints());
+        if refused.code != ExitCode::Locked || !told.contains("viatique-deploy resume") {
+            wrong.push(format!("a run is not refused: {:?} {told}", refused.code));
+        }
+        let mut now = stack.engine.peek();
+        // The dead holder's lock was taken over and given back.
+        now.containers.retain(|container| container.name != LOCK);
+        let stood = stood
+            .containers
+            .into_iter()
+            .filter(|container| container.name != LOCK);
+        if now.containers != stood.collect::<Vec<_>>() {
+            wrong.push("a run that is refused changes something".to_owned());
+        }
+        let ended = stack.resume().await.unwrap().unwrap();
+        let tag = unfinished.header.release.unwrap();
+        wrong.extend(holds_after(stack, &ended, tag.as_str(), before));
+        return wrong;
+    }
     let ended = stack.run(tag).await;
-    holds_after(stack, &ended, tag, before)
+    wrong.extend(holds_after(stack, &ended, tag, before));
+    wrong
 }
 
 /// The process that holds the lock, if any, exists no more.

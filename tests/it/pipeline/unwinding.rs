@@ -57,7 +57,7 @@ fn complaints(stack: &Stack, before: &Seen, ended: &Ended) -> Vec<String> {
     match (ended.outcome, ended.code) {
         (Outcome::RolledBack, ExitCode::RolledBack) => {
             let mut seen = seen;
-            if ended.hints().contains("docker rm viatique-deploy-lock-viatique") {
+            if ended.hints().contains("viatique-deploy unlock") {
                 seen.containers
                     .retain(|container| container.name != super::invariants::LOCK);
             }

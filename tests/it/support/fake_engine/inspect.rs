@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
+use time::macros::datetime;
 use viatique_deploy::engine::{
     Capacity, Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind,
     EngineIdentity, Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,
@@ -164,6 +166,12 @@ impl Inspect for FakeEngine {
         let files = files_below(&mut self.world(), "reading files of container", id, folder);
         call.leave(files.map(|files| files.map(|files| files.into_iter().collect())))
             .await
+    }
+
+    async fn time(&self) -> Result<OffsetDateTime> {
+        let call = self.enter("time", "").await?;
+        let passed = self.world().began.elapsed();
+        call.leave(Ok(datetime!(2026-01-01 00:00 UTC) + passed)).await
     }
 
     async fn capacity(&self) -> Result<Capacity> {

@@ -67,6 +67,7 @@ impl Call {
                 | "processes"
                 | "read_files"
                 | "capacity"
+                | "time"
                 | "memory_usage"
         )
     }

@@ -37,6 +37,8 @@ pub(super) struct World {
     /// By network: which one it is, and how many addresses were given out on it.
     addresses: BTreeMap<NetworkId, (usize, u32)>,
     pub(super) capacity: Capacity,
+    /// Its clock is tokio's.
+    pub(super) began: Instant,
     count: u64,
 }
 
@@ -60,6 +62,7 @@ impl Default for World {
                 data_root: "/var/lib/docker".to_owned(),
                 disk_available: Some(100 << 30),
             },
+            began: Instant::now(),
             count: 0,
         }
     }

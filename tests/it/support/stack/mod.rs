@@ -14,12 +14,13 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use viatique_deploy::clock::Clock;
 use viatique_deploy::commands::drive::Drive;
+use viatique_deploy::commands::resume::Resumed;
 use viatique_deploy::commands::rollback;
 use viatique_deploy::commands::steps::{Chosen, asked_for};
 use viatique_deploy::compose::{self, LoadRequest, Source};
 use viatique_deploy::config;
 use viatique_deploy::error::Failure;
-use viatique_deploy::ledger::{self, Releases};
+use viatique_deploy::ledger::{self, Memory, Releases};
 use viatique_deploy::pipeline::{Interrupt, Settings};
 use viatique_deploy::release::{RecordedFile, Release, RunId, Tag};
 use viatique_deploy::secret::Secret;
@@ -34,7 +35,7 @@ use super::{FakeApp, FakeCommand, FakeEngine, FakeOutput, ImageBehaviour};
 pub(crate) const PROJECT: &str = "viatique";
 
 /// Longer than any command takes that does not hang, in tokio's time.
-pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
 
 /// What Django's database knows: which migrations stand, and which the next image brings.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,8 @@ pub(crate) struct Stack {
     pub(crate) app: FakeApp,
     pub(crate) directory: Arc<TempDir>,
     pub(crate) database: Arc<Mutex<Database>>,
+    /// What is typed as `--lock-wait`.
+    pub(crate) lock_wait: Duration,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
     clock: Arc<SteadyClock>,
@@ -91,6 +94,7 @@ impl Stack {
             app: FakeApp::healthy(),
             directory,
             database: Arc::default(),
+            lock_wait: Duration::ZERO,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
             clock: Arc::new(SteadyClock(AtomicI64::new(0))),
@@ -108,6 +112,7 @@ impl Stack {
             app: self.app.clone(),
             directory: Arc::clone(&self.directory),
             database: Arc::new(Mutex::new(database.clone())),
+            lock_wait: self.lock_wait,
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
             clock: Arc::clone(&self.clock),
@@ -262,6 +267,13 @@ impl Stack {
             .await
     }
 
+    /// `viatique-deploy rollback --dry-run`
+    pub(crate) async fn dry_run_of(&self, chosen: Chosen, release: &Release) -> Ended {
+        let mut settings = self.recorded_settings(release);
+        self.drive(chosen, &mut settings, true, &nobody_interrupts())
+            .await
+    }
+
     /// `viatique-deploy rollback`, with `--to` or without.
     ///
     /// # Errors
@@ -279,11 +291,42 @@ impl Stack {
         to: Option<&str>,
         interrupt: &Interrupt,
     ) -> Result<Ended, Failure> {
-        let releases = self.releases().await;
-        let target = rollback::target(&releases, to)?;
+        let memory = self.memory().await;
+        let target = rollback::target(&memory, to)?;
         let mut settings = self.recorded_settings(target);
         let chosen = Chosen::rollback(target);
         Ok(self.drive(chosen, &mut settings, false, interrupt).await)
+    }
+
+    /// `viatique-deploy resume`; `None` where there is nothing to finish.
+    ///
+    /// # Errors
+    /// Where it cannot be finished forward.
+    pub(crate) async fn resume(&self) -> Result<Option<Ended>, Failure> {
+        self.resume_with(None).await
+    }
+
+    /// `viatique-deploy resume --tag …`
+    ///
+    /// # Errors
+    /// Where it cannot be finished forward.
+    pub(crate) async fn resume_with(&self, tag: Option<&str>) -> Result<Option<Ended>, Failure> {
+        let memory = self.memory().await;
+        let Some(run) = &memory.unfinished else {
+            return Ok(None);
+        };
+        let asked = tag.map(|tag| Tag::new(tag).unwrap());
+        let resumed = Resumed::of(&memory.releases, run, asked)?;
+        let mut settings = match &resumed {
+            Resumed::Made { tag, .. } => self.settings(tag.as_str()),
+            Resumed::Recorded(release) => self.recorded_settings(release),
+        };
+        settings.replace = asked_for(&settings.project, &run.header.replace)?;
+        let chosen = resumed.chosen();
+        Ok(Some(
+            self.drive(chosen, &mut settings, false, &nobody_interrupts())
+                .await,
+        ))
     }
 
     async fn drive(
@@ -293,7 +336,9 @@ impl Stack {
         dry_run: bool,
         interrupt: &Interrupt,
     ) -> Ended {
-        settings.current = self.releases().await.current().cloned();
+        // One that cannot be read is for the command itself to find.
+        let memory = ledger::read(&self.engine.onlooker(), PROJECT).await;
+        settings.current = memory.unwrap_or_default().releases.current().cloned();
         let recorder = Arc::new(Recorder::default());
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let run = RunId::new(self.clock.now(), number);
@@ -305,6 +350,8 @@ impl Stack {
             settings,
             stages: chosen.stages,
             effect: chosen.effect,
+            finishes: chosen.finishes,
+            lock_wait: self.lock_wait,
             dry_run,
         };
         // Steps that run side by side take turns where they wait, and only there. With tokio's budget they would also
@@ -316,9 +363,12 @@ impl Stack {
 
     /// The recorded releases, as somebody else reads them: not one of the command's calls.
     pub(crate) async fn releases(&self) -> Releases {
-        ledger::read_releases(&self.engine.onlooker(), PROJECT)
-            .await
-            .unwrap()
+        self.memory().await.releases
+    }
+
+    /// All that is recorded.
+    pub(crate) async fn memory(&self) -> Memory {
+        ledger::read(&self.engine.onlooker(), PROJECT).await.unwrap()
     }
 }
 

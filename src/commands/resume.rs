@@ -1,0 +1,93 @@
+//! `resume`: finishes a run that stopped half-way, forward: the same command again, for the same release. Every step
+//! brings what stands to what should stand, so it does not matter where the run stopped.
+
+use super::session::Session;
+use super::steps::{Chosen, asked_for};
+use super::unfinished::sentence;
+use crate::cli::GlobalOptions;
+use crate::error::{Failure, FailureKind};
+use crate::exit_code::ExitCode;
+use crate::ledger::{Releases, UnfinishedRun};
+use crate::release::{Release, Tag};
+use crate::ui::{self, OutputOptions};
+
+/// Finishes the unfinished run, if there is one.
+///
+/// # Errors
+/// Whatever is wrong before the first step: a release that cannot be read any more.
+pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let memory = session.memory(global).await?;
+    let Some(run) = &memory.unfinished else {
+        let nothing =
+            serde_json::json!({ "schema": 1, "project": session.project(), "unfinished_run": null });
+        ui::data(
+            output,
+            "no run stands unfinished; there is nothing to resume",
+            &nothing,
+        );
+        return Ok(ExitCode::Done);
+    };
+    let current = memory.releases.current().cloned();
+    let asked = global
+        .tag
+        .clone()
+        .map(Tag::new)
+        .transpose()
+        .map_err(super::configuration)?;
+    let resumed = Resumed::of(&memory.releases, run, asked)?;
+    let mut settings = match &resumed {
+        Resumed::Made { tag, .. } => session.settings(tag.clone(), current)?,
+        Resumed::Recorded(release) => session.recorded_settings(release, current)?,
+    };
+    settings.replace = asked_for(&settings.project, &run.header.replace)?;
+    resumed
+        .chosen()
+        .drive(&session, &mut settings, global, ui::reporter(output))
+        .await
+}
+
+/// What an unfinished run was about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resumed {
+    /// A release made from the files beside `deploy.yml`.
+    Made { command: String, tag: Tag },
+    /// A rollback to this one.
+    Recorded(Box<Release>),
+}
+
+impl Resumed {
+    /// Reads it from the run's header; for another release where that is asked for.
+    ///
+    /// # Errors
+    /// Where it is a rollback to a release that is not recorded any more, or was written by something else.
+    pub fn of(releases: &Releases, run: &UnfinishedRun, asked: Option<Tag>) -> Result<Self, Failure> {
+        let cannot = |why: String| {
+            Failure::message(FailureKind::Failed, format!("{}; {why}", sentence(run)))
+                .hint("to take it back: viatique-deploy rollback")
+        };
+        let Some(tag) = asked.or_else(|| run.header.release.clone()) else {
+            return Err(cannot("it does not say which release it was about".to_owned()));
+        };
+        if run.header.command == "rollback" {
+            let release = releases
+                .tagged(&tag)
+                .ok_or_else(|| cannot(format!("release {tag} is not recorded any more")))?;
+            return Ok(Self::Recorded(Box::new(release.clone())));
+        }
+        let command = run.header.command.clone();
+        match Chosen::named(&command) {
+            Some(_) => Ok(Self::Made { command, tag }),
+            None => Err(cannot("this version has no such command".to_owned())),
+        }
+    }
+
+    /// The command's steps.
+    pub fn chosen(&self) -> Chosen {
+        let chosen = match self {
+            Self::Made { command, .. } => Chosen::named(command).unwrap_or_else(Chosen::run),
+            Self::Recorded(release) => Chosen::rollback(release),
+        };
+        chosen.finishing()
+    }
+}

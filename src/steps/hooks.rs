@@ -1,0 +1,267 @@
+//! Hooks: the operator's own commands before and after a step, on this machine or in a service's running container. A
+//! hook that fails fails its step: before it, the step is not begun; after it, the step is taken back with the run.
+//!
+//! After a crash a hook on this machine may run on, and so may one in a container: what it did is its own affair.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::Command;
+
+use super::deploy::{containers_of, has_left, standing};
+use crate::compose::ServiceName;
+use crate::config::Hook;
+use crate::engine::{Captured, ContainerState, ExecSpec};
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Receipt, Step, StepId, StepResult, Task, Undone, View, WhenAnotherFails,
+};
+
+/// How many of a hook's last lines are shown when it fails.
+const LINES_SHOWN: usize = 40;
+
+/// A step with the hooks before and after it.
+pub struct Hooked {
+    step: Box<dyn Step>,
+    before: Vec<Hook>,
+    after: Vec<Hook>,
+}
+
+impl Hooked {
+    /// The step with those of the hooks that are meant for it; the step itself where there are none.
+    pub fn by(step: Box<dyn Step>, hooks: &[Hook]) -> Box<dyn Step> {
+        let id = Some(step.id());
+        let meant = |of: fn(&Hook) -> Option<StepId>| -> Vec<Hook> {
+            hooks.iter().filter(|hook| of(hook) == id).cloned().collect()
+        };
+        let (before, after) = (meant(|hook| hook.before), meant(|hook| hook.after));
+        if before.is_empty() && after.is_empty() {
+            return step;
+        }
+        Box::new(Self { step, before, after })
+    }
+
+    async fn run_all(&self, context: Context<'_>, hooks: &[Hook], when: &str) -> Result<(), Failure> {
+        for hook in hooks {
+            let line = hook.run.join(" ");
+            let task = context.task(
+                self.step.id(),
+                format!("hook {line}"),
+                format!("hook {when} it: {line}"),
+            );
+            let ran = run(context, self.step.id(), hook, &task).await;
+            let place = hook
+                .r#in
+                .as_ref()
+                .map_or_else(String::new, |service| format!(" in {service}"));
+            let ran = ran.map_err(|failure| {
+                failure.context(format!(
+                    "the hook `{line}`{place}, {when} {}",
+                    self.step.id().as_str()
+                ))
+            });
+            task.conclude(ran, |()| (StepResult::Succeeded, "done".to_owned()))?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Step for Hooked {
+    fn id(&self) -> StepId {
+        self.step.id()
+    }
+
+    async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
+        let change = |when: &str, hook: &Hook| Change {
+            kind: ChangeKind::Run,
+            target: format!("hook {}", hook.run.join(" ")),
+            detail: format!(
+                "{when} the step, {}",
+                hook.r#in.as_ref().map_or_else(
+                    || "on this machine".to_owned(),
+                    |service| format!("in the running container of {service}")
+                )
+            ),
+        };
+        let mut changes: Vec<Change> = self.before.iter().map(|hook| change("before", hook)).collect();
+        changes.extend(self.step.plan(view).await?);
+        changes.extend(self.after.iter().map(|hook| change("after", hook)));
+        Ok(changes)
+    }
+
+    async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
+        self.run_all(context, &self.before, "before").await?;
+        let mut receipt = self.step.apply(context).await?;
+        self.run_all(context, &self.after, "after").await?;
+        receipt.changed |= !self.before.is_empty() || !self.after.is_empty();
+        Ok(receipt)
+    }
+
+    fn when_another_fails(&self) -> WhenAnotherFails {
+        self.step.when_another_fails()
+    }
+
+    async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
+        self.step.undo(context).await
+    }
+
+    async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
+        self.step.settle(context).await
+    }
+}
+
+async fn run(context: Context<'_>, step: StepId, hook: &Hook, task: &Task) -> Result<(), Failure> {
+    let facts = facts(context, step);
+    let ran = async {
+        match &hook.r#in {
+            Some(service) => in_service(context, service, hook, facts, task).await,
+            None => on_this_machine(context, hook, facts, task).await,
+        }
+    };
+    match tokio::time::timeout(hook.timeout.0, ran).await {
+        Ok(ran) => ran,
+        Err(_) => Err(Failure::message(
+            FailureKind::Failed,
+            format!(
+                "it was not done after {} s, and is not waited for",
+                hook.timeout.0.as_secs()
+            ),
+        )
+        .hint("to give it longer: `timeout` beside its `run` in deploy.yml")),
+    }
+}
+
+/// What a hook is told through its environment.
+fn facts(context: Context<'_>, step: StepId) -> BTreeMap<String, String> {
+    let settings = context.settings;
+    let serves = settings.current.as_ref().map(|release| release.tag.to_string());
+    [
+        ("PROJECT", settings.project.name.clone()),
+        ("RELEASE", settings.tag.to_string()),
+        ("RELEASE_BEFORE", serves.unwrap_or_default()),
+        ("RUN", context.run.to_string()),
+        ("STEP", step.as_str().to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("VIATIQUE_DEPLOY_{name}"), value))
+    .collect()
+}
+
+async fn on_this_machine(
+    context: Context<'_>,
+    hook: &Hook,
+    facts: BTreeMap<String, String>,
+    task: &Task,
+) -> Result<(), Failure> {
+    let folder = context.settings.config.directory();
+    let Some((program, arguments)) = hook.run.split_first() else {
+        return Ok(());
+    };
+    // A path is meant from the folder of deploy.yml; a name is looked up as a shell would.
+    let program = if program.contains('/') {
+        std::path::absolute(folder.join(program)).map_err(anyhow::Error::new)?
+    } else {
+        program.into()
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .envs(facts)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // When it takes too long, or the operator interrupts.
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| anyhow::Error::new(error).context("starting it"))?;
+    let lines = std::sync::Mutex::new(Vec::new());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (heard, heard_too, ended) = tokio::join!(
+        hear(stdout, task, &lines),
+        hear(stderr, task, &lines),
+        child.wait()
+    );
+    heard
+        .and(heard_too)
+        .map_err(|error| anyhow::Error::new(error).context("reading what it writes"))?;
+    let status = ended.map_err(|error| anyhow::Error::new(error).context("waiting for its end"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let lines = lines
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    Err(failed(&status.to_string(), lines))
+}
+
+/// Line by line, to the task and to those that are shown if it fails.
+async fn hear(
+    output: Option<impl AsyncRead + Unpin>,
+    task: &Task,
+    lines: &std::sync::Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let Some(output) = output else { return Ok(()) };
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        task.output(text.clone());
+        lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(text);
+        line.clear();
+    }
+    Ok(())
+}
+
+async fn in_service(
+    context: Context<'_>,
+    service: &ServiceName,
+    hook: &Hook,
+    facts: BTreeMap<String, String>,
+    task: &Task,
+) -> Result<(), Failure> {
+    let standing = standing(context.engine, &context.settings.project.name).await?;
+    let serving = containers_of(&standing, service)
+        .iter()
+        .rev()
+        .find(|container| container.state == ContainerState::Running && !has_left(context, container));
+    let Some(container) = serving else {
+        return Err(Failure::message(
+            FailureKind::Failed,
+            format!("no container of {service} runs"),
+        ));
+    };
+    let spec = ExecSpec {
+        command: hook.run.clone(),
+        environment: facts,
+        ..ExecSpec::default()
+    };
+    let mut output = Captured::default();
+    let exit = context
+        .engine
+        .exec(&container.id, &spec, None, &mut output)
+        .await?;
+    let (stdout, stderr) = (output.stdout_text(), output.stderr_text());
+    let lines: Vec<String> = stdout
+        .lines()
+        .chain(stderr.lines())
+        .map(ToOwned::to_owned)
+        .collect();
+    for line in &lines {
+        task.output(line.clone());
+    }
+    if exit.success() {
+        return Ok(());
+    }
+    Err(failed(&format!("exit code {}", exit.code), lines))
+}
+
+fn failed(how: &str, mut lines: Vec<String>) -> Failure {
+    let shown = lines.split_off(lines.len().saturating_sub(LINES_SHOWN));
+    Failure::message(FailureKind::Failed, format!("it failed ({how})")).evidence("what it wrote", shown)
+}
