@@ -4,9 +4,9 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::engine::{Container, labels};
+use crate::engine::{Container, ContainerState, labels};
 use crate::release::Release;
-use crate::steps::deploy::{Standing, is_serving};
+use crate::steps::deploy::Standing;
 
 /// A sentence for each deviation.
 pub(super) fn drift(release: &Release, standing: &Standing) -> Vec<String> {
@@ -18,13 +18,17 @@ pub(super) fn drift(release: &Release, standing: &Standing) -> Vec<String> {
         // What is never started again may be meant to end.
         let may_end = recorded["restart"] == "no";
         let ends = may_end && containers.iter().any(|one| one.state.has_succeeded());
-        let serving = containers.iter().filter(|one| is_serving(one)).count();
+        // Whether it is well is told beside it; one that is starting was not changed by hand.
+        let running = containers
+            .iter()
+            .filter(|one| one.state == ContainerState::Running)
+            .count();
         let replicas = recorded["replicas"].as_u64().unwrap_or(1);
         // One that ran to its end serves by having done so.
-        if !ends && u64::try_from(serving) != Ok(replicas) {
+        if !ends && u64::try_from(running) != Ok(replicas) {
             found.push(format!(
-                "{name}: {serving} of {replicas} {}",
-                if replicas == 1 { "serves" } else { "serve" }
+                "{name}: {running} of {replicas} {}",
+                if replicas == 1 { "runs" } else { "run" }
             ));
         }
         for container in containers {

@@ -19,6 +19,8 @@ pub struct Expendable {
     pub reference: String,
     pub id: ImageId,
     pub tag: Tag,
+    /// References by which kept releases call the same image: only a name of it goes then.
+    pub kept_as: Vec<String>,
 }
 
 /// Removes the images of releases that are not kept.
@@ -33,10 +35,19 @@ pub(crate) async fn prune(context: Context<'_>, releases: &Releases) -> Result<(
     }
     let used = used_by_others(context, keep).await?;
     let mut standing = Vec::new();
-    for one in expendable.into_iter().filter(|one| !used.contains(&one.id)) {
+    for one in expendable {
         let image = context.engine.image(&one.reference).await?;
         // One that points elsewhere by now is not this release's any more.
-        if image.is_some_and(|image| image.id == one.id) {
+        let Some(image) = image.filter(|image| image.id == one.id) else {
+            continue;
+        };
+        let goes = if one.kept_as.is_empty() {
+            !used.contains(&one.id)
+        } else {
+            // The last name of an image takes the image along.
+            one.kept_as.iter().any(|kept| image.references.contains(kept))
+        };
+        if goes {
             standing.push(one);
         }
     }
@@ -62,7 +73,11 @@ pub(crate) async fn prune(context: Context<'_>, releases: &Releases) -> Result<(
         let freed = freed.map_or_else(String::new, |bytes| {
             format!("; {} of the disk are free again", size(bytes))
         });
-        let what = format!("{} images of {} removed{freed}", standing.len(), tags.join(", "));
+        let what = format!(
+            "{} image names of {} removed{freed}",
+            standing.len(),
+            tags.join(", ")
+        );
         (StepResult::Succeeded, what)
     })
     .map(|_| ())
@@ -71,20 +86,19 @@ pub(crate) async fn prune(context: Context<'_>, releases: &Releases) -> Result<(
 /// The references that only releases beyond the newest `keep` deployments have.
 pub fn expendable(releases: &Releases, keep: u32) -> Vec<Expendable> {
     let kept: Vec<&Release> = kept(releases, keep);
-    let needed = |image: &crate::release::ReleasedImage| {
-        let mut images = kept.iter().flat_map(|release| release.images.values());
-        images.any(|other| other.id == image.id || other.reference == image.reference)
-    };
+    let images = || kept.iter().flat_map(|release| release.images.values());
     let mut found = BTreeSet::new();
     for release in releases.all() {
         for image in release.images.values() {
             // A reference with another tag is no release's own: nginx:1.28 may be anybody's.
             let own = image.reference.ends_with(&format!(":{}", release.tag));
-            if own && !needed(image) {
+            if own && images().all(|kept| kept.reference != image.reference) {
+                let same = images().filter(|kept| kept.id == image.id);
                 found.insert(Expendable {
                     reference: image.reference.clone(),
                     id: image.id.clone(),
                     tag: release.tag.clone(),
+                    kept_as: same.map(|kept| kept.reference.clone()).collect(),
                 });
             }
         }

@@ -53,7 +53,7 @@ async fn the_newest_stay_and_what_was_removed_is_said() {
     let said = ended
         .task_message(viatique_deploy::pipeline::StepId::Deploy, "retention")
         .unwrap();
-    assert!(said.starts_with("4 images of v1 removed"), "{said}");
+    assert!(said.starts_with("4 image names of v1 removed"), "{said}");
     // What is shared with others stays: it is no release's own.
     assert!(
         stack
@@ -73,6 +73,28 @@ async fn the_newest_stay_and_what_was_removed_is_said() {
         .ended(Outcome::Failed, ExitCode::Configuration)
         .says("viatique-backend:v1");
     assert_eq!(stack.engine.peek(), before);
+}
+
+/// A service whose sources do not change has one image under many names.
+#[tokio::test(start_paused = true)]
+async fn a_kept_image_loses_the_names_of_old_releases_and_stays() {
+    let stack = keeping(1);
+    stack.edit_compose("viatique-frontend:${RELEASE_TAG}", "viatique-frontend:1");
+    for tag in ["v1", "v2", "v3", "v4"] {
+        stack.run(tag).await.succeeded();
+    }
+    let seen = stack.engine.peek();
+    let frontend = seen.container("viatique-frontend-1").image.clone();
+    let names: Vec<&str> = seen.images[&frontend].iter().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "viatique-frontend:1",
+            "viatique-frontend:v3",
+            "viatique-frontend:v4"
+        ]
+    );
+    stack.rollback(None).await.unwrap().succeeded();
 }
 
 #[tokio::test(start_paused = true)]

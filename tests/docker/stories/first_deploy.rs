@@ -215,7 +215,7 @@ fn changed_by_hand(stack: &Stack) {
     let frontend = format!("{}-frontend-1", stack.project);
     docker(["stop", &frontend]);
     let status = stack.run(&["status"]).expect_code(0);
-    for said in ["not as recorded:", "frontend: 0 of 1 serves", "rollback --to v2"] {
+    for said in ["not as recorded:", "frontend: 0 of 1 runs", "rollback --to v2"] {
         assert!(status.stdout.contains(said), "`{said}` is not in {status}");
     }
     docker(["start", &frontend]);
