@@ -200,7 +200,8 @@ pub(super) async fn diff(
     Ok(ExitCode::Done)
 }
 
-fn listed(from: &Tag, to: &Tag, changes: &[Difference]) -> String {
+/// A line for each difference.
+pub(super) fn listed(from: &Tag, to: &Tag, changes: &[Difference]) -> String {
     if changes.is_empty() {
         return format!("nothing differs between {from} and {to}\n");
     }

@@ -3,6 +3,7 @@
 
 use std::io::IsTerminal as _;
 
+use super::releases::listed;
 use super::session::Session;
 use super::steps::Chosen;
 use crate::cli::{GlobalOptions, RollbackArgs};
@@ -10,6 +11,7 @@ use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{Memory, Releases};
 use crate::pipeline::{Event, Settings};
+use crate::release::difference::differences;
 use crate::release::{Release, Tag};
 use crate::ui::{self, OutputOptions};
 
@@ -31,14 +33,28 @@ pub(super) async fn rollback(
     let reporter = ui::reporter(output);
     let asks =
         !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    // Before the question: what it is about.
+    for warning in warnings(releases, target, &settings) {
+        reporter.event(&warning);
+    }
+    if let Some(current) = current.filter(|current| current.sequence != target.sequence)
+        && (asks || global.dry_run)
+    {
+        let changes = differences(current, target);
+        let json = serde_json::json!({
+            "schema": 1,
+            "event": "differences",
+            "from": current.tag,
+            "to": target.tag,
+            "changes": changes,
+        });
+        ui::data(output, &listed(&current.tag, &target.tag, &changes), &json);
+    }
     if asks && !ui::confirm(&question(session.project(), &memory, target)) {
         return Err(Failure::message(
             FailureKind::Failed,
             "not confirmed; nothing was changed",
         ));
-    }
-    for warning in warnings(releases, target, &settings) {
-        reporter.event(&warning);
     }
     Chosen::rollback(target)
         .drive(&session, &mut settings, global, reporter)

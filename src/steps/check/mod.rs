@@ -7,7 +7,7 @@ mod lint;
 use async_trait::async_trait;
 
 use self::lint::{Severity, Told};
-use super::deploy::infrastructure;
+use super::deploy::{infrastructure, refuse_another_project, standing};
 use super::images;
 use crate::compose::HostPort;
 use crate::engine::{ContainerFilter, ContainerState, EngineErrorKind, labels};
@@ -106,6 +106,9 @@ impl Kind {
         let line = match self {
             Self::Engine => {
                 let identity = view.inspect.identity().await?;
+                let project = &view.settings.project;
+                let standing = standing(view.inspect, &project.name).await?;
+                refuse_another_project(project, &standing)?;
                 format!("Docker Engine {} at {}", identity.version, identity.address)
             }
             Self::Images => check_images(view).await?,

@@ -35,7 +35,7 @@ use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
 pub(crate) use self::retired::has_left;
-pub(crate) use self::standing::{Standing, containers_of, standing};
+pub(crate) use self::standing::{Standing, containers_of, refuse_another_project, standing};
 pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;
@@ -57,6 +57,7 @@ impl Step for Deploy {
             images::require(view).await?;
         }
         let standing = standing(view.inspect, &project.name).await?;
+        refuse_another_project(project, &standing)?;
         let mut changes = plan_infrastructure(view).await?;
         for service in project.services_in_dependency_order() {
             let containers = containers_of(&standing, &service.name);
@@ -80,8 +81,9 @@ impl Step for Deploy {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let settings = context.settings;
         let images = images::require(context.view()).await?;
-        let networks = infrastructure::ensure(context.engine, &settings.project, context.run).await?;
         let before = standing(context.engine, &settings.project.name).await?;
+        refuse_another_project(&settings.project, &before)?;
+        let networks = infrastructure::ensure(context.engine, &settings.project, context.run).await?;
         // A configuration that does not pass stops here, before anything is switched.
         test_proxies(context, &reload::proxies(settings, &before)).await?;
         let traffic = Traffic::open(context, &before, application(context, &images)).await?;

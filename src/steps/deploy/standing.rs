@@ -8,7 +8,7 @@ use super::strategy::Strategy;
 use super::target::Fingerprint;
 use crate::compose::{HostPort, Project, Service, ServiceName};
 use crate::engine::{Container, ContainerFilter, ContainerState, ImageId, Inspect, labels};
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::pipeline::Context;
 
 /// The containers of a project's services, one-offs left out, by service; oldest first.
@@ -61,6 +61,31 @@ pub(crate) fn orphans(project: &Project, standing: &Standing) -> Vec<String> {
         })
         .cloned()
         .collect()
+}
+
+/// Two Compose files by one project name would replace and remove each other's containers.
+///
+/// # Errors
+/// Where several services run by this project's name and the Compose files name none of them. One alone may have been
+/// given another name.
+pub(crate) fn refuse_another_project(project: &Project, standing: &Standing) -> Result<(), Failure> {
+    let others = orphans(project, standing);
+    if others.len() < 2 || others.len() < standing.len() {
+        return Ok(());
+    }
+    Err(Failure::message(
+        FailureKind::Configuration,
+        format!(
+            "what runs under the project name {} is another project: {}; the Compose files name none of these services",
+            project.name,
+            others.join(", ")
+        ),
+    )
+    .hint("give one of the two another name: `project` in deploy.yml")
+    .hint(format!(
+        "if all services have been renamed: docker compose -p {} down, which stops them, and deploy again",
+        project.name
+    )))
 }
 
 /// One replica's place.

@@ -154,6 +154,9 @@ fn compose_works_on_it(stack: &Stack, tag: &str) {
 
 fn dry_runs_change_nothing(stack: &Stack) {
     let before = stack.snapshot();
+    let planned = stack.run(&["rollback", "--dry-run"]).expect_code(0);
+    assert!(planned.stdout.starts_with("from v2 to v1:\n"), "{planned}");
+    assert!(planned.stdout.contains("  backend: image "), "{planned}");
     for words in [
         &["check", "--tag", "v9"][..],
         &["backup"],

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::engine::{
     ContainerSpec, ContainerState, Engine, NetworkEndpoint, NetworkSpec, VolumeSpec, labels,
 };
@@ -121,9 +122,7 @@ async fn a_replica_that_fails_takes_the_replaced_ones_back() {
 async fn a_published_port_means_a_gap_which_the_plan_announces() {
     let stack = one_service("ports: [\"8000:8000\"]");
     stack.run("v1").await.succeeded();
-    let plan = stack
-        .dry_run(viatique_deploy::commands::steps::Chosen::deploy(), "v2")
-        .await;
+    let plan = stack.dry_run(Chosen::deploy(), "v2").await;
     let change = plan
         .planned(StepId::Deploy)
         .into_iter()
@@ -368,4 +367,29 @@ async fn an_orphan_is_named_and_left_alone() {
         ended.warnings()
     );
     assert_eq!(stack.engine.peek().running("old_worker").len(), 1);
+}
+
+/// Two Compose files by one project name: nothing of either is touched.
+#[tokio::test(start_paused = true)]
+async fn another_project_by_the_same_name_is_refused() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    let before = stack.engine.peek();
+    let mut other = one_service("restart: always");
+    other.engine = stack.engine.clone();
+    let _ = stack
+        .engine
+        .clone()
+        .with_image("web:v2", ImageBehaviour::running());
+    for chosen in [Chosen::run(), Chosen::deploy(), Chosen::check()] {
+        other
+            .command(chosen, "v2")
+            .await
+            .ended(Outcome::Failed, ExitCode::Configuration)
+            .says("is another project: backend, celery_beat")
+            .hints_at("`project` in deploy.yml");
+    }
+    let seen = stack.engine.peek();
+    assert_eq!(seen.containers, before.containers);
+    assert_eq!(seen.networks, before.networks);
 }

@@ -358,7 +358,28 @@ impl Stack {
         // do so after so many calls; whether the backup's file is written by then is the machine's business.
         let typed = drive.run_as(run.clone(), interrupt, Arc::clone(&recorder) as Arc<_>);
         let code = tokio::task::unconstrained(typed).await;
-        recorder.ended(run, code)
+        let ended = recorder.ended(run, code);
+        self.no_secret_is_told(&ended);
+        ended
+    }
+
+    /// The password is in no event (which is all that any output is made of), no label, no name and no file of the
+    /// ledger, whatever was typed and however it ended.
+    #[track_caller]
+    fn no_secret_is_told(&self, ended: &Ended) {
+        let seen = self.engine.peek();
+        let ledger = ledger::object_name(PROJECT);
+        let files = seen.volumes.get(&ledger).into_iter().flatten();
+        let kept = files.map(|(path, content)| format!("{path} {}", String::from_utf8_lossy(content)));
+        let told = ended.events.iter().map(|event| format!("{event:?}"));
+        let named = seen
+            .containers
+            .iter()
+            .map(|one| format!("{} {:?}", one.name, one.labels));
+        let labelled = seen.networks.iter().map(|one| format!("{one:?}"));
+        for text in kept.chain(told).chain(named).chain(labelled) {
+            assert!(!text.contains(PASSWORD), "a secret is told: {text}");
+        }
     }
 
     /// The recorded releases, as somebody else reads them: not one of the command's calls.
