@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use crate::engine::{Container, ContainerId, Engine, EngineError, EngineErrorKind, Inspect, labels};
 use crate::ledger::SignOfLife;
@@ -27,6 +28,10 @@ pub const BEAT: Duration = Duration::from_secs(10);
 /// A holder that has given no sign of life for this long is taken for dead: six beats, so that a busy engine is no
 /// reason.
 pub const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a name may be taken without a container of that name to be seen, before that is an error.
+const CHANGING_HANDS: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The name whose taking is the lock.
 pub fn object_name(project: &str) -> String {
@@ -141,8 +146,9 @@ impl Lock {
     pub async fn acquire(engine: &dyn Engine, project: &str, holder: &Holder) -> Result<Self, LockError> {
         let name = object_name(project);
         let mut taken_over_from = None;
+        let began = Instant::now();
         // Bounded: each turn needs another process to take or release the lock between two calls of ours.
-        for _ in 0..16 {
+        while began.elapsed() < CHANGING_HANDS {
             match engine.create_marker(&name, &holder.labels(project), None).await {
                 Ok(container) => {
                     return Ok(Self {
@@ -163,6 +169,8 @@ impl Lock {
                 }
             }
             let Some(standing) = engine.container(&name).await? else {
+                // The engine reserves a name before it shows the container: on a busy one a while before.
+                tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             };
             let other = Holder::read(&standing);
