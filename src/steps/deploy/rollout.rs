@@ -82,10 +82,10 @@ impl Rollout<'_> {
         finished: &Progress,
         failures: &Failures,
     ) -> StepResult {
-        let awaited = |done: &BTreeSet<ServiceName>| {
-            let mut others = services.iter().filter(|other| self.waits_for(service, other));
-            others.all(|other| done.contains(&other.name))
-        };
+        // Once: what is asked at every step of every other service is the names alone.
+        let others = services.iter().filter(|other| self.waits_for(service, other));
+        let needed: Vec<&ServiceName> = others.map(|other| &other.name).collect();
+        let awaited = |done: &BTreeSet<ServiceName>| needed.iter().all(|name| done.contains(*name));
         let mut receiver = finished.subscribe();
         tokio::select! {
             biased;
@@ -114,8 +114,8 @@ impl Rollout<'_> {
     fn waits_for(&self, service: &Service, other: &Service) -> bool {
         let context = self.context;
         service.depends_on.contains_key(&other.name)
-            || strategy(context.settings, service) == Strategy::Reload
-                && self.traffic.calls(&service.name, &other.name)
+            || self.traffic.calls(&service.name, &other.name)
+                && strategy(context.settings, service) == Strategy::Reload
                 && !dependencies(&context.settings.project, &other.name).contains(&service.name)
     }
 
