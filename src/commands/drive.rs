@@ -158,10 +158,6 @@ impl<'a> Drive<'a> {
         code
     }
 
-    fn changes_what_serves(&self) -> bool {
-        pipeline::steps(&self.stages).any(|step| step.id().changes_what_serves())
-    }
-
     fn step_ids(&self) -> Vec<StepId> {
         pipeline::steps(&self.stages).map(|step| step.id()).collect()
     }
@@ -372,7 +368,11 @@ impl<'a> Drive<'a> {
         // what was read before the lock was taken may have been changed by who held it.
         let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
         let mut memory = ledger.read().await.map_err(ledger_error)?;
-        if let Some(unfinished) = memory.unfinished.as_ref().filter(|_| self.changes_what_serves()) {
+        if let Some(unfinished) = memory
+            .unfinished
+            .as_ref()
+            .filter(|_| pipeline::changes_what_serves(&self.stages))
+        {
             if !self.finishes {
                 let serves = memory.releases.current().map(|release| release.tag.as_str());
                 return Err(refusal(self.engine, project, unfinished, serves).await?);

@@ -39,6 +39,24 @@ pub(super) async fn held(inspect: &dyn Inspect, project: &str, here: &Holder) ->
     }))
 }
 
+/// The lock, if anybody holds it, and whether its holder lives as seen from this process.
+///
+/// # Errors
+/// The engine's.
+pub(super) async fn look(
+    inspect: &dyn Inspect,
+    project: &str,
+    memory: &Memory,
+) -> Result<Option<(Standing, Life)>, Failure> {
+    let Some(standing) = lock::standing(inspect, project).await? else {
+        return Ok(None);
+    };
+    let now = timestamp(SystemClock.now());
+    let here = identity::holder("", &RunId(String::new()), now);
+    let life = standing.life(&here, memory.sign_of_life.as_ref(), inspect.time().await?);
+    Ok(Some((standing, life)))
+}
+
 /// `ada@host (run of v2, process 12, at deploy) since …`
 pub(super) fn who(standing: &Standing, memory: &Memory) -> String {
     let Holder {
@@ -93,15 +111,12 @@ pub(super) async fn unlock(
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
     let (engine, project) = (&session.engine, session.project());
-    let Some(standing) = lock::standing(engine, project).await? else {
+    let memory = session.memory(global).await?;
+    let Some((standing, life)) = look(engine, project, &memory).await? else {
         let json = serde_json::json!({ "schema": 1, "project": project, "removed": false });
         ui::data(output, &format!("project {project} is not locked"), &json);
         return Ok(ExitCode::Done);
     };
-    let memory = session.memory(global).await?;
-    let now = timestamp(SystemClock.now());
-    let here = identity::holder("unlock", &RunId(String::new()), now);
-    let life = standing.life(&here, memory.sign_of_life.as_ref(), engine.time().await?);
     let holder = format!("{}; {}", who(&standing, &memory), in_words(life));
     if let Life::Lives(_) = life
         && !arguments.force

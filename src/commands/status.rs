@@ -6,19 +6,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::drift::drift;
-use super::identity;
-use super::locked::{in_words, who};
+use super::locked;
 use super::session::Session;
 use super::unfinished::sentence;
 use crate::cli::GlobalOptions;
-use crate::clock::{Clock as _, SystemClock, timestamp};
-use crate::engine::{Container, ContainerState, Health, Inspect as _, labels};
+use crate::engine::{Container, ContainerState, Health, labels};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::ledger::{Memory, PastRun};
-use crate::lock::{self, Life};
+use crate::lock::Life;
 use crate::pipeline::Outcome;
-use crate::release::RunId;
 use crate::steps::deploy::{Standing, is_serving, standing};
 use crate::ui::{self, OutputOptions};
 
@@ -34,15 +31,8 @@ pub(super) async fn status(global: &GlobalOptions, output: &OutputOptions) -> Re
     let (engine, project) = (&session.engine, session.project());
     let memory = session.memory(global).await?;
     let standing = standing(engine, project).await?;
-    let held = match lock::standing(engine, project).await? {
-        None => None,
-        Some(lock) => {
-            let now = timestamp(SystemClock.now());
-            let here = identity::holder("status", &RunId(String::new()), now);
-            let life = lock.life(&here, memory.sign_of_life.as_ref(), engine.time().await?);
-            Some((who(&lock, &memory), life))
-        }
-    };
+    let held = locked::look(engine, project, &memory).await?;
+    let held = held.map(|(lock, life)| (locked::who(&lock, &memory), life));
     let seen = Seen {
         project,
         memory: &memory,
@@ -119,7 +109,7 @@ impl Seen<'_> {
             None => format!("{project}: no release is recorded yet\n"),
         };
         if let Some((who, life)) = &self.held {
-            text.push_str(&format!("locked by {who}; {}\n", in_words(*life)));
+            text.push_str(&format!("locked by {who}; {}\n", locked::in_words(*life)));
         }
         if let Some(unfinished) = self.unfinished() {
             text.push_str(&format!("unfinished: {unfinished}\n"));

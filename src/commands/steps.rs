@@ -48,7 +48,7 @@ pub(super) async fn steps(
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
         settings.replace = asked_for(&settings.project, replace)?;
         let memory = session.memory(global).await?;
-        if global.dry_run && chosen.changes_what_serves() {
+        if global.dry_run && pipeline::changes_what_serves(&chosen.stages) {
             refuse_where_unfinished(&session, &memory).await?;
         }
         settings.current = memory.releases.current().cloned();
@@ -114,10 +114,6 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    fn changes_what_serves(&self) -> bool {
-        pipeline::steps(&self.stages).any(|step| step.id().changes_what_serves())
-    }
-
     fn one(name: &'static str, step: impl Step + 'static, effect: Effect) -> Self {
         Self {
             name,

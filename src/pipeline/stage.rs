@@ -34,3 +34,8 @@ impl Stage {
 pub fn steps(stages: &[Stage]) -> impl Iterator<Item = &dyn Step> {
     stages.iter().flat_map(Stage::steps)
 }
+
+/// Whether any of them changes what serves, or what that stands on.
+pub fn changes_what_serves(stages: &[Stage]) -> bool {
+    steps(stages).any(|step| step.id().changes_what_serves())
+}

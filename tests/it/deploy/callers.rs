@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use viatique_deploy::engine::Container;
-
+use super::steered;
 use crate::support::{FakeApp, ImageBehaviour, Stack};
 
 /// The frontend renders pages on the server, and is up long before the backend.
@@ -20,12 +19,6 @@ fn rendering_on_the_server() -> Stack {
         );
     }
     stack
-}
-
-/// Whether what this container calls was led from one container to another: by a sidecar, named after it.
-fn steered(stack: &Stack, caller: &Container) -> bool {
-    let mut calls = stack.engine.calls().into_iter();
-    calls.any(|call| call.name == "create_container" && call.target.contains(caller.id.short()))
 }
 
 #[tokio::test(start_paused = true)]

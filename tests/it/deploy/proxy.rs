@@ -1,10 +1,10 @@
 //! nginx: its configuration is tested before anything is switched, it is told to read it again, and it is replaced
 //! only where it must be.
 
-use viatique_deploy::engine::Container;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{ChangeKind, Outcome, StepId};
 
+use super::steered;
 use crate::support::{CommandKind, FakeApp, FakeCommand, FakeOutput, ImageBehaviour, Stack};
 
 fn is_test(command: &FakeCommand) -> bool {
@@ -155,12 +155,6 @@ async fn a_replaced_proxy_comes_back_with_the_services_that_it_leads_to() {
         steered(&stack, seen.container("viatique-nginx-1")),
         "led back elsewhere"
     );
-}
-
-/// Whether calls that this container makes were led from old containers to new ones: by a sidecar, named after it.
-fn steered(stack: &Stack, proxy: &Container) -> bool {
-    let mut calls = stack.engine.calls().into_iter();
-    calls.any(|call| call.name == "create_container" && call.target.contains(proxy.id.short()))
 }
 
 /// Old containers run on until the run has succeeded: the new proxy finds them in DNS too.
