@@ -134,14 +134,35 @@ pub struct Release {
     /// returned to, so that a second one goes further back and never forward into what was just taken back.
     pub previous: Option<Sequence>,
     pub images: BTreeMap<ServiceName, ReleasedImage>,
-    /// The Compose files as they were, before interpolation: they hold no value of a variable.
+    /// The Compose files as they were, before interpolation: they hold no value of a variable. None in a record that
+    /// has been shortened.
     pub compose: Vec<RecordedFile>,
-    /// The resolved project for people and comparisons; secret values are replaced by fingerprints.
+    /// The resolved project for people and comparisons; secret values are replaced by fingerprints. `null` in a record
+    /// that has been shortened.
     pub project: serde_json::Value,
     /// `None` where the run had no migration step.
     pub migrations: Option<MigrationRecord>,
     /// The backup taken before it.
     pub backup: Option<String>,
+}
+
+impl Release {
+    /// Without how it was made: what stays of a release long past. It cannot be deployed again.
+    #[must_use]
+    pub fn shortened(&self) -> Self {
+        let migrations = self.migrations.as_ref().map(MigrationRecord::shortened);
+        Self {
+            compose: Vec::new(),
+            project: serde_json::Value::Null,
+            migrations,
+            ..self.clone()
+        }
+    }
+
+    /// Whether how it was made has been forgotten.
+    pub fn is_shortened(&self) -> bool {
+        self.compose.is_empty()
+    }
 }
 
 /// The image a service runs in a release.
@@ -181,6 +202,14 @@ pub struct MigrationRecord {
 }
 
 impl MigrationRecord {
+    /// Only what the release added.
+    fn shortened(&self) -> Self {
+        Self {
+            before: Vec::new(),
+            after: self.added().into_iter().cloned().collect(),
+        }
+    }
+
     /// What the release added, in the order recorded.
     pub fn added(&self) -> Vec<&Migration> {
         self.after

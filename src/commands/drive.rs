@@ -358,6 +358,14 @@ impl<'a> Drive<'a> {
             }
         }
         self.close(&mut journal, events, report.outcome).await;
+        if report.outcome != Outcome::Stuck
+            && let Err(error) = ledger.forget(&memory, self.settings.config.release.keep).await
+        {
+            events.emit(Event::Warning {
+                message: format!("removing what is old from the ledger: {error}"),
+                hint: None,
+            });
+        }
         Ok(report)
     }
 

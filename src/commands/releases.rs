@@ -38,6 +38,7 @@ pub(super) async fn releases(global: &GlobalOptions, output: &OutputOptions) -> 
             "deployed_by": release.deployed_by,
             "images": release.images,
             "images_are_there": is_complete(release),
+            "shortened": release.is_shortened(),
             "migrations": release.migrations.as_ref().map(|record| record.added()),
             "backup": release.backup,
         })).collect::<Vec<_>>(),
@@ -62,7 +63,12 @@ pub(super) async fn releases(global: &GlobalOptions, output: &OutputOptions) -> 
                 release.deployed_at.clone(),
                 release.deployed_by.clone(),
                 release.command.clone(),
-                if is_complete(release) { "yes" } else { "gone" }.to_owned(),
+                match (is_complete(release), release.is_shortened()) {
+                    (_, true) => "too old",
+                    (true, false) => "yes",
+                    (false, false) => "gone",
+                }
+                .to_owned(),
                 if migrations == 0 {
                     String::new()
                 } else {
@@ -110,7 +116,8 @@ pub(super) async fn show(
         .all()
         .iter()
         .rev()
-        .find(|other| other.sequence < release.sequence);
+        .find(|other| other.sequence < release.sequence)
+        .filter(|before| !before.is_shortened() && !release.is_shortened());
     let changes = before
         .map(|before| differences(before, release))
         .unwrap_or_default();
@@ -187,7 +194,7 @@ pub(super) async fn diff(
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
     let releases = session.releases(global).await?;
-    let (from, to) = (tagged(&releases, from)?, tagged(&releases, to)?);
+    let (from, to) = (whole(&releases, from)?, whole(&releases, to)?);
     let changes = differences(from, to);
     let json = serde_json::json!({
         "schema": 1,
@@ -209,21 +216,34 @@ pub(super) fn listed(from: &Tag, to: &Tag, changes: &[Difference]) -> String {
     format!("from {from} to {to}:\n{}", lines.concat())
 }
 
+/// The latest deployment of a tag.
+///
+/// # Errors
+/// Where there is none; the known ones are named.
 fn tagged<'a>(releases: &'a Releases, tag: &str) -> Result<&'a Release, Failure> {
     let tag = Tag::new(tag).map_err(super::configuration)?;
-    releases.tagged(&tag).ok_or_else(|| {
-        let known: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
-        let known = if known.is_empty() {
-            "no release is recorded yet".to_owned()
-        } else {
-            format!("known: {}", known.join(", "))
-        };
-        Failure::message(
-            FailureKind::Configuration,
-            format!("there is no release {tag}; {known}"),
-        )
-        .hint("viatique-deploy releases")
-    })
+    let found = releases.tagged(&tag);
+    found.ok_or_else(|| no_release(format!("there is no release {tag}; {}", releases.known())))
+}
+
+/// The same, where how it was made is still remembered.
+///
+/// # Errors
+/// As [`tagged`], and of a release so old that it is not.
+pub(super) fn whole<'a>(releases: &'a Releases, tag: &str) -> Result<&'a Release, Failure> {
+    let release = tagged(releases, tag)?;
+    if release.is_shortened() {
+        return Err(no_release(format!(
+            "of release {tag}, deployed {}, only the images are remembered, not how it was made; {}",
+            release.deployed_at,
+            releases.known()
+        )));
+    }
+    Ok(release)
+}
+
+pub(super) fn no_release(message: String) -> Failure {
+    Failure::message(FailureKind::Configuration, message).hint("viatique-deploy releases")
 }
 
 /// Images of recorded releases that are not on the engine any more: those releases cannot be gone back to.

@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal as _;
 
-use super::releases::listed;
+use super::releases::{listed, no_release, whole};
 use super::session::Session;
 use super::steps::Chosen;
 use crate::cli::{GlobalOptions, RollbackArgs};
@@ -11,8 +11,8 @@ use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{Memory, Releases};
 use crate::pipeline::{Event, Settings};
+use crate::release::Release;
 use crate::release::difference::differences;
-use crate::release::{Release, Tag};
 use crate::ui::{self, OutputOptions};
 
 /// Goes back to a release.
@@ -77,24 +77,8 @@ fn question(project: &str, memory: &Memory, target: &Release) -> String {
 /// Where there is none; the known ones are named.
 pub fn target<'a>(memory: &'a Memory, asked: Option<&str>) -> Result<&'a Release, Failure> {
     let releases = &memory.releases;
-    let known = || {
-        let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
-        if tags.is_empty() {
-            "no release is recorded yet".to_owned()
-        } else {
-            format!("known: {}", tags.join(", "))
-        }
-    };
-    let refuse = |message: String| {
-        Failure::message(FailureKind::Configuration, message).hint("viatique-deploy releases")
-    };
     match asked {
-        Some(text) => {
-            let tag = Tag::new(text).map_err(super::configuration)?;
-            releases
-                .tagged(&tag)
-                .ok_or_else(|| refuse(format!("there is no release {tag} to go back to; {}", known())))
-        }
+        Some(text) => whole(releases, text),
         None => match (releases.current(), releases.previous()) {
             (Some(current), _) if memory.unfinished.is_some() => Ok(current),
             (_, Some(previous)) => Ok(previous),
@@ -103,11 +87,14 @@ pub fn target<'a>(memory: &'a Memory, asked: Option<&str>) -> Result<&'a Release
                 "the first deploy has stopped half-way: there is no release to go back to",
             )
             .hint("to finish it: viatique-deploy resume")),
-            (None, None) => Err(refuse(format!("there is nothing to go back to: {}", known()))),
-            (Some(current), None) => Err(refuse(format!(
+            (None, None) => Err(no_release(format!(
+                "there is nothing to go back to: {}",
+                releases.known()
+            ))),
+            (Some(current), None) => Err(no_release(format!(
                 "there is no release before {} to go back to; {}",
                 current.tag,
-                known()
+                releases.known()
             ))),
         },
     }

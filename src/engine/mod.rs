@@ -193,7 +193,8 @@ pub trait Engine: Inspect {
     ) -> Result<Exit>;
 
     /// Writes files, paths and contents, below an existing folder of a container (running or not), one after the
-    /// other; folders in the paths are created. Each is whole or not at all for readers of this port; where this
+    /// other; folders in the paths are created, and a folder of a file's own name goes with all that is in it: the only
+    /// way to remove anything. Each is whole or not at all for readers of this port; where this
     /// fails, the first ones may stand without the rest.
     async fn write_files(&self, id: &ContainerId, folder: &str, files: &[(String, Vec<u8>)]) -> Result<()>;
 

@@ -4,6 +4,7 @@
 //!
 //! Reading needs no lock and changes nothing. After a crash the files written so far stand, whole.
 
+mod forgetting;
 mod journal;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::engine::{ContainerId, Engine, EngineError, EngineErrorKind, Inspect, 
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::secret::Secret;
 
+pub use forgetting::REMEMBERED;
 pub use journal::{
     Entry, EntryKind, IllegalTransition, JOURNAL_FORMAT, Journal, PastRun, RunHeader, StepState,
     UnfinishedRun,
@@ -76,6 +78,22 @@ impl Releases {
         self.0.last()
     }
 
+    /// In words, which can be asked for.
+    pub fn known(&self) -> String {
+        let known = self.0.iter().rev().filter(|release| !release.is_shortened());
+        let mut tags: Vec<&str> = Vec::new();
+        for release in known {
+            if !tags.contains(&release.tag.as_str()) {
+                tags.push(release.tag.as_str());
+            }
+        }
+        if tags.is_empty() {
+            "no release is recorded yet".to_owned()
+        } else {
+            format!("known: {}", tags.join(", "))
+        }
+    }
+
     /// What `rollback` without an argument returns to.
     pub fn previous(&self) -> Option<&Release> {
         let sequence = self.current()?.previous?;
@@ -85,17 +103,6 @@ impl Releases {
     /// The latest deployment of a tag.
     pub fn tagged(&self, tag: &Tag) -> Option<&Release> {
         self.0.iter().rev().find(|release| release.tag == *tag)
-    }
-
-    /// Every tag once, the latest deployed first.
-    pub fn tags(&self) -> Vec<&Tag> {
-        let mut tags: Vec<&Tag> = Vec::new();
-        for release in self.0.iter().rev() {
-            if !tags.contains(&&release.tag) {
-                tags.push(&release.tag);
-            }
-        }
-        tags
     }
 
     /// The number the next one gets.

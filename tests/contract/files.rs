@@ -51,6 +51,25 @@ pub(crate) async fn a_marker_keeps_files(ground: Ground) {
     );
 }
 
+pub(crate) async fn a_file_takes_the_place_of_a_folder(ground: Ground) {
+    let engine = &ground.engine;
+    let id = marker(&ground, "ledger", &ground.name("ledger-data")).await;
+    let files = [
+        file("runs/1/a.json", b"one"),
+        file("runs/1/deep/b.json", b"two"),
+        file("runs/12/a.json", b"three"),
+    ];
+    engine.write_files(&id, "/data", &files).await.unwrap();
+    engine
+        .write_files(&id, "/data", &[file("runs/1", b"")])
+        .await
+        .unwrap();
+    assert_eq!(
+        engine.read_files(&id, "/data").await.unwrap().unwrap(),
+        [file("runs/1", b""), file("runs/12/a.json", b"three")]
+    );
+}
+
 pub(crate) async fn files_outlive_their_marker(ground: Ground) {
     let engine = &ground.engine;
     let volume = ground.name("ledger-data");

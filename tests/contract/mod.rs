@@ -218,6 +218,7 @@ macro_rules! contract_tests {
             a_volume_is_created_once,
             a_volume_in_use_stays,
             a_marker_keeps_files,
+            a_file_takes_the_place_of_a_folder,
             files_outlive_their_marker,
             a_folder_that_is_missing_is_none,
             an_archive_is_whole,

@@ -7,7 +7,7 @@ use viatique_deploy::ledger::{
     self, EntryKind, JOURNAL_FORMAT, Ledger, LedgerError, Releases, RunHeader, StepState,
 };
 use viatique_deploy::pipeline::{Outcome, StepId};
-use viatique_deploy::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
+use viatique_deploy::release::{RELEASE_FORMAT, RecordedFile, Release, RunId, Sequence, Tag};
 
 use crate::support::{FakeEngine, Stack};
 
@@ -23,7 +23,10 @@ fn release(sequence: u64, tag: &str, previous: Option<u64>) -> Release {
         deployed_by: "ada@host".to_owned(),
         previous: previous.map(Sequence),
         images: BTreeMap::new(),
-        compose: Vec::new(),
+        compose: vec![RecordedFile {
+            path: "compose.yml".into(),
+            text: "services: {}\n".to_owned(),
+        }],
         project: serde_json::Value::Null,
         migrations: None,
         backup: None,
@@ -142,7 +145,7 @@ async fn releases_outlive_the_container_that_opened_the_volume() {
 }
 
 #[test]
-fn previous_tagged_and_tags_follow_the_history() {
+fn previous_tagged_and_known_follow_the_history() {
     let releases = Releases::new(vec![
         release(1, "v1", None),
         release(2, "v2", Some(1)),
@@ -154,8 +157,7 @@ fn previous_tagged_and_tags_follow_the_history() {
     assert_eq!(sequence(releases.previous()), Some(1));
     assert_eq!(sequence(releases.tagged(&Tag::new("v2").unwrap())), Some(4));
     assert_eq!(sequence(releases.tagged(&Tag::new("v9").unwrap())), None);
-    let tags: Vec<&str> = releases.tags().into_iter().map(Tag::as_str).collect();
-    assert_eq!(tags, ["v2", "v3", "v1"]);
+    assert_eq!(releases.known(), "known: v2, v3, v1");
     assert_eq!(Releases::default().next_sequence(), Sequence(1));
 }
 

@@ -18,6 +18,7 @@ mod contract;
 mod deploy;
 mod difference;
 mod engine;
+mod forgetting;
 mod health;
 mod hooks;
 mod ledger;

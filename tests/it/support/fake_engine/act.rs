@@ -373,6 +373,9 @@ impl Engine for FakeEngine {
                                 .volumes
                                 .get_mut(&volume)
                                 .ok_or_else(|| not_found(operation, &volume))?;
+                            // A file takes the place of a folder and of all that is in it.
+                            let folder = format!("{below}/");
+                            volume.files.retain(|path, _| !path.starts_with(&folder));
                             volume.files.insert(below, content.clone());
                         }
                         None => {
