@@ -114,6 +114,9 @@ pub struct Sequence(pub u64);
 /// The on-disk format of [`Release`]. A newer one is refused, naming the tool's version that wrote it.
 pub const RELEASE_FORMAT: u32 = 1;
 
+/// The command of a record that was made of what containers and images tell, after the ledger was lost.
+pub const REBUILT: &str = "rebuilt";
+
 /// One deployment of a release, as it is recorded.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Release {
@@ -124,9 +127,10 @@ pub struct Release {
     pub sequence: Sequence,
     pub tag: Tag,
     pub run: RunId,
-    /// The subcommand: `run`, `deploy` or `rollback`.
+    /// The subcommand: `run`, `deploy` or `rollback`; [`REBUILT`].
     pub command: String,
-    /// RFC 3339, UTC: when it was complete.
+    /// RFC 3339, UTC: when it was complete. Of a rebuilt record, when the newest container was made of what serves, and
+    /// the newest image of another.
     pub deployed_at: String,
     /// `user@host`.
     pub deployed_by: String,
@@ -157,6 +161,11 @@ impl Release {
             migrations,
             ..self.clone()
         }
+    }
+
+    /// Whether it is made of what containers and images tell.
+    pub fn is_rebuilt(&self) -> bool {
+        self.command == REBUILT
     }
 
     /// Whether how it was made has been forgotten.

@@ -44,6 +44,8 @@ pub struct Drive<'a> {
     pub effect: Effect,
     /// Whether it may take up where another run has stopped half-way.
     pub finishes: bool,
+    /// The releases, where the ledger was lost; none where it was not.
+    pub rebuilt: Releases,
     /// How long to wait for the lock; not at all by default.
     pub lock_wait: Duration,
     pub dry_run: bool,
@@ -376,6 +378,18 @@ impl<'a> Drive<'a> {
         // what was read before the lock was taken may have been changed by who held it.
         let ledger = Ledger::open(self.engine, project).await.map_err(ledger_error)?;
         let mut memory = ledger.read().await.map_err(ledger_error)?;
+        if let Some(current) = self.rebuilt.current().filter(|_| memory.is_blank()) {
+            events.emit(Event::Warning {
+                message: format!(
+                    "the ledger of {project} was lost, and is made anew of what containers and images tell: {} serves; {}",
+                    current.tag,
+                    self.rebuilt.known()
+                ),
+                hint: None,
+            });
+            ledger.keep_releases(&self.rebuilt).await.map_err(ledger_error)?;
+            memory.releases = self.rebuilt.clone();
+        }
         if let Some(unfinished) = memory
             .unfinished
             .as_ref()

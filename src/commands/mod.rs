@@ -5,6 +5,7 @@ mod drift;
 pub mod drive;
 mod identity;
 mod locked;
+pub mod rebuilt;
 mod releases;
 pub mod resume;
 pub mod rollback;

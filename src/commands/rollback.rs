@@ -91,6 +91,12 @@ pub fn target<'a>(memory: &'a Memory, asked: Option<&str>) -> Result<&'a Release
                 "there is nothing to go back to: {}",
                 releases.known()
             ))),
+            (Some(current), None) if current.is_rebuilt() => Err(no_release(format!(
+                "the ledger was lost, and which release came before {} is not known; {}",
+                current.tag,
+                releases.known()
+            ))
+            .hint("viatique-deploy rollback --to <TAG>")),
             (Some(current), None) => Err(no_release(format!(
                 "there is no release before {} to go back to; {}",
                 current.tag,

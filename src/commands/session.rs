@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 
 use super::configuration;
+use super::rebuilt::rebuilt;
 use crate::cli::GlobalOptions;
 use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
@@ -24,6 +26,8 @@ pub(super) const TAG_VARIABLE: &str = "RELEASE_TAG";
 pub(super) struct Session {
     pub config: Config,
     pub engine: DockerEngine,
+    /// What was found instead of a ledger that was lost.
+    rebuilt: OnceLock<Releases>,
 }
 
 impl Session {
@@ -36,7 +40,16 @@ impl Session {
         let path = config::find(global.config.as_deref(), &here).map_err(config_error)?;
         let config = config::load(&path).map_err(config_error)?;
         let engine = DockerEngine::connect(&EngineEnvironment::of_process())?;
-        Ok(Self { config, engine })
+        Ok(Self {
+            config,
+            engine,
+            rebuilt: OnceLock::new(),
+        })
+    }
+
+    /// The releases, where the ledger was lost and [`Session::memory`] has found it so; none where it was not.
+    pub(super) fn rebuilt(&self) -> Releases {
+        self.rebuilt.get().cloned().unwrap_or_default()
     }
 
     /// The project's name.
@@ -74,7 +87,13 @@ impl Session {
             }
             Ledger::open(&self.engine, project).await.map_err(ledger_error)?;
         }
-        ledger::read(&self.engine, project).await.map_err(ledger_error)
+        let mut memory = ledger::read(&self.engine, project).await.map_err(ledger_error)?;
+        let settings_of = |tag: &Tag| self.settings(tag.clone(), None);
+        let rebuilt = rebuilt(&self.engine, project, &memory, &settings_of).await?;
+        if rebuilt.current().is_some() {
+            memory.releases = self.rebuilt.get_or_init(|| rebuilt).clone();
+        }
+        Ok(memory)
     }
 
     /// The tag of a release to make: as typed, else as `deploy.yml` says.

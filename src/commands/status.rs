@@ -102,6 +102,10 @@ impl Seen<'_> {
     fn for_people(&self, columns: usize) -> String {
         let project = self.project;
         let mut text = match self.memory.releases.current() {
+            Some(release) if release.is_rebuilt() => format!(
+                "{project}: release {}, running since {}, as its containers tell: the ledger was lost\n",
+                release.tag, release.deployed_at
+            ),
             Some(release) => format!(
                 "{project}: release {}, deployed {} by {}\n",
                 release.tag, release.deployed_at, release.deployed_by
@@ -188,6 +192,7 @@ impl Seen<'_> {
                 "tag": release.tag,
                 "deployed_at": release.deployed_at,
                 "deployed_by": release.deployed_by,
+                "rebuilt": release.is_rebuilt(),
             })),
             "lock": self.held.as_ref().map(|(who, life)| json!({
                 "holder": who,

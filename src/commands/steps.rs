@@ -163,6 +163,7 @@ impl Chosen {
             stages: self.stages,
             effect: self.effect,
             finishes: self.finishes,
+            rebuilt: session.rebuilt(),
             lock_wait: global.lock_wait.unwrap_or_default(),
             dry_run: global.dry_run,
         };

@@ -66,6 +66,9 @@ pub trait Inspect: Send + Sync {
     /// The local image of that reference or id, or `None`.
     async fn image(&self, reference: &str) -> Result<Option<Image>>;
 
+    /// The local references of a repository, as `repository:tag`, sorted.
+    async fn references(&self, repository: &str) -> Result<Vec<String>>;
+
     /// Whether a registry has the reference: `Ok(false)` where it says no, an error where it cannot be asked.
     async fn image_in_registry(&self, reference: &str) -> Result<bool>;
 

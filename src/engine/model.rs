@@ -229,6 +229,8 @@ pub struct MountedVolume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     pub id: ImageId,
+    /// RFC 3339, UTC: when it was built, wherever that was.
+    pub created: String,
     /// `repository:tag` references that point at it.
     pub references: Vec<String>,
     pub labels: BTreeMap<String, String>,

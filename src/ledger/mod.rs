@@ -176,6 +176,11 @@ impl Key {
 const KEY: &str = "key.json";
 
 impl Memory {
+    /// Whether nothing was ever done, or somebody has pruned the ledger.
+    pub fn is_blank(&self) -> bool {
+        self.runs.is_empty() && self.releases.all().is_empty()
+    }
+
     /// The number that the next run gets.
     pub fn next_run(&self) -> u64 {
         self.runs.last().map_or(1, |run| run.header.number + 1)
@@ -386,6 +391,15 @@ impl<'a> Ledger<'a> {
             key: key.0.reveal().clone(),
         };
         self.write(&[file(KEY.to_owned(), &kept)?]).await
+    }
+
+    /// Records all of these at once, in a ledger that has none.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn keep_releases(&self, releases: &Releases) -> Result<(), LedgerError> {
+        let files: Result<Vec<File>, LedgerError> = releases.all().iter().map(release_file).collect();
+        self.write(&files?).await
     }
 
     /// Writes down that this run is alive.

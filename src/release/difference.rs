@@ -56,7 +56,10 @@ pub fn differences(from: &Release, to: &Release) -> Vec<Difference> {
             change,
         });
     }
-    for (section, word) in [("services", ""), ("networks", "network "), ("volumes", "volume ")] {
+    // How a release was made is not known where its record was rebuilt.
+    let both_known = from.project.is_object() && to.project.is_object();
+    let sections = [("services", ""), ("networks", "network "), ("volumes", "volume ")];
+    for (section, word) in sections.into_iter().filter(|_| both_known) {
         let (old, new) = (&from.project[section], &to.project[section]);
         for name in keys(old, new) {
             let of = format!("{word}{name}");

@@ -21,8 +21,21 @@ pub(crate) fn reference(project: &Project, service: &Service, tag: &Tag) -> Stri
 /// The reference that keeps a built image for its release, whatever later builds do to the one above: the same
 /// repository with the release's tag.
 pub fn release_reference(project: &Project, service: &Service, tag: &Tag) -> String {
-    let reference = reference(project, service, tag);
-    format!("{}:{tag}", repository(&reference))
+    format!("{}:{tag}", release_repository(project, service, tag))
+}
+
+/// The repository of that reference.
+pub(crate) fn release_repository(project: &Project, service: &Service, tag: &Tag) -> String {
+    repository(&reference(project, service, tag)).to_owned()
+}
+
+/// The reference by which a release keeps a service's image.
+pub(crate) fn kept_reference(project: &Project, service: &Service, tag: &Tag) -> String {
+    if service.build.is_some() {
+        release_reference(project, service, tag)
+    } else {
+        reference(project, service, tag)
+    }
 }
 
 /// A reference without its tag or digest. A colon before the last slash belongs to a registry's port.

@@ -16,3 +16,4 @@ pub(crate) mod one_off;
 pub mod retention;
 
 pub use images::release_reference;
+pub(crate) use images::{kept_reference, release_repository};

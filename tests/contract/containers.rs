@@ -245,6 +245,18 @@ pub(crate) async fn an_image_is_tagged_and_untagged(ground: Ground) {
     let image = engine.image(&reference).await.unwrap().unwrap();
     assert_eq!(image.id, ground.plain);
     assert!(image.references.contains(&reference), "{:?}", image.references);
+    assert!(image.created.ends_with('Z'), "{}", image.created);
+    // With all its tags, and without those of a repository of a longer name.
+    let more = [format!("{}:2", ground.name("image")), format!("{}:1", ground.name("image-2"))];
+    for one in &more {
+        engine.tag(&ground.plain, one).await.unwrap();
+    }
+    let listed = engine.references(&ground.name("image")).await.unwrap();
+    assert_eq!(listed, [reference.clone(), more[0].clone()]);
+    assert!(engine.references(&ground.name("none")).await.unwrap().is_empty());
+    for one in &more {
+        engine.remove_image(one).await.unwrap();
+    }
     for _ in 0..2 {
         engine.remove_image(&reference).await.unwrap();
         assert!(engine.image(&reference).await.unwrap().is_none());

@@ -26,6 +26,7 @@ mod lint;
 mod lock;
 mod migrate;
 mod pipeline;
+mod rebuilt;
 mod resume;
 mod retention;
 mod rollback;

@@ -109,7 +109,7 @@ async fn an_unknown_tag_is_refused_naming_the_known_ones() {
     let report = stack.rollback(Some("v9")).await.unwrap_err().report();
     assert_eq!(
         report.chain,
-        ["there is no release v9 to go back to; known: v2, v1"]
+        ["there is no release v9; known: v2, v1"]
     );
     assert_eq!(report.hints, ["viatique-deploy releases"]);
     assert_eq!(stack.engine.peek(), before);

@@ -6,8 +6,8 @@ use bollard::models::{
     ContainerInspectResponse, ContainerState as StateOnEngine, ContainerStateStatusEnum as Status,
     HealthStatusEnum, ImageInspect, PortMap,
 };
-use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::engine::{
     Container, ContainerId, ContainerNetwork, ContainerState, Exit, Health, HealthProbe, Image, ImageId,
@@ -65,10 +65,7 @@ pub(super) fn container(seen: ContainerInspectResponse) -> Container {
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or_default(),
         out_of_memory: exit(&state).out_of_memory,
-        created: seen
-            .created
-            .and_then(|moment| moment.to_offset(UtcOffset::UTC).format(&Rfc3339).ok())
-            .unwrap_or_default(),
+        created: seen.created.map(rfc3339).unwrap_or_default(),
         started: state
             .started_at
             .clone()
@@ -155,6 +152,7 @@ pub(super) fn image(seen: ImageInspect) -> Image {
     volumes.sort();
     Image {
         id: ImageId(seen.id.unwrap_or_default()),
+        created: seen.created.map(rfc3339).unwrap_or_default(),
         references,
         labels: sorted(configuration.labels),
         size: seen
@@ -169,6 +167,14 @@ pub(super) fn image(seen: ImageInspect) -> Image {
         command: configuration.cmd.unwrap_or_default(),
         volumes,
     }
+}
+
+/// Empty for years that no working clock gives.
+fn rfc3339(moment: OffsetDateTime) -> String {
+    moment
+        .to_offset(UtcOffset::UTC)
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
 
 pub(super) fn sorted(labels: Option<HashMap<String, String>>) -> BTreeMap<String, String> {

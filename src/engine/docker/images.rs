@@ -1,7 +1,9 @@
 //! Images: look up, tag, remove, pull, and ask a registry. Building is in `builds`.
 
+use std::collections::HashMap;
+
 use bollard::models::CreateImageInfo;
-use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions, TagImageOptions};
+use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::StreamExt;
 
 use super::failure::{absent_as_none, status};
@@ -20,6 +22,26 @@ impl DockerEngine {
             )
             .await;
         Ok(absent_as_none(seen)?.map(container_view::image))
+    }
+
+    pub(super) async fn references_of(&self, repository: &str) -> Result<Vec<String>> {
+        let operation = "listing images of";
+        let repository = checked_reference(operation, repository)?;
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from([(
+                "reference".to_owned(),
+                vec![repository.to_owned()],
+            )])),
+            ..ListImagesOptions::default()
+        };
+        let images = self
+            .short(operation, repository, self.client.list_images(Some(options)))
+            .await?;
+        let mut references: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        // An image that matches is told with its names of other repositories too.
+        references.retain(|reference| name_and_tag(reference).0 == repository);
+        references.sort();
+        Ok(references)
     }
 
     /// Asked by the engine, not by this process: the engine is who would pull it, from where it stands.

@@ -136,6 +136,10 @@ impl Inspect for DockerEngine {
         self.find_image(reference).await
     }
 
+    async fn references(&self, repository: &str) -> Result<Vec<String>> {
+        self.references_of(repository).await
+    }
+
     async fn image_in_registry(&self, reference: &str) -> Result<bool> {
         self.registry_has(reference).await
     }

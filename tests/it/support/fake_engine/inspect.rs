@@ -71,6 +71,18 @@ impl Inspect for FakeEngine {
         call.leave(found).await
     }
 
+    async fn references(&self, repository: &str) -> Result<Vec<String>> {
+        let call = self.enter("references", repository).await?;
+        let start = format!("{repository}:");
+        let mut found: Vec<String> = Vec::new();
+        for image in self.world().images.values() {
+            let own = image.references.iter().filter(|one| one.starts_with(&start));
+            found.extend(own.cloned());
+        }
+        found.sort();
+        call.leave(Ok(found)).await
+    }
+
     async fn image_in_registry(&self, reference: &str) -> Result<bool> {
         let call = self.enter("image_in_registry", reference).await?;
         let found = self.world().registry.contains_key(&with_tag(reference));

@@ -58,6 +58,7 @@ impl Call {
                 | "container"
                 | "container_events"
                 | "image"
+                | "references"
                 | "image_in_registry"
                 | "networks"
                 | "networks_labelled"

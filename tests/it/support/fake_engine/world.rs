@@ -117,6 +117,7 @@ impl World {
         let id = self.image_id(reference)?;
         let image = &self.images[&id];
         Some(Image {
+            created: "2026-01-01T00:00:00Z".to_owned(),
             references: image.references.iter().cloned().collect(),
             labels: image.labels.clone(),
             size: 1,

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use viatique_deploy::clock::Clock;
 use viatique_deploy::commands::drive::Drive;
+use viatique_deploy::commands::rebuilt::rebuilt;
 use viatique_deploy::commands::resume::Resumed;
 use viatique_deploy::commands::rollback;
 use viatique_deploy::commands::steps::{Chosen, asked_for};
@@ -338,7 +339,12 @@ impl Stack {
     ) -> Ended {
         // One that cannot be read is for the command itself to find.
         let memory = ledger::read(&self.engine.onlooker(), PROJECT).await;
-        settings.current = memory.unwrap_or_default().releases.current().cloned();
+        let memory = memory.unwrap_or_default();
+        let settings_of = |tag: &Tag| Ok(self.settings(tag.as_str()));
+        let onlooker = self.engine.onlooker();
+        let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
+        let current = rebuilt.current().or_else(|| memory.releases.current());
+        settings.current = current.cloned();
         let recorder = Arc::new(Recorder::default());
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let run = RunId::new(self.clock.now(), number);
@@ -351,6 +357,7 @@ impl Stack {
             stages: chosen.stages,
             effect: chosen.effect,
             finishes: chosen.finishes,
+            rebuilt,
             lock_wait: self.lock_wait,
             dry_run,
         };
@@ -389,7 +396,14 @@ impl Stack {
 
     /// All that is recorded.
     pub(crate) async fn memory(&self) -> Memory {
-        ledger::read(&self.engine.onlooker(), PROJECT).await.unwrap()
+        let onlooker = self.engine.onlooker();
+        let mut memory = ledger::read(&onlooker, PROJECT).await.unwrap();
+        let settings_of = |tag: &Tag| Ok(self.settings(tag.as_str()));
+        let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
+        if rebuilt.current().is_some() {
+            memory.releases = rebuilt;
+        }
+        memory
     }
 }
 
