@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use super::lines::Listener;
 use super::one_off::{self, OneOffResult};
 use super::{deploy, images};
 use crate::compose::{Service, ServiceName};
@@ -87,7 +88,7 @@ impl Prepared {
         context: Context<'_>,
         application: &Application<'_>,
         command: one_off::Command<'_>,
-        listener: &mut dyn one_off::Listener,
+        listener: &mut dyn Listener,
     ) -> Result<OneOffResult, Failure> {
         let service = application.service;
         one_off::run_heard(context, service, &self.image, &self.networks, command, listener).await

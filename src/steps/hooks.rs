@@ -11,9 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 
 use super::deploy::{containers_of, has_left, standing};
+use super::lines::Lines;
 use crate::compose::ServiceName;
 use crate::config::Hook;
-use crate::engine::{Captured, ContainerState, ExecSpec};
+use crate::engine::{ContainerState, ExecSpec};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Receipt, Step, StepId, StepResult, Task, Undone, View, WhenAnotherFails,
@@ -241,24 +242,17 @@ async fn in_service(
         environment: facts,
         ..ExecSpec::default()
     };
-    let mut output = Captured::default();
+    let mut listener = task;
+    let mut lines = Lines::heard_by(&mut listener);
     let exit = context
         .engine
-        .exec(&container.id, &spec, None, &mut output)
+        .exec(&container.id, &spec, None, &mut lines)
         .await?;
-    let (stdout, stderr) = (output.stdout_text(), output.stderr_text());
-    let lines: Vec<String> = stdout
-        .lines()
-        .chain(stderr.lines())
-        .map(ToOwned::to_owned)
-        .collect();
-    for line in &lines {
-        task.output(line.clone());
-    }
+    let heard = lines.end();
     if exit.success() {
         return Ok(());
     }
-    Err(failed(&format!("exit code {}", exit.code), lines))
+    Err(failed(&format!("exit code {}", exit.code), heard.last_lines))
 }
 
 fn failed(how: &str, mut lines: Vec<String>) -> Failure {

@@ -6,7 +6,8 @@
 use async_trait::async_trait;
 
 use super::application::{Application, Preparation, Prepared, plan_dependencies};
-use super::one_off::{Command, Listener, OneOffResult};
+use super::lines::Listener;
+use super::one_off::{Command, OneOffResult};
 use super::{deploy, images, one_off};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{

@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod health;
 pub mod hooks;
 mod images;
+mod lines;
 pub mod migrate;
 pub(crate) mod one_off;
 pub mod retention;

@@ -1,20 +1,14 @@
 //! Running a command once, in a container of its own made like a service's: migrations, static files, tests of a
 //! configuration. The container is labelled with the run, so that what a killed run leaves is found and removed.
 
-use async_trait::async_trait;
-
 use super::deploy::infrastructure::NetworkIds;
 use super::deploy::target::{Purpose, container_spec};
+use super::lines::{Lines, Listener};
 use crate::compose::Service;
-use crate::engine::{ContainerFilter, Engine, Exit, ImageId, OneOffSpec, OutputSink, OutputStream, labels};
+use crate::engine::{ContainerFilter, Engine, Exit, ImageId, OneOffSpec, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Task};
 use crate::release::RunId;
-
-/// What our own scripts put before what they say to us rather than to people.
-pub(crate) const MARK: &str = "viatique-deploy:";
-/// How many of the last lines are kept to show what went wrong.
-const LINES_KEPT: usize = 40;
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
@@ -22,21 +16,6 @@ pub(crate) struct Command<'a> {
     /// One word, for the container's name and for people.
     pub name: &'a str,
     pub words: &'a [String],
-}
-
-/// Hears what a one-off writes, line by line as it comes.
-pub(crate) trait Listener: Send {
-    /// A line for people.
-    fn line(&mut self, line: &str);
-
-    /// What one of our own scripts says to us, its mark taken off.
-    fn answer(&mut self, _answer: &str) {}
-}
-
-impl Listener for &Task {
-    fn line(&mut self, line: &str) {
-        self.output(line);
-    }
 }
 
 /// How a one-off went.
@@ -122,19 +101,14 @@ pub(crate) async fn run_heard(
         command: command.words.to_vec(),
         environment: std::collections::BTreeMap::new(),
     };
-    let mut sink = Lines {
-        listener,
-        stdout: Vec::new(),
-        pending: [Vec::new(), Vec::new()],
-        last: Vec::new(),
-    };
-    let exit = context.engine.run_one_off(&spec, &mut sink).await?;
-    sink.flush();
+    let mut lines = Lines::heard_by(listener);
+    let exit = context.engine.run_one_off(&spec, &mut lines).await?;
+    let heard = lines.end();
     Ok(OneOffResult {
         exit,
-        stdout: String::from_utf8_lossy(&sink.stdout).into_owned(),
+        stdout: heard.stdout,
         name: command.name.to_owned(),
-        last_lines: sink.last,
+        last_lines: heard.last_lines,
     })
 }
 
@@ -165,56 +139,4 @@ pub(crate) async fn sweep(
         }
     }
     Ok(removed)
-}
-
-struct Lines<'a> {
-    listener: &'a mut dyn Listener,
-    stdout: Vec<u8>,
-    pending: [Vec<u8>; 2],
-    last: Vec<String>,
-}
-
-impl Lines<'_> {
-    fn line(&mut self, bytes: &[u8]) {
-        let line = String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if let Some(answer) = line.strip_prefix(MARK) {
-            self.listener.answer(answer);
-            return;
-        }
-        self.listener.line(&line);
-        if self.last.len() == LINES_KEPT {
-            self.last.remove(0);
-        }
-        self.last.push(line);
-    }
-
-    fn flush(&mut self) {
-        for pending in std::mem::take(&mut self.pending) {
-            if !pending.is_empty() {
-                self.line(&pending);
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl OutputSink for Lines<'_> {
-    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> std::io::Result<()> {
-        let index = match stream {
-            OutputStream::Stdout => {
-                self.stdout.extend_from_slice(bytes);
-                0
-            }
-            OutputStream::Stderr => 1,
-        };
-        let mut pending = std::mem::take(&mut self.pending[index]);
-        pending.extend_from_slice(bytes);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let rest = pending.split_off(end + 1);
-            self.line(&pending);
-            pending = rest;
-        }
-        self.pending[index] = pending;
-        Ok(())
-    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::{ContainerFilter, ImageId, Inspect, labels};
 use crate::error::Failure;
-use crate::ledger::{self, Releases};
+use crate::ledger::{Ledger, Releases};
 use crate::pipeline::{Context, StepId, StepResult};
 use crate::release::{Release, Tag};
 use crate::steps::backup::size;
@@ -116,16 +116,20 @@ async fn used_by_others(context: Context<'_>, keep: u32) -> Result<BTreeSet<Imag
     let inspect: &dyn Inspect = context.engine;
     let own = &context.settings.project.name;
     let mut used = BTreeSet::new();
-    for container in inspect.containers(&ContainerFilter::default()).await? {
-        used.insert(container.image.clone());
-        let is_ledger = container.label(labels::ROLE) == Some(labels::Role::Ledger.as_str());
-        let Some(project) = container
-            .label(labels::PROJECT)
-            .filter(|project| is_ledger && project != own)
+    let containers = inspect.containers(&ContainerFilter::default()).await?;
+    used.extend(containers.into_iter().map(|container| container.image));
+    let ledgers = inspect.volumes_labelled(labels::ROLE, labels::Role::Ledger.as_str());
+    for volume in ledgers.await? {
+        let Some(project) = volume
+            .labels
+            .get(labels::PROJECT)
+            .filter(|project| *project != own)
         else {
             continue;
         };
-        let memory = ledger::read(inspect, project).await.map_err(|error| {
+        // Opened, where the container is gone that opened it: its releases are kept all the same.
+        let memory = async { Ledger::open(context.engine, project).await?.read().await };
+        let memory = memory.await.map_err(|error| {
             Failure::from(anyhow::Error::new(error)).context(format!("reading the releases of {project}"))
         })?;
         let images = kept(&memory.releases, keep)

@@ -247,7 +247,10 @@ pub(crate) async fn an_image_is_tagged_and_untagged(ground: Ground) {
     assert!(image.references.contains(&reference), "{:?}", image.references);
     assert!(image.created.ends_with('Z'), "{}", image.created);
     // With all its tags, and without those of a repository of a longer name.
-    let more = [format!("{}:2", ground.name("image")), format!("{}:1", ground.name("image-2"))];
+    let more = [
+        format!("{}:2", ground.name("image")),
+        format!("{}:1", ground.name("image-2")),
+    ];
     for one in &more {
         engine.tag(&ground.plain, one).await.unwrap();
     }

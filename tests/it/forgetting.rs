@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use viatique_deploy::commands::steps::Chosen;
-use viatique_deploy::engine::{Engine as _, Inspect as _};
+use viatique_deploy::engine::Inspect as _;
 use viatique_deploy::error::FailureKind;
 use viatique_deploy::ledger::{self, Ledger, REMEMBERED, RunHeader};
 use viatique_deploy::pipeline::Outcome;

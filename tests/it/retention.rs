@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use viatique_deploy::engine::Engine as _;
 use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::ledger::{Ledger, object_name};
 use viatique_deploy::pipeline::Outcome;
 
 use crate::support::{ImageBehaviour, Stack};
@@ -143,4 +144,22 @@ async fn an_image_that_a_container_of_somebody_else_uses_stays() {
     // Another time it goes.
     released(&stack, "v4").await;
     assert_eq!(references(&stack), of(&["v3", "v4"]));
+}
+
+/// Its ledger is a volume that nothing opens, after `docker container prune`.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_a_kept_release_of_another_project_has_stays() {
+    let stack = keeping(1);
+    released(&stack, "v1").await;
+    let releases = stack.releases().await;
+    let other = Ledger::open(&stack.engine, "other").await.unwrap();
+    let header = stack.memory().await.runs[0].header.clone();
+    let mut journal = other.begin(header).unwrap();
+    journal.record(releases.current().unwrap()).await.unwrap();
+    let opener = stack.engine.peek().container(&object_name("other")).id.clone();
+    stack.engine.onlooker().remove_container(&opener).await.unwrap();
+    for tag in ["v2", "v3"] {
+        released(&stack, tag).await;
+    }
+    assert_eq!(references(&stack), of(&["v1", "v2", "v3"]));
 }

@@ -107,10 +107,7 @@ async fn an_unknown_tag_is_refused_naming_the_known_ones() {
     let stack = with_releases(&["v1", "v2"]).await;
     let before = stack.engine.peek();
     let report = stack.rollback(Some("v9")).await.unwrap_err().report();
-    assert_eq!(
-        report.chain,
-        ["there is no release v9; known: v2, v1"]
-    );
+    assert_eq!(report.chain, ["there is no release v9; known: v2, v1"]);
     assert_eq!(report.hints, ["viatique-deploy releases"]);
     assert_eq!(stack.engine.peek(), before);
     let empty = Stack::viatique();

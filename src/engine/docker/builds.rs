@@ -45,6 +45,7 @@ impl DockerEngine {
         inputs.extend(request.build.cache_from.iter().cloned());
         let credentials = self.credentials.for_build(&inputs).await?;
 
+        self.until_it_listens().await;
         let (pieces, received) = mpsc::channel(PIECES_WAITING);
         let sent = Arc::new(Sent::default());
         let counted = Arc::clone(&sent);

@@ -20,6 +20,9 @@ pub struct TimeBudgets {
     pub long: Duration,
     /// Added to a container's grace period when it is stopped.
     pub beyond_grace: Duration,
+    /// Before any call: how long an engine that has answered before may be away. A daemon that has many containers to
+    /// stop and to start again takes its time.
+    pub restart: Duration,
 }
 
 impl Default for TimeBudgets {
@@ -28,6 +31,7 @@ impl Default for TimeBudgets {
             short: Duration::from_secs(60),
             long: Duration::from_secs(2 * 60 * 60),
             beyond_grace: Duration::from_secs(30),
+            restart: Duration::from_secs(2 * 60),
         }
     }
 }

@@ -328,6 +328,7 @@ impl DockerEngine {
             condition: "not-running".to_owned(),
         };
         let client = self.patient_client(self.budgets.long);
+        self.until_it_listens().await;
         let mut answers = client.wait_container(name, Some(options));
         let waited = match answers.next().await {
             Some(Ok(answer)) => Some(answer.status_code),

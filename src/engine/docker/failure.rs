@@ -92,7 +92,16 @@ pub(super) fn failed(
 
 impl DockerEngine {
     pub(super) fn failed(&self, operation: &'static str, target: &str, error: &Error) -> EngineError {
-        failed(&self.endpoint, operation, target, error)
+        let failure = failed(&self.endpoint, operation, target, error);
+        if matches!(
+            failure.kind,
+            EngineErrorKind::Unreachable | EngineErrorKind::ConnectionLost
+        ) {
+            self.listening.gone();
+        } else {
+            self.listening.answered();
+        }
+        failure
     }
 
     /// A call that answers at once. The budget covers the whole answer, its body included.
@@ -112,8 +121,13 @@ impl DockerEngine {
         target: &str,
         call: impl Future<Output = std::result::Result<T, Error>> + Send,
     ) -> Result<T> {
+        self.until_it_listens().await;
         match tokio::time::timeout(budget, call).await {
-            Ok(answer) => answer.map_err(|error| self.failed(operation, target, &error)),
+            Ok(Ok(answer)) => {
+                self.listening.answered();
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.failed(operation, target, &error)),
             Err(_) => Err(EngineError::new(
                 operation,
                 target,

@@ -177,6 +177,7 @@ impl DockerEngine {
             path: folder.to_owned(),
         };
         let client = self.patient_client(self.budgets.long);
+        self.until_it_listens().await;
         let mut pieces = Box::pin(client.download_from_container(name, Some(options)));
         let mut tail = Vec::with_capacity(2 * ARCHIVE_END.len());
         while let Some(piece) = pieces.next().await {

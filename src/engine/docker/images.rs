@@ -107,6 +107,7 @@ impl DockerEngine {
             ..CreateImageOptions::default()
         };
         let client = self.patient_client(self.budgets.long);
+        self.until_it_listens().await;
         let mut answers = Box::pin(client.create_image(Some(options), None, credentials));
         while let Some(answer) = answers.next().await {
             let answer = answer.map_err(|error| match status(&error) {

@@ -14,12 +14,14 @@ mod events;
 mod failure;
 mod files;
 mod images;
+mod listening;
 mod names;
 mod networks_and_volumes;
 mod processes;
 mod twin;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +41,7 @@ use create_body::ApiVersion;
 use credentials::Credentials;
 use environment::Endpoint;
 pub use environment::EngineEnvironment;
+use listening::Listening;
 
 /// One Docker Engine.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub struct DockerEngine {
     endpoint: Endpoint,
     budgets: TimeBudgets,
     credentials: Credentials,
+    listening: Arc<Listening>,
     api_version: OnceCell<ApiVersion>,
 }
 
@@ -73,6 +77,7 @@ impl DockerEngine {
             endpoint,
             budgets,
             credentials: Credentials::new(environment.configuration_folder()),
+            listening: Arc::default(),
             api_version: OnceCell::new(),
         })
     }

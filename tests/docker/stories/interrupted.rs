@@ -1,7 +1,7 @@
 //! Runs that do not get to their end: stopped by nginx's test, by the lock, by the operator, by a kill; and how those
 //! that were killed are finished, forward and back.
 
-use super::support::{Running, Stack, ask};
+use super::support::{Stack, ask};
 
 #[test]
 fn runs_that_are_stopped() {
@@ -40,7 +40,7 @@ fn locked_and_interrupted(stack: &Stack) {
     second
         .says("is locked by")
         .says(&format!("process {}", first.process()));
-    wait_until_half_way(&mut first);
+    first.wait_until_half_way();
     first.signal("INT");
     let first = first.finish().expect_code(130);
     let last = first.json_lines().pop().unwrap();
@@ -55,7 +55,7 @@ fn locked_and_interrupted(stack: &Stack) {
 /// Nothing can be put back by a process that was killed. A run of anything else is refused until it is finished.
 fn killed(stack: &Stack, tag: &str) {
     let mut run = stack.start(&["run", "--tag", tag, "--output", "json"]);
-    wait_until_half_way(&mut run);
+    run.wait_until_half_way();
     run.signal("KILL");
     assert_eq!(run.finish().code, None);
     ask(stack.port).expect("half-way between two releases, one of them serves");
@@ -109,12 +109,4 @@ fn killed_and_resumed(stack: &Stack) {
         assert_eq!(after.service(service).release.as_deref(), Some("v2"), "{service}");
         assert_eq!(after.service(service).state, "running", "{service}");
     }
-}
-
-/// The frontend has been replaced; the scheduler, which must run for a while before it counts, has not.
-#[track_caller]
-fn wait_until_half_way(run: &mut Running) {
-    run.wait_for_event("a replaced frontend", |event| {
-        event["event"] == "task_finished" && event["step"] == "deploy" && event["task"] == "frontend"
-    });
 }

@@ -5,6 +5,7 @@ mod app;
 mod build_context;
 mod choosing;
 mod contract;
+mod listening;
 mod simulated;
 mod wire;
 mod wire_events;

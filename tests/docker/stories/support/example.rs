@@ -59,6 +59,21 @@ impl Example {
         fs::write(file, before + text).unwrap();
     }
 
+    /// Takes these services out of the Compose file.
+    pub(crate) fn without(&self, services: &[&str]) {
+        self.edit("docker-compose.prod.yml", |text| {
+            let is_gone = |paragraph: &&str| {
+                let mut lines = paragraph.lines();
+                lines.any(|line| services.iter().any(|name| line == format!("  {name}:")))
+            };
+            let kept: Vec<&str> = text
+                .split("\n\n")
+                .filter(|paragraph| !is_gone(paragraph))
+                .collect();
+            kept.join("\n\n")
+        });
+    }
+
     /// Makes it as it was copied: what was changed is mended, what was added is gone. Backups stay.
     pub(crate) fn mend(&self) {
         for entry in fs::read_dir(self.folder()).unwrap() {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::secrets::no_secret_in;
+
 /// Far above what anything here takes: a deadline for what hangs, not a measure.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -121,6 +123,15 @@ impl Running {
         }
     }
 
+    /// Reads events until the frontend has been replaced, while the scheduler, which must run for a while before it
+    /// counts, has not.
+    #[track_caller]
+    pub(crate) fn wait_until_half_way(&mut self) {
+        self.wait_for_event("a replaced frontend", |event| {
+            event["event"] == "task_finished" && event["step"] == "deploy" && event["task"] == "frontend"
+        });
+    }
+
     /// Sends the signal with this name.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
@@ -137,9 +148,12 @@ impl Running {
         while self.next_line().is_some() {}
         let stderr = self.stderr.take().unwrap().join().unwrap();
         let status: ExitStatus = self.child.wait().unwrap();
+        let stdout = std::mem::take(&mut self.seen);
+        no_secret_in("standard output", &stdout);
+        no_secret_in("standard error and the log", &stderr);
         Finished {
             code: status.code(),
-            stdout: std::mem::take(&mut self.seen),
+            stdout,
             stderr,
         }
     }

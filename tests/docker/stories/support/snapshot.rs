@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::docker::{docker, docker_bytes, filters};
+use super::secrets::no_secret_in;
 
 /// One container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,7 @@ impl Snapshot {
             snapshot.ledger = ledger_files(&ledger);
         }
         backup_files(backups, backups, &mut snapshot.backups);
+        no_secret_in("the ledger, a name or a label", &format!("{snapshot:?}"));
         snapshot
     }
 
@@ -124,10 +126,23 @@ fn listed(project: &str, list: &[&str], kind: &str) -> Vec<Value> {
         return Vec::new();
     }
     let words = [kind, "inspect"].map(ToOwned::to_owned).into_iter().chain(ids);
-    serde_json::from_str(&docker(words)).unwrap()
+    let found: Vec<Value> = serde_json::from_str(&docker(words)).unwrap();
+    for one in &found {
+        no_secret_in("a label", &one["Labels"].to_string());
+    }
+    found
 }
 
 fn container(found: &Value) -> Container {
+    // A container's environment holds what it was given; everything else about it is for all to see.
+    for shown in [
+        &found["Config"]["Labels"],
+        &found["Path"],
+        &found["Args"],
+        &found["Config"]["Cmd"],
+    ] {
+        no_secret_in("a label or the arguments of a container", &shown.to_string());
+    }
     let label = |name: &str| found["Config"]["Labels"][name].as_str().map(ToOwned::to_owned);
     Container {
         id: text(&found["Id"]),

@@ -44,6 +44,8 @@ impl Stack {
             .args(words)
             .current_dir(self.example.folder())
             .env_clear()
+            // All that it can log: it is searched for secrets.
+            .env("RUST_LOG", "viatique_deploy=trace")
             .env("HTTP_PORT", self.port.to_string());
         for kept in ["PATH", "HOME", "DOCKER_HOST"] {
             if let Some(value) = std::env::var_os(kept) {
