@@ -1,7 +1,6 @@
 //! Drives a pipeline from its first event to its last: lock, journal, steps, record, lock back. The lock covers all
 //! of it. What is in the pipeline is its caller's business.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::alive::give_signs_of_life;
 use super::identity;
 use super::locked;
+use super::record::{is_same, kept_references};
 use super::session::ledger_error;
 use super::unfinished::{refusal, sentence};
 use super::{exit_code, signals};
@@ -20,12 +21,12 @@ use crate::engine::{Engine, EngineErrorKind};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{EntryKind, JOURNAL_FORMAT, Journal, Key, Ledger, Memory, Releases, RunHeader};
-use crate::lock::{BEAT, Holder, Lock, LockError};
+use crate::lock::{Holder, Lock, LockError};
 use crate::pipeline::{
     self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Stage, StepId,
     StepResult, StepSummary,
 };
-use crate::release::{RELEASE_FORMAT, Release, ReleasedImage, RunId, Sequence, Tag};
+use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::hooks::Hooked;
 use crate::steps::{one_off, retention};
 
@@ -286,7 +287,7 @@ impl<'a> Drive<'a> {
         let mut report = tokio::select! {
             biased;
             report = work => report?,
-            never = give_signs_of_life(engine, &ledger, lock, run, &forbid) => match never {},
+            never = give_signs_of_life(engine, &ledger, lock, run, &forbid, events) => match never {},
         };
         if *forbid.borrow() && report.outcome != Outcome::Succeeded {
             report.outcome = Outcome::Stuck;
@@ -475,38 +476,6 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// The same thing deployed again is no new release.
-fn is_same(current: &Release, new: &Release) -> bool {
-    let added_nothing = new
-        .migrations
-        .as_ref()
-        .is_none_or(|record| record.added().is_empty());
-    current.tag == new.tag
-        && current.images == new.images
-        && current.compose == new.compose
-        && current.project == new.project
-        && added_nothing
-}
-
-/// By the reference that stays with the release.
-fn kept_references(
-    settings: &Settings,
-    state: &RunState,
-) -> std::collections::BTreeMap<crate::compose::ServiceName, ReleasedImage> {
-    let mut images = state.images.clone();
-    for (name, image) in &mut images {
-        if let Some(service) = settings
-            .project
-            .services
-            .get(name)
-            .filter(|service| service.build.is_some())
-        {
-            image.reference = crate::steps::release_reference(&settings.project, service, &settings.tag);
-        }
-    }
-    images
-}
-
 fn ended(outcome: Outcome, failure: Option<Failure>) -> RunReport {
     RunReport {
         outcome,
@@ -537,26 +506,6 @@ async fn unless_interrupted<T>(
             Err(Failure::message(FailureKind::Interrupted, "interrupted before the first step"))
         }
         result = work => result,
-    }
-}
-
-/// Every so often, until it is dropped. A sign that could not be given is missing, and the next one is tried.
-async fn give_signs_of_life(
-    engine: &dyn Engine,
-    ledger: &Ledger<'_>,
-    lock: &Lock,
-    run: &RunId,
-    forbid: &watch::Sender<bool>,
-) -> Infallible {
-    loop {
-        tokio::time::sleep(BEAT).await;
-        if let Ok(false) = lock.is_ours(engine).await {
-            forbid.send_replace(true);
-            return std::future::pending().await;
-        }
-        if let Err(error) = ledger.beat(run).await {
-            tracing::debug!(%error, "a sign of life could not be given");
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! One subcommand each: wires the rooms together, chooses the steps, and turns how it ended into an exit code. Rules
 //! of a deploy are in `steps`; what is shown is in `ui`.
 
+mod alive;
 mod drift;
 pub mod drive;
 mod identity;
 mod locked;
 pub mod rebuilt;
+mod record;
 mod releases;
 pub mod resume;
 pub mod rollback;

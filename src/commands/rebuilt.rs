@@ -55,8 +55,8 @@ pub async fn rebuilt(
             }
         }
         for (name, service) in &settings.project.services {
-            let standing = standing.get(name.as_str()).into_iter().flatten();
-            if let Some(container) = standing.filter(|one| is_serving(one)).next_back() {
+            let mut standing = standing.get(name.as_str()).into_iter().flatten();
+            if let Some(container) = standing.rfind(|one| is_serving(one)) {
                 let reference = kept_reference(&settings.project, service, &tag);
                 current
                     .images

@@ -234,13 +234,15 @@ fn load_project(
 
 /// A failure to read or write the ledger.
 pub(super) fn ledger_error(error: LedgerError) -> Failure {
-    match error {
+    let hint = error.hint();
+    let mut failure = match error {
         LedgerError::Engine(error) => Failure::from(error),
-        LedgerError::Newer { .. } => Failure::new(FailureKind::Failed, error)
-            .hint("use that version of viatique-deploy, or a newer one"),
-        LedgerError::Damaged { .. } => Failure::new(FailureKind::Failed, error)
-            .hint("what runs is not affected; move the file out of the ledger's volume to go on without it"),
-    }
+        LedgerError::NotWritten { .. } | LedgerError::Newer { .. } | LedgerError::Damaged { .. } => {
+            Failure::new(FailureKind::Failed, error)
+        }
+    };
+    failure.hints.extend(hint);
+    failure
 }
 
 fn config_error(error: config::ConfigError) -> Failure {

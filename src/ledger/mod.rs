@@ -32,6 +32,13 @@ pub enum LedgerError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine answered, and could not write: its disk is full, or the volume may not be written.
+    #[error("the ledger, volume {volume}, could not be written")]
+    NotWritten {
+        volume: String,
+        #[source]
+        cause: EngineError,
+    },
     /// Written by a newer version of the tool.
     #[error(
         "the ledger's {file} has format {found}, written by viatique-deploy {written_by}; this is {ours}, which reads up to format {supported}"
@@ -46,6 +53,26 @@ pub enum LedgerError {
     /// Not what this tool writes.
     #[error("the ledger's {file} is damaged: {message}")]
     Damaged { file: String, message: String },
+}
+
+impl LedgerError {
+    /// What a person would do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(_) => None,
+            Self::NotWritten { .. } => Some(
+                "make room where the engine keeps its volumes (docker system df), or let the volume be written; then run \
+                 the same again"
+                    .to_owned(),
+            ),
+            Self::Newer { .. } => {
+                Some("use that version of viatique-deploy, or a newer one".to_owned())
+            }
+            Self::Damaged { .. } => Some(
+                "what runs is not affected; move the file out of the ledger's volume to go on without it".to_owned(),
+            ),
+        }
+    }
 }
 
 /// The releases of a project, oldest first.
@@ -319,6 +346,7 @@ fn decode<T: serde::de::DeserializeOwned>(
 pub struct Ledger<'a> {
     engine: &'a dyn Engine,
     container: ContainerId,
+    volume: String,
 }
 
 impl<'a> Ledger<'a> {
@@ -332,6 +360,7 @@ impl<'a> Ledger<'a> {
             return Ok(Self {
                 engine,
                 container: container.id,
+                volume: name,
             });
         }
         let marks = BTreeMap::from([
@@ -361,7 +390,11 @@ impl<'a> Ledger<'a> {
                 .ok_or(error)?,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { engine, container })
+        Ok(Self {
+            engine,
+            container,
+            volume: name,
+        })
     }
 
     /// The releases so far, and the run that nobody has finished yet: all of it in one call of the engine, each of which
@@ -417,7 +450,13 @@ impl<'a> Ledger<'a> {
 
     /// One call of the engine, in which as many files as there are cost no more than one.
     async fn write(&self, files: &[File]) -> Result<(), LedgerError> {
-        Ok(self.engine.write_files(&self.container, DATA, files).await?)
+        match self.engine.write_files(&self.container, DATA, files).await {
+            Err(cause) if cause.kind == EngineErrorKind::Other => Err(LedgerError::NotWritten {
+                volume: self.volume.clone(),
+                cause,
+            }),
+            outcome => Ok(outcome?),
+        }
     }
 }
 

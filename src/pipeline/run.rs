@@ -14,7 +14,7 @@ use super::stage::{Stage, steps};
 use super::step::{Context, Receipt, RunState, Step, Undone, View, WhenAnotherFails};
 use crate::clock::timestamp;
 use crate::error::{Failure, FailureKind};
-use crate::ledger::{EntryKind, Journal};
+use crate::ledger::{EntryKind, Journal, LedgerError};
 
 /// How a pipeline went.
 #[derive(Debug)]
@@ -286,7 +286,7 @@ impl One<'_> {
                 && let Err(error) = journal.write(now(), EntryKind::Started { step }).await
             {
                 let failure =
-                    Failure::from(error).context(format!("writing the journal before {}", step.as_str()));
+                    unwritten(error).context(format!("writing the journal before {}", step.as_str()));
                 return self.ended(Ending::Failed(failure), started);
             }
         }
@@ -367,6 +367,14 @@ impl One<'_> {
     }
 }
 
+/// With what to do about it, where the ledger says.
+fn unwritten(error: anyhow::Error) -> Failure {
+    let hint = error.downcast_ref::<LedgerError>().and_then(LedgerError::hint);
+    let mut failure = Failure::from(error);
+    failure.hints.extend(hint);
+    failure
+}
+
 /// How a step ended whose end could not be written down.
 fn not_journalled(step: StepId, ending: Ending, error: anyhow::Error) -> Ending {
     Ending::Failed(match ending {
@@ -375,7 +383,7 @@ fn not_journalled(step: StepId, ending: Ending, error: anyhow::Error) -> Ending 
             failure.hint(format!("the journal could not be written either: {error:#}"))
         }
         Ending::NotRun | Ending::Done(_) | Ending::Stopped(_) => {
-            Failure::from(error).context(format!("writing the journal after {}", step.as_str()))
+            unwritten(error).context(format!("writing the journal after {}", step.as_str()))
         }
     })
 }

@@ -373,3 +373,29 @@ async fn the_lock_can_be_waited_for() {
         assert!(warnings.contains(&waiting), "{warnings}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_does_not_answer_is_spoken_of_while_it_is_waited_for() {
+    let stack = Stack::viatique();
+    stack.run("v1").await.succeeded();
+    stack.engine.builds_take(Duration::from_secs(60));
+    let goes_away = async {
+        // Before the first sign of life.
+        sleep(BEAT / 2).await;
+        let asked = stack.engine.calls();
+        let asked = asked.iter().filter(|call| call.name == "container").count();
+        stack.engine.fault_on("container", asked + 1, Fault::HangBefore);
+    };
+    let (ended, ()) = tokio::join!(stack.run("v2"), goes_away);
+    ended.succeeded();
+    assert_eq!(
+        ended
+            .warnings()
+            .lines()
+            .filter(|line| line.contains("has not answered"))
+            .count(),
+        1,
+        "{}",
+        ended.warnings()
+    );
+}

@@ -9,6 +9,10 @@ use super::support::{OwnEngine, Running, Stack};
 #[test]
 fn the_daemon_is_restarted_during_a_deploy() {
     let stack = Stack::new("restarted");
+    // A worker that has lost its broker does not end by itself, and the daemon waits for it.
+    stack.example.edit("docker-compose.prod.yml", |text| {
+        text.replace("stop_grace_period: 60s", "stop_grace_period: 10s")
+    });
     for tag in ["v1", "v2"] {
         stack.run(&["build", "--tag", tag]).expect_code(0);
     }
@@ -51,7 +55,6 @@ fn the_daemon_is_restarted_during_a_deploy() {
             "{status}"
         );
         assert_eq!(status["release"]["tag"], serves, "{status}");
-        eprintln!("{said}");
     }
     // And the next one is deployed as if nothing had been.
     let tag = if serves == "v1" { "v2" } else { "v1" };
