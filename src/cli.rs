@@ -213,21 +213,23 @@ Examples:
         before_help = "\
 In order:
   1. asks Django which migrations are not applied
-  2. applies them, in a container of the new release
+  2. judges them: would the release that serves now fail on the new schema?
+     Then nothing is applied
+  3. applies them, in a container of the new release. Each waits two seconds at
+     most for a lock, since everybody waits behind it, and is tried five times
 
 Leaves alone: the running containers; the release that serves now goes on, on
 the new schema.
-Migrations are not taken back by a rollback: make them fit the release before,
-too.",
+Migrations are not taken back by a rollback.",
         after_help = "\
 Exit codes: 0 migrated, or nothing to apply; 1 failed; 3 configuration invalid;
-4 locked.
+4 locked; 5 the running release would fail on the new schema.
 
 Examples:
   viatique-deploy migrate --dry-run     see what would be run
   viatique-deploy migrate --tag v42"
     )]
-    Migrate,
+    Migrate(MigrateArgs),
 
     /// Put the new release's static files in place
     #[command(
@@ -389,9 +391,9 @@ Leaves alone: services that have not changed. Applied migrations stay, and so
 do backups.",
         after_help = "\
 Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
-invalid; 4 locked; 5 health said no and nothing had been replaced; 6 deployed,
-then rolled back by itself;
-7 stuck, a person is needed; 130 interrupted, and put back.
+invalid; 4 locked; 5 health said no and nothing had been replaced, or the
+running release would fail on the migrations; 6 deployed, then rolled back by
+itself; 7 stuck, a person is needed; 130 interrupted, and put back.
 
 Examples:
   viatique-deploy run --dry-run         see what would be done
@@ -454,13 +456,23 @@ pub struct ReplaceArgs {
     pub replace: Vec<String>,
 }
 
-/// What `run` takes: what a build and what a deploy take.
+/// What `run` takes: what a build, a migration and a deploy take.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub build: BuildArgs,
     #[command(flatten)]
+    pub migrate: MigrateArgs,
+    #[command(flatten)]
     pub replace: ReplaceArgs,
+}
+
+/// What commands that migrate take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
+pub struct MigrateArgs {
+    /// Migrate although the running release would fail on the new schema until it is replaced
+    #[arg(long)]
+    pub allow_breaking: bool,
 }
 
 /// What commands that build take.

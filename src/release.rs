@@ -2,6 +2,7 @@
 //! they are kept is the ledger's business.
 
 pub mod difference;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -203,11 +204,39 @@ impl fmt::Display for Migration {
     }
 }
 
+/// What a migration means for code that does not know it yet, or does not know it any more; in words of Django's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Assessment {
+    /// Why such code would fail on the schema after it.
+    #[serde(default)]
+    pub breaks: Vec<String>,
+    /// What it does that nobody can judge from outside.
+    #[serde(default)]
+    pub unsure: Vec<String>,
+    /// What cannot be taken back.
+    #[serde(default)]
+    pub irreversible: Vec<String>,
+    /// What it deletes for good.
+    #[serde(default)]
+    pub loses: Vec<String>,
+}
+
+/// A migration with what it means.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AssessedMigration {
+    pub migration: Migration,
+    #[serde(flatten)]
+    pub assessment: Assessment,
+}
+
 /// Which migrations stood applied before a release and after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct MigrationRecord {
     pub before: Vec<Migration>,
     pub after: Vec<Migration>,
+    /// Of those added.
+    #[serde(default)]
+    pub assessed: Vec<AssessedMigration>,
 }
 
 impl MigrationRecord {
@@ -216,6 +245,7 @@ impl MigrationRecord {
         Self {
             before: Vec::new(),
             after: self.added().into_iter().cloned().collect(),
+            assessed: self.assessed.clone(),
         }
     }
 

@@ -446,6 +446,7 @@ impl<'a> Drive<'a> {
             started_by: identity::deployed_by(),
             steps: self.step_ids(),
             replace: self.settings.replace.iter().map(ToString::to_string).collect(),
+            allow_incompatible: self.settings.allow_incompatible,
         }
     }
 

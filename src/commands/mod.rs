@@ -17,7 +17,7 @@ mod status;
 pub mod steps;
 mod unfinished;
 
-use self::steps::Chosen;
+use self::steps::{Asked, Chosen};
 use crate::cli::{Cli, Command, GlobalOptions, ReleasesCommand};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
@@ -40,18 +40,36 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
         Command::Resume => resume::resume(&cli.global, &output).await,
-        Command::Check => steps::steps(&cli.global, Chosen::check(), &[], &output).await,
-        Command::Backup => steps::steps(&cli.global, Chosen::backup(), &[], &output).await,
-        Command::Build(flags) => steps::steps(&cli.global, Chosen::build_with(flags), &[], &output).await,
-        Command::Migrate => steps::steps(&cli.global, Chosen::migrate(), &[], &output).await,
-        Command::Collectstatic => steps::steps(&cli.global, Chosen::collectstatic(), &[], &output).await,
-        Command::Deploy(arguments) => {
-            steps::steps(&cli.global, Chosen::deploy(), &arguments.replace, &output).await
+        Command::Check => steps::steps(&cli.global, Chosen::check(), Asked::default(), &output).await,
+        Command::Backup => steps::steps(&cli.global, Chosen::backup(), Asked::default(), &output).await,
+        Command::Build(flags) => {
+            steps::steps(&cli.global, Chosen::build_with(flags), Asked::default(), &output).await
         }
-        Command::Health => steps::steps(&cli.global, Chosen::health(), &[], &output).await,
+        Command::Migrate(arguments) => {
+            let asked = Asked {
+                allow_incompatible: arguments.allow_breaking,
+                ..Asked::default()
+            };
+            steps::steps(&cli.global, Chosen::migrate(), asked, &output).await
+        }
+        Command::Collectstatic => {
+            steps::steps(&cli.global, Chosen::collectstatic(), Asked::default(), &output).await
+        }
+        Command::Deploy(arguments) => {
+            let asked = Asked {
+                replace: &arguments.replace,
+                ..Asked::default()
+            };
+            steps::steps(&cli.global, Chosen::deploy(), asked, &output).await
+        }
+        Command::Health => steps::steps(&cli.global, Chosen::health(), Asked::default(), &output).await,
         Command::Run(arguments) => {
             let chosen = Chosen::run_with(arguments.build);
-            steps::steps(&cli.global, chosen, &arguments.replace.replace, &output).await
+            let asked = Asked {
+                replace: &arguments.replace.replace,
+                allow_incompatible: arguments.migrate.allow_breaking,
+            };
+            steps::steps(&cli.global, chosen, asked, &output).await
         }
     };
     match done {

@@ -41,6 +41,7 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
         Resumed::Recorded(release) => session.recorded_settings(release, current)?,
     };
     settings.replace = asked_for(&settings.project, &run.header.replace)?;
+    settings.allow_incompatible = run.header.allow_incompatible;
     resumed
         .chosen()
         .drive(&session, &mut settings, global, ui::reporter(output))

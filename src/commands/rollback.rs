@@ -13,6 +13,7 @@ use crate::ledger::{Memory, Releases};
 use crate::pipeline::{Event, Settings};
 use crate::release::Release;
 use crate::release::difference::differences;
+use crate::release::schema::{Fit, fit};
 use crate::ui::{self, OutputOptions};
 
 /// Goes back to a release.
@@ -107,7 +108,7 @@ pub fn target<'a>(memory: &'a Memory, asked: Option<&str>) -> Result<&'a Release
 }
 
 /// What an operator must know before the code goes back and the schema does not.
-fn warnings(releases: &Releases, target: &Release, settings: &Settings) -> Vec<Event> {
+pub fn warnings(releases: &Releases, target: &Release, settings: &Settings) -> Vec<Event> {
     let since: Vec<String> = releases
         .all()
         .iter()
@@ -121,12 +122,22 @@ fn warnings(releases: &Releases, target: &Release, settings: &Settings) -> Vec<E
                 .collect::<Vec<_>>()
         })
         .collect();
-    if since.is_empty() {
-        return Vec::new();
-    }
+    let later = releases
+        .all()
+        .iter()
+        .filter(|release| release.sequence > target.sequence);
+    let fits = match fit(later) {
+        Fit::Same => return Vec::new(),
+        Fit::Adds => "they only add to the schema, and its code fits it".to_owned(),
+        Fit::CannotTell(why) => format!(
+            "whether its code fits their schema cannot be told: {}",
+            why.join("; ")
+        ),
+        Fit::Breaks(why) => format!("its code does not fit their schema: {}", why.join("; ")),
+    };
     vec![Event::Warning {
         message: format!(
-            "migrations applied since {} stay applied, and its code will run on their schema: {}",
+            "migrations applied since {} stay applied ({}); {fits}",
             settings.tag,
             since.join(", ")
         ),

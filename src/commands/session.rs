@@ -192,6 +192,7 @@ impl Session {
             images,
             current,
             replace: BTreeSet::new(),
+            allow_incompatible: false,
         })
     }
 

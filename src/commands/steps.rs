@@ -28,6 +28,14 @@ use crate::steps::migrate::Migrate;
 use crate::ui::{self, OutputOptions};
 use crate::yaml::nearest;
 
+/// What was asked for beside the command.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked<'a> {
+    /// Names of services.
+    pub replace: &'a [String],
+    pub allow_incompatible: bool,
+}
+
 /// Drives the steps of a subcommand.
 ///
 /// # Errors
@@ -35,7 +43,7 @@ use crate::yaml::nearest;
 pub(super) async fn steps(
     global: &GlobalOptions,
     chosen: Chosen,
-    replace: &[String],
+    asked: Asked<'_>,
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
@@ -46,7 +54,8 @@ pub(super) async fn steps(
         session.settings(tag, releases.current().cloned())?
     } else {
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
-        settings.replace = asked_for(&settings.project, replace)?;
+        settings.replace = asked_for(&settings.project, asked.replace)?;
+        settings.allow_incompatible = asked.allow_incompatible;
         let memory = session.memory(global).await?;
         if global.dry_run && pipeline::changes_what_serves(&chosen.stages) {
             refuse_where_unfinished(&session, &memory).await?;

@@ -33,6 +33,9 @@ pub struct RunHeader {
     /// Services that were to be replaced by name (`--replace`).
     #[serde(default)]
     pub replace: Vec<String>,
+    /// `--allow-breaking`
+    #[serde(default)]
+    pub allow_incompatible: bool,
 }
 
 /// One line of the journal.

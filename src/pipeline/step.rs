@@ -33,6 +33,8 @@ pub struct Settings {
     pub current: Option<Release>,
     /// Services that are replaced in this run although a deploy otherwise leaves them alone.
     pub replace: BTreeSet<ServiceName>,
+    /// Migrations are applied although the release that serves fails on what they make.
+    pub allow_incompatible: bool,
 }
 
 /// What the steps so far found out; later steps read it.

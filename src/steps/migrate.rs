@@ -3,19 +3,21 @@
 //! where the first could not say what stands. A failed migration leaves what was applied in place: the old code still
 //! serves, and going back is a decision of its own.
 
+mod talk;
+
 use async_trait::async_trait;
 
+use self::talk::{Purpose, Talk};
 use super::application::{Application, Preparation, Prepared, plan_dependencies};
-use super::lines::Listener;
 use super::one_off::{Command, OneOffResult};
 use super::{deploy, images, one_off};
+use crate::engine::ContainerState;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
-    Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
-    WhenAnotherFails,
+    Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View, WhenAnotherFails,
 };
 use crate::release::MigrationRecord;
-use crate::stack::django::{self, MigrationAnswer, MigrationState};
+use crate::stack::django::{self, MigrationState};
 
 const NOT_SAID: &str = "django could not say which migrations are applied";
 
@@ -116,20 +118,22 @@ struct OneOffs<'a> {
 impl OneOffs<'_> {
     /// Applies what is pending, if anything is.
     async fn migrate(&self) -> Result<Receipt, Failure> {
-        let mut talk = Talk::begin(self.context, Purpose::Migrating);
-        let ended = self
-            .run(
-                "migrate",
-                &django::migrate_command(self.application.manage),
-                &mut talk,
-            )
-            .await;
+        let served = self.is_served().await?;
+        let allow = self.context.settings.allow_incompatible || !served;
+        let command = django::migrate_command(self.application.manage, allow);
+        let mut talk = Talk::begin(self.context, Purpose::Migrating { allow, served });
+        let ended = self.run("migrate", &command, &mut talk).await;
         let (before, ended) = talk.before(ended)?;
+        if talk.refused {
+            require_success(ended, NOT_SAID)?;
+            return Err(refused(&before));
+        }
         let Some((task, pending)) = talk.applying else {
             require_success(ended, NOT_SAID)?;
             let record = MigrationRecord {
                 before: before.applied.clone(),
                 after: before.applied,
+                assessed: Vec::new(),
             };
             return Ok(Receipt::unchanged(
                 "no migration is pending",
@@ -141,8 +145,7 @@ impl OneOffs<'_> {
         });
         // It may have been ended before it could say.
         let after = match talk.last {
-            Some(MigrationAnswer::State(state)) => Ok(state),
-            Some(MigrationAnswer::Unknown(why)) => Err(Failure::message(FailureKind::Failed, why)),
+            Some(told) => told.map_err(|why| Failure::message(FailureKind::Failed, why)),
             None => self.ask_again().await,
         };
         match migrated {
@@ -150,6 +153,7 @@ impl OneOffs<'_> {
                 let record = MigrationRecord {
                     before: before.applied,
                     after: after?.applied,
+                    assessed: before.assessed,
                 };
                 let added: Vec<String> = record.added().iter().map(ToString::to_string).collect();
                 Ok(Receipt::changed(
@@ -159,6 +163,14 @@ impl OneOffs<'_> {
             }
             Err(failure) => Err(self.explain_what_stands(&before, after, failure)),
         }
+    }
+
+    /// Whether code runs that does not know the migrations.
+    async fn is_served(&self) -> Result<bool, Failure> {
+        let context = self.context;
+        let standing = deploy::standing(context.engine, &context.settings.project.name).await?;
+        let containers = deploy::containers_of(&standing, &self.application.service.name);
+        Ok(containers.iter().any(|one| one.state == ContainerState::Running))
     }
 
     async fn ask_again(&self) -> Result<MigrationState, Failure> {
@@ -213,97 +225,21 @@ impl OneOffs<'_> {
     }
 }
 
+/// Why nothing was applied.
+fn refused(state: &MigrationState) -> Failure {
+    let each = state.assessed.iter().flat_map(|one| {
+        let breaks = one.assessment.breaks.iter();
+        breaks.map(move |what| format!("{}: {what}", one.migration))
+    });
+    Failure::message(
+        FailureKind::Gate,
+        "the running release would fail on the migrated database, and both run until it is replaced; nothing was migrated",
+    )
+    .evidence("what it would fail on", each.collect())
+    .hint("take two releases: one that can do without, and one that migrates")
+    .hint("to migrate all the same, and lose requests until the new release serves: --allow-breaking")
+}
+
 fn require_success(ended: Result<OneOffResult, Failure>, what: &str) -> Result<OneOffResult, Failure> {
     ended.and_then(|result| result.require_success(what))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Asking,
-    Migrating,
-}
-
-/// What a container of ours says, as it says it: the state first, then perhaps a migration and the state after it.
-struct Talk<'a> {
-    context: Context<'a>,
-    purpose: Purpose,
-    /// Until the first answer.
-    asking: Option<Task>,
-    before: Option<MigrationState>,
-    /// Since it said that something is pending, and how much.
-    applying: Option<(Task, usize)>,
-    last: Option<MigrationAnswer>,
-    unreadable: Option<serde_json::Error>,
-}
-
-impl<'a> Talk<'a> {
-    fn begin(context: Context<'a>, purpose: Purpose) -> Self {
-        let title = "asking django which migrations are applied";
-        Self {
-            context,
-            purpose,
-            asking: Some(context.task(StepId::Migrate, "state", title)),
-            before: None,
-            applying: None,
-            last: None,
-            unreadable: None,
-        }
-    }
-
-    /// The first answer, with how the container ended.
-    ///
-    /// # Errors
-    /// Where there was none, and why.
-    fn before(
-        &mut self,
-        ended: Result<OneOffResult, Failure>,
-    ) -> Result<(MigrationState, Result<OneOffResult, Failure>), Failure> {
-        if let Some(before) = self.before.take() {
-            return Ok((before, ended));
-        }
-        let failure = match (require_success(ended, NOT_SAID), self.unreadable.take()) {
-            (Err(failure), _) => failure,
-            (Ok(_), Some(error)) => Failure::new(FailureKind::Failed, error)
-                .context("reading django's answer about its migrations"),
-            (Ok(_), None) => Failure::message(
-                FailureKind::Failed,
-                "django's answer about its migrations is missing from the output",
-            ),
-        };
-        match self.asking.take() {
-            Some(task) => task.conclude(Err(failure), |_| (StepResult::Failed, String::new())),
-            None => Err(failure),
-        }
-    }
-
-    fn first_answer(&mut self, state: MigrationState) {
-        if let Some(task) = self.asking.take() {
-            let counts = format!("{} applied, {} pending", state.applied.len(), state.pending.len());
-            task.finish(StepResult::Succeeded, counts);
-        }
-        if self.purpose == Purpose::Migrating && !state.pending.is_empty() {
-            let pending: Vec<String> = state.pending.iter().map(ToString::to_string).collect();
-            let title = format!("applying {}", pending.join(", "));
-            let task = self.context.task(StepId::Migrate, "migrate", title);
-            self.applying = Some((task, pending.len()));
-        }
-        self.before = Some(state);
-    }
-}
-
-impl Listener for Talk<'_> {
-    fn line(&mut self, line: &str) {
-        match (&self.applying, &self.asking) {
-            (Some((task, _)), _) | (None, Some(task)) => task.output(line),
-            (None, None) => {}
-        }
-    }
-
-    fn answer(&mut self, answer: &str) {
-        match django::parse_migration_answer(answer) {
-            Ok(MigrationAnswer::State(state)) if self.asking.is_some() => self.first_answer(state),
-            Ok(answer) => self.last = Some(answer),
-            Err(error) => self.unreadable = Some(error),
-        }
-    }
 }

@@ -37,6 +37,7 @@ async fn with_history(runs: u64, releases: u64) -> Stack {
     let added = MigrationRecord {
         before: vec![migration("0001_initial")],
         after: vec![migration("0001_initial"), migration("0002_grades")],
+        assessed: Vec::new(),
     };
     let current = memory.releases.current().unwrap().sequence.0;
     for number in 1..=releases {

@@ -45,6 +45,7 @@ fn header(run: &str) -> RunHeader {
         steps: vec![StepId::Build, StepId::Deploy],
         number: 1,
         replace: Vec::new(),
+        allow_incompatible: false,
     }
 }
 

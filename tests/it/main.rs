@@ -21,6 +21,7 @@ mod engine;
 mod forgetting;
 mod health;
 mod hooks;
+mod incompatible;
 mod ledger;
 mod lint;
 mod lock;

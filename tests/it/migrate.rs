@@ -9,7 +9,7 @@ use crate::support::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour, Stack
 
 /// A script of the tool: the one that migrates where something is pending.
 fn is_migrate(command: &FakeCommand) -> bool {
-    command.line().contains("call_command(\"migrate\"")
+    command.line().contains("\nrun(\"migrate\"")
 }
 
 /// Every container in which Django was started for the database's sake.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{CommandFactory, Parser};
-use viatique_deploy::cli::{BuildArgs, Cli, Command, ReplaceArgs, RollbackArgs, RunArgs};
+use viatique_deploy::cli::{BuildArgs, Cli, Command, MigrateArgs, ReplaceArgs, RollbackArgs, RunArgs};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ui::{ColorChoice, OutputFormat};
 
@@ -86,6 +86,7 @@ fn what_builds_takes_the_options_of_a_build() {
         assert_eq!(parsed("build"), Command::Build(flags));
         let run = RunArgs {
             build: flags,
+            migrate: MigrateArgs::default(),
             replace: ReplaceArgs::default(),
         };
         assert_eq!(parsed("run"), Command::Run(run));
@@ -287,6 +288,8 @@ fn run_help() {
           --no-cache           Build every step anew, whatever is in the builder's
                                cache
           --pull               Ask the registry for newer base images
+          --allow-breaking     Migrate although the running release would fail on
+                               the new schema until it is replaced
           --replace <SERVICE>  Replace this service too, with a gap, where it has
                                changed; may be repeated. For what a deploy leaves
                                alone or reloads: databases, brokers, nginx
@@ -310,9 +313,9 @@ fn run_help() {
                               auto]
 
     Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
-    invalid; 4 locked; 5 health said no and nothing had been replaced; 6 deployed,
-    then rolled back by itself;
-    7 stuck, a person is needed; 130 interrupted, and put back.
+    invalid; 4 locked; 5 health said no and nothing had been replaced, or the
+    running release would fail on the migrations; 6 deployed, then rolled back by
+    itself; 7 stuck, a person is needed; 130 interrupted, and put back.
 
     Examples:
       viatique-deploy run --dry-run         see what would be done

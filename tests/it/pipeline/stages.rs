@@ -26,7 +26,7 @@ fn dumps(command: &FakeCommand) -> bool {
 }
 
 fn migrates(command: &FakeCommand) -> bool {
-    command.line().contains("call_command(\"migrate\"")
+    command.line().contains("\nrun(\"migrate\"")
 }
 
 /// A migration that takes its time.

@@ -43,6 +43,8 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
 pub(crate) struct Database {
     pub(crate) applied: Vec<(String, String)>,
     pub(crate) pending: Vec<(String, String)>,
+    /// What the script says of pending ones beyond that they are harmless: by `app.name`, the kind, and the words.
+    pub(crate) judged: Vec<(String, &'static str, &'static str)>,
 }
 
 type Answers = dyn Fn(&FakeCommand) -> Option<FakeOutput> + Send + Sync;
@@ -145,6 +147,13 @@ impl Stack {
             .push((app.to_owned(), name.to_owned()));
     }
 
+    /// The next image brings this migration, and of it the script says so: `breaks`, `unsure`, `irreversible`, `loses`.
+    pub(crate) fn bring_migration_that(&self, app: &str, name: &str, kind: &'static str, why: &'static str) {
+        self.bring_migration(app, name);
+        let mut database = self.database.lock().unwrap();
+        database.judged.push((format!("{app}.{name}"), kind, why));
+    }
+
     /// Replaces a piece of the Compose file, which must be there.
     pub(crate) fn edit_compose(&self, old: &str, new: &str) {
         edit(&mut self.compose.lock().unwrap(), old, new);
@@ -227,6 +236,7 @@ impl Stack {
             images,
             current: None,
             replace: BTreeSet::new(),
+            allow_incompatible: false,
         }
     }
 
@@ -251,6 +261,12 @@ impl Stack {
     /// One of the other commands that make a release or concern one.
     pub(crate) async fn command(&self, chosen: Chosen, tag: &str) -> Ended {
         let mut settings = self.settings(tag);
+        self.drive(chosen, &mut settings, false, &nobody_interrupts())
+            .await
+    }
+
+    /// The same, with settings that the test has changed.
+    pub(crate) async fn command_with(&self, chosen: Chosen, mut settings: Settings) -> Ended {
         self.drive(chosen, &mut settings, false, &nobody_interrupts())
             .await
     }

@@ -97,8 +97,40 @@ health: { url: "http://127.0.0.1:8080/health/", timeout: 20s }
 impl Database {
     /// What a script of the tool prints of it.
     pub(crate) fn answer(&self) -> String {
-        let state = serde_json::json!({ "applied": self.applied, "pending": self.pending });
+        let assessed: Vec<serde_json::Value> = self
+            .pending
+            .iter()
+            .map(|(app, name)| {
+                let of = |kind: &str| -> Vec<&str> {
+                    let judged = self.judged.iter();
+                    let own = judged.filter(|one| one.0 == format!("{app}.{name}") && one.1 == kind);
+                    own.map(|one| one.2).collect()
+                };
+                serde_json::json!({
+                    "migration": [app, name],
+                    "breaks": of("breaks"),
+                    "unsure": of("unsure"),
+                    "irreversible": of("irreversible"),
+                    "loses": of("loses"),
+                })
+            })
+            .collect();
+        let state = serde_json::json!({
+            "applied": self.applied,
+            "pending": self.pending,
+            "assessed": assessed,
+        });
         format!("\nviatique-deploy:{}\n", serde_json::json!({ "state": state }))
+    }
+
+    /// Whether code that runs would fail on what is pending.
+    fn breaks(&self) -> bool {
+        let mut pending = self.pending.iter().map(|(app, name)| format!("{app}.{name}"));
+        pending.any(|one| {
+            self.judged
+                .iter()
+                .any(|judged| judged.0 == one && judged.1 == "breaks")
+        })
     }
 }
 
@@ -111,7 +143,10 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         }
         ["python", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
-            if script.contains("call_command(\"migrate\"") && !database.pending.is_empty() {
+            let migrates = script.contains("\nrun(\"migrate\"");
+            if migrates && script.contains("run(\"migrate\", allow_incompatible=False)") && database.breaks() {
+                output.push_str("\nviatique-deploy:{\"refused\": true}\n");
+            } else if migrates && !database.pending.is_empty() {
                 for (app, name) in std::mem::take(&mut database.pending) {
                     output.push_str(&format!("  Applying {app}.{name}... OK\n"));
                     database.applied.push((app, name));
