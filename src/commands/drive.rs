@@ -28,7 +28,7 @@ use crate::pipeline::{
 };
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::hooks::Hooked;
-use crate::steps::{one_off, retention};
+use crate::steps::{backup, one_off, retention};
 
 /// Between two tries to take a lock that is waited for.
 const LOCK_POLL: Duration = Duration::from_secs(1);
@@ -351,13 +351,20 @@ impl<'a> Drive<'a> {
             }
             let context = self.context(run, events, &report.state);
             pipeline::settle(&self.stages, context).await;
-            if let Some(releases) = deployed
-                && let Err(failure) = retention::prune(context, &releases).await
+            if let Some(releases) = &deployed
+                && let Err(failure) = retention::prune(context, releases).await
             {
                 context.warn(
                     format!("removing the images of old releases: {:#}", failure.error),
                     None,
                 );
+            }
+        }
+        if report.outcome == Outcome::Succeeded && self.step_ids().contains(&StepId::Backup) {
+            let context = self.context(run, events, &report.state);
+            let releases = deployed.as_ref().unwrap_or(releases);
+            if let Err(failure) = backup::retention::prune(context, &memory, releases).await {
+                context.warn(format!("removing old backups: {:#}", failure.error), None);
             }
         }
         self.close(&mut journal, events, report.outcome).await;

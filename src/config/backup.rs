@@ -12,6 +12,32 @@ pub struct Backup {
     pub directory: PathBuf,
     pub database: Option<DatabaseBackup>,
     pub media: Option<MediaBackup>,
+    pub keep: BackupKeep,
+}
+
+/// Which backups stay, beside the newest and those of kept releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupKeep {
+    /// The newest so many.
+    pub newest: u32,
+    /// The last one of each of so many days (UTC) on which there was one.
+    pub days: u32,
+    /// And of so many weeks, which begin on Monday.
+    pub weeks: u32,
+    /// And of so many months.
+    pub months: u32,
+}
+
+impl Default for BackupKeep {
+    fn default() -> Self {
+        Self {
+            newest: 10,
+            days: 7,
+            weeks: 5,
+            months: 12,
+        }
+    }
 }
 
 impl Default for Backup {
@@ -20,6 +46,7 @@ impl Default for Backup {
             directory: PathBuf::from("backups"),
             database: None,
             media: None,
+            keep: BackupKeep::default(),
         }
     }
 }

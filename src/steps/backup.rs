@@ -2,10 +2,11 @@
 //! `.partial`, synced, read back in full and only then given its name; the manifest comes last, so that a folder
 //! without a manifest is no backup. A failure removes what it wrote and changes nothing else.
 //!
-//! Retention, encryption, copies elsewhere and restoring are left to later work.
+//! Encryption, copies elsewhere and restoring are left to later work.
 
 mod file;
 mod manifest;
+pub mod retention;
 
 use std::path::Path;
 

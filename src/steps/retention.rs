@@ -106,7 +106,8 @@ pub fn expendable(releases: &Releases, keep: u32) -> Vec<Expendable> {
     found.into_iter().collect()
 }
 
-fn kept(releases: &Releases, keep: u32) -> Vec<&Release> {
+/// The releases that can be gone back to for certain.
+pub(crate) fn kept(releases: &Releases, keep: u32) -> Vec<&Release> {
     let newest = releases.all().iter().rev().take(keep as usize);
     newest.chain(releases.previous()).collect()
 }

@@ -7,6 +7,7 @@
 )]
 
 mod backup;
+mod backup_retention;
 mod bench;
 mod build;
 mod check;

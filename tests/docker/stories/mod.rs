@@ -8,6 +8,7 @@ mod first_deploy;
 mod interrupted;
 mod killed;
 mod ledger;
+mod migrations;
 mod proxy;
 mod replicas;
 mod restarted_engine;

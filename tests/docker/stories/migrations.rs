@@ -1,0 +1,188 @@
+//! Migrations on a real Django and a real PostgreSQL: one that the running release would fail on, one that waits for its
+//! lock, two at once, and one that is left half-done.
+
+use std::process::{Command, Stdio};
+
+use super::support::{Stack, docker};
+
+#[test]
+fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
+    let stack = Stack::new("migrations");
+    stack.example.without(&["celery_worker", "celery_beat"]);
+    stack.run(&["run", "--tag", "v1"]).expect_code(0);
+    refused(&stack);
+    waits_for_its_lock(&stack);
+    only_one(&stack);
+    left_half_done(&stack);
+}
+
+fn migration(stack: &Stack, name: &str, after: &str, atomic: &str, operation: &str) {
+    let text = format!(
+        "from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = {atomic}
+    dependencies = [(\"papers\", \"{after}\")]
+    operations = [{operation}]
+"
+    );
+    stack
+        .example
+        .append(&format!("backend/papers/migrations/{name}.py"), &text);
+}
+
+/// What the database answers, as its own user.
+fn ask(stack: &Stack, sql: &str) -> String {
+    docker([&["exec", &format!("{}-db-1", stack.project)][..], &psql(sql)].concat())
+}
+
+fn psql(sql: &str) -> [&str; 8] {
+    ["psql", "-At", "-U", "viatique", "-d", "viatique_prod", "-c", sql]
+}
+
+fn refused(stack: &Stack) {
+    let field = "migrations.RemoveField(\"copy\", \"total\")";
+    migration(
+        stack,
+        "0004_without_total",
+        "0003_annotation_index",
+        "True",
+        field,
+    );
+    let before = stack.snapshot();
+    let visitor = stack.poll();
+    let finished = stack.run(&["run", "--tag", "v2"]).expect_code(5);
+    visitor.stop().expect_only(&["v1"]);
+    finished
+        .says("the running release would fail on the migrated database")
+        .says("papers.0004_without_total: Remove field total from copy: what runs still reads it")
+        .says("--allow-breaking");
+    assert_eq!(stack.snapshot().standing(), before.standing());
+    assert_eq!(
+        ask(
+            stack,
+            "SELECT count(*) FROM django_migrations WHERE name = '0004_without_total'"
+        ),
+        "0"
+    );
+    stack.example.mend();
+    stack.example.without(&["celery_worker", "celery_beat"]);
+}
+
+/// A transaction in this database that stays open for so many seconds, or until it is ended.
+fn hold(stack: &Stack, sql: &str) -> std::process::Child {
+    let container = format!("{}-db-1", stack.project);
+    let words = [
+        &[
+            "exec",
+            &container,
+            "psql",
+            "-At",
+            "-U",
+            "viatique",
+            "-d",
+            "viatique_prod",
+        ][..],
+        &["-c", sql],
+    ]
+    .concat();
+    Command::new("docker")
+        .args(words)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn waits_for_its_lock(stack: &Stack) {
+    let field = "migrations.AddField(\"copy\", \"note\", models.TextField(null=True))";
+    migration(stack, "0004_note", "0003_annotation_index", "True", field);
+    // A report that reads for a long time; what stands in quotes is nobody's business.
+    let mut report = hold(
+        stack,
+        "BEGIN; LOCK TABLE papers_copy IN ACCESS SHARE MODE; SELECT pg_sleep(3600), 'Jeanne'",
+    );
+    let mut run = stack.start(&["run", "--tag", "v2", "--output", "json"]);
+    let warned = run.wait_for_event("a warning that it waits", |event| {
+        event["event"] == "warning"
+            && event["message"]
+                .as_str()
+                .unwrap()
+                .contains("did not get its lock")
+    });
+    let said = warned["message"].as_str().unwrap();
+    assert!(
+        said.contains("papers.0004_note did not get its lock in time"),
+        "{said}"
+    );
+    assert!(
+        said.contains("SELECT pg_sleep(3600), '…'") && !said.contains("Jeanne"),
+        "{said}"
+    );
+    let hint = warned["hint"].as_str().unwrap();
+    let ends = hint.strip_prefix("to end the oldest: ").unwrap();
+    assert_eq!(ask(stack, ends), "t");
+    report.wait().unwrap();
+    run.finish().expect_code(0);
+    assert_eq!(stack.serves(), "v2");
+    let planned = stack.run(&["rollback", "--dry-run"]).expect_code(0);
+    planned.says("migrations applied since v1 stay applied (papers.0004_note); they only add to the schema, and its code fits it");
+}
+
+fn only_one(stack: &Stack) {
+    let field = "migrations.AddField(\"copy\", \"note2\", models.TextField(null=True))";
+    migration(stack, "0005_note2", "0004_note", "True", field);
+    // What another one holds, from wherever it was started.
+    let mut other = hold(
+        stack,
+        "SELECT pg_advisory_lock(x'7669617469717565'::bigint), pg_sleep(3600)",
+    );
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    while ask(stack, held) == "0" {
+        assert!(other.try_wait().unwrap().is_none(), "it has ended");
+    }
+    let finished = stack.run(&["run", "--tag", "v3"]).expect_code(1);
+    finished.says("another migration of this database is under way (database process");
+    assert_eq!(stack.serves(), "v2");
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'";
+    assert_eq!(ask(stack, end), "t");
+    other.wait().unwrap();
+    stack.run(&["run", "--tag", "v3"]).expect_code(0);
+}
+
+/// An index that is made beside everybody's work and is ended meanwhile stands, half-made.
+fn left_half_done(stack: &Stack) {
+    let index = "AddIndexConcurrently(\"copy\", models.Index(fields=[\"note\"], name=\"copy_note\"))";
+    migration(stack, "0006_index", "0005_note2", "False", index);
+    let mut report = hold(
+        stack,
+        "BEGIN; LOCK TABLE papers_copy IN ROW EXCLUSIVE MODE; SELECT pg_sleep(3600)",
+    );
+    let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = 'papers_copy'::regclass";
+    while ask(stack, locked) == "0" {
+        assert!(report.try_wait().unwrap().is_none(), "it has ended");
+    }
+    let visitor = stack.poll();
+    let run = stack.start(&["run", "--tag", "v4"]);
+    let making =
+        "FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'";
+    while ask(stack, &format!("SELECT count(*) {making}")) == "0" {}
+    assert_eq!(
+        ask(stack, &format!("SELECT pg_terminate_backend(pid) {making}")),
+        "t"
+    );
+    let finished = run.finish().expect_code(1);
+    visitor.stop().expect_only(&["v3"]);
+    finished
+        .says("the migration failed")
+        .says("indexes stand half-made, and are not used: copy_note")
+        .says("none of the pending migrations stands");
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)' AND pid <> pg_backend_pid()";
+    ask(stack, end);
+    report.wait().unwrap();
+    // As it says, and then it goes.
+    ask(stack, "DROP INDEX CONCURRENTLY copy_note");
+    stack.run(&["run", "--tag", "v4"]).expect_code(0);
+    assert_eq!(stack.serves(), "v4");
+}
