@@ -71,9 +71,11 @@ async fn of_rollback(stack: &Stack) -> String {
     let target = rollback::target(&memory, None).unwrap();
     let settings = stack.recorded_settings(target);
     let told = rollback::warnings(&memory.releases, target, &settings);
-    let told = told.iter().map(|event| match event {
-        Event::Warning { message, .. } => message.clone(),
-        other => format!("{other:?}"),
+    let told = told.iter().map(|event| {
+        let Event::Warning { message, .. } = event else {
+            panic!("{event:?}")
+        };
+        message.clone()
     });
     told.collect::<Vec<_>>().join("\n")
 }

@@ -91,6 +91,7 @@ fn hold(stack: &Stack, sql: &str) -> std::process::Child {
     Command::new("docker")
         .args(words)
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }
