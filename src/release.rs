@@ -229,6 +229,13 @@ pub struct AssessedMigration {
     pub assessment: Assessment,
 }
 
+impl AssessedMigration {
+    /// Each of these with the migration's name before it.
+    pub fn of<'a>(&'a self, whys: &'a [String]) -> impl Iterator<Item = String> + 'a {
+        whys.iter().map(|why| format!("{}: {why}", self.migration))
+    }
+}
+
 /// Which migrations stood applied before a release and after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct MigrationRecord {

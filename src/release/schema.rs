@@ -29,9 +29,8 @@ pub fn fit<'a>(since: impl IntoIterator<Item = &'a Release>) -> Fit {
                 unsure.push(format!("{migration}: it was not judged when it was applied"));
                 continue;
             };
-            let each = |why: &String| format!("{migration}: {why}");
-            breaks.extend(assessed.assessment.breaks.iter().map(each));
-            unsure.extend(assessed.assessment.unsure.iter().map(each));
+            breaks.extend(assessed.of(&assessed.assessment.breaks));
+            unsure.extend(assessed.of(&assessed.assessment.unsure));
         }
     }
     match (any, breaks.is_empty(), unsure.is_empty()) {

@@ -227,10 +227,10 @@ impl OneOffs<'_> {
 
 /// Why nothing was applied.
 fn refused(state: &MigrationState) -> Failure {
-    let each = state.assessed.iter().flat_map(|one| {
-        let breaks = one.assessment.breaks.iter();
-        breaks.map(move |what| format!("{}: {what}", one.migration))
-    });
+    let each = state
+        .assessed
+        .iter()
+        .flat_map(|one| one.of(&one.assessment.breaks));
     Failure::message(
         FailureKind::Gate,
         "the running release would fail on the migrated database, and both run until it is replaced; nothing was migrated",

@@ -21,7 +21,6 @@ mod processes;
 mod twin;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,7 +49,7 @@ pub struct DockerEngine {
     endpoint: Endpoint,
     budgets: TimeBudgets,
     credentials: Credentials,
-    listening: Arc<Listening>,
+    listening: Listening,
     api_version: OnceCell<ApiVersion>,
 }
 
@@ -77,7 +76,7 @@ impl DockerEngine {
             endpoint,
             budgets,
             credentials: Credentials::new(environment.configuration_folder()),
-            listening: Arc::default(),
+            listening: Listening::default(),
             api_version: OnceCell::new(),
         })
     }

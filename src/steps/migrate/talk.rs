@@ -189,8 +189,7 @@ impl Talk<'_> {
                 ("it deletes for good", loses),
             ];
             for (kind, found) in kinds {
-                let found = found.iter().map(|what| format!("{}: {what}", one.migration));
-                told.entry(kind).or_default().extend(found);
+                told.entry(kind).or_default().extend(one.of(found));
             }
         }
         for (kind, found) in told {

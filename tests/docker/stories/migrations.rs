@@ -1,7 +1,7 @@
 //! Migrations on a real Django and a real PostgreSQL: one that the running release would fail on, one that waits for its
 //! lock, two at once, and one that is left half-done.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::support::{Stack, docker};
 
@@ -72,7 +72,7 @@ fn refused(stack: &Stack) {
 }
 
 /// A transaction in this database that stays open for so many seconds, or until it is ended.
-fn hold(stack: &Stack, sql: &str) -> std::process::Child {
+fn hold(stack: &Stack, sql: &str) -> Child {
     let container = format!("{}-db-1", stack.project);
     let words = [
         &[
@@ -94,6 +94,13 @@ fn hold(stack: &Stack, sql: &str) -> std::process::Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// Until the database counts one of these.
+fn wait_until_it_holds(stack: &Stack, holder: &mut Child, count: &str) {
+    while ask(stack, count) == "0" {
+        assert!(holder.try_wait().unwrap().is_none(), "it has ended");
+    }
 }
 
 fn waits_for_its_lock(stack: &Stack) {
@@ -140,9 +147,7 @@ fn only_one(stack: &Stack) {
         "SELECT pg_advisory_lock(x'7669617469717565'::bigint), pg_sleep(3600)",
     );
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
-    while ask(stack, held) == "0" {
-        assert!(other.try_wait().unwrap().is_none(), "it has ended");
-    }
+    wait_until_it_holds(stack, &mut other, held);
     let finished = stack.run(&["run", "--tag", "v3"]).expect_code(1);
     finished.says("another migration of this database is under way (database process");
     assert_eq!(stack.serves(), "v2");
@@ -161,9 +166,7 @@ fn left_half_done(stack: &Stack) {
         "BEGIN; LOCK TABLE papers_copy IN ROW EXCLUSIVE MODE; SELECT pg_sleep(3600)",
     );
     let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = 'papers_copy'::regclass";
-    while ask(stack, locked) == "0" {
-        assert!(report.try_wait().unwrap().is_none(), "it has ended");
-    }
+    wait_until_it_holds(stack, &mut report, locked);
     let visitor = stack.poll();
     let run = stack.start(&["run", "--tag", "v4"]);
     let making =
