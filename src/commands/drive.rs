@@ -352,7 +352,7 @@ impl<'a> Drive<'a> {
             let context = self.context(run, events, &report.state);
             pipeline::settle(&self.stages, context).await;
             if let Some(releases) = &deployed
-                && let Err(failure) = retention::prune(context, releases).await
+                && let Err(failure) = retention::prune(context, &memory, releases).await
             {
                 context.warn(
                     format!("removing the images of old releases: {:#}", failure.error),

@@ -1,17 +1,19 @@
 //! Which images of earlier releases stay on the engine. Those of the newest `release.keep` deployments stay, of what
-//! serves and of what `rollback` returns to, and every image that a container or another project's release uses. Backups
-//! are left alone: they have a retention of their own.
+//! serves and of what `rollback` returns to, and every image that a container or another project's release uses. What was
+//! built for a release that never served stays for a second try, until another one serves. Backups are left alone: they
+//! have a retention of their own.
 //!
 //! After a crash some references may be gone and others not; the next release that is deployed removes the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{ContainerFilter, ImageId, Inspect, labels};
+use crate::engine::{ContainerFilter, Engine, ImageId, Inspect, labels};
 use crate::error::Failure;
-use crate::ledger::{Ledger, Releases};
-use crate::pipeline::{Context, StepId, StepResult};
+use crate::ledger::{self, Ledger, LedgerError, Memory, Releases};
+use crate::pipeline::{Context, Outcome, Settings, StepId, StepResult};
 use crate::release::{Release, Tag};
 use crate::steps::backup::size;
+use crate::steps::release_reference;
 
 /// A reference that no kept release needs, and the image that it was given to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,13 +25,24 @@ pub struct Expendable {
     pub kept_as: Vec<String>,
 }
 
-/// Removes the images of releases that are not kept.
+/// Removes the images of releases that are not kept, and of those that `memory`, read before this run, tells never
+/// served.
 ///
 /// # Errors
 /// The engine's, and another project's ledger that cannot be read; what is left is removed another time.
-pub(crate) async fn prune(context: Context<'_>, releases: &Releases) -> Result<(), Failure> {
+pub(crate) async fn prune(context: Context<'_>, memory: &Memory, releases: &Releases) -> Result<(), Failure> {
     let keep = context.settings.config.release.keep;
-    let expendable = expendable(releases, keep);
+    let mut expendable = expendable(releases, keep);
+    for (tag, reference) in never_served(context.settings, memory, releases) {
+        if let Some(image) = context.engine.image(&reference).await? {
+            expendable.push(Expendable {
+                kept_as: kept_as(&kept(releases, keep), &image.id),
+                reference,
+                id: image.id,
+                tag,
+            });
+        }
+    }
     if expendable.is_empty() {
         return Ok(());
     }
@@ -93,17 +106,50 @@ pub fn expendable(releases: &Releases, keep: u32) -> Vec<Expendable> {
             // A reference with another tag is no release's own: nginx:1.28 may be anybody's.
             let own = image.reference.ends_with(&format!(":{}", release.tag));
             if own && images().all(|kept| kept.reference != image.reference) {
-                let same = images().filter(|kept| kept.id == image.id);
                 found.insert(Expendable {
                     reference: image.reference.clone(),
                     id: image.id.clone(),
                     tag: release.tag.clone(),
-                    kept_as: same.map(|kept| kept.reference.clone()).collect(),
+                    kept_as: kept_as(&kept, &image.id),
                 });
             }
         }
     }
     found.into_iter().collect()
+}
+
+fn kept_as(kept: &[&Release], id: &ImageId) -> Vec<String> {
+    let images = kept.iter().flat_map(|release| release.images.values());
+    let same = images.filter(|image| image.id == *id);
+    same.map(|image| image.reference.clone()).collect()
+}
+
+/// What runs that ended badly may have built for releases that nobody recorded, by tag and reference. What `build` alone
+/// made is waited for by its `deploy`, and stays.
+fn never_served(settings: &Settings, memory: &Memory, releases: &Releases) -> Vec<(Tag, String)> {
+    let mut last = BTreeMap::new();
+    for run in &memory.runs {
+        if let Some(tag) = &run.header.release {
+            last.insert(tag, run);
+        }
+    }
+    let failed = last.into_iter().filter(|(tag, run)| {
+        let deploys = matches!(run.header.command.as_str(), "run" | "deploy");
+        let recorded = releases.tagged(tag).is_some() || **tag == settings.tag;
+        deploys && !recorded && run.outcome != Some(Outcome::Succeeded)
+    });
+    let project = &settings.project;
+    let built = || {
+        project
+            .services
+            .values()
+            .filter(|service| service.build.is_some())
+    };
+    failed
+        .flat_map(|(tag, _)| {
+            built().map(move |service| (tag.clone(), release_reference(project, service, tag)))
+        })
+        .collect()
 }
 
 /// The releases that can be gone back to for certain.
@@ -128,9 +174,7 @@ async fn used_by_others(context: Context<'_>, keep: u32) -> Result<BTreeSet<Imag
         else {
             continue;
         };
-        // Opened, where the container is gone that opened it: its releases are kept all the same.
-        let memory = async { Ledger::open(context.engine, project).await?.read().await };
-        let memory = memory.await.map_err(|error| {
+        let memory = releases_of(context.engine, project).await.map_err(|error| {
             Failure::from(anyhow::Error::new(error)).context(format!("reading the releases of {project}"))
         })?;
         let images = kept(&memory.releases, keep)
@@ -139,4 +183,18 @@ async fn used_by_others(context: Context<'_>, keep: u32) -> Result<BTreeSet<Imag
         used.extend(images.collect::<Vec<_>>());
     }
     Ok(used)
+}
+
+/// What another project remembers.
+async fn releases_of(engine: &dyn Engine, project: &str) -> Result<Memory, LedgerError> {
+    if !ledger::is_closed(engine, project).await? {
+        return ledger::read(engine, project).await;
+    }
+    let of_project = ContainerFilter::labelled(labels::COMPOSE_PROJECT, project);
+    if engine.containers(&of_project).await?.is_empty() {
+        // It was taken down, and what is left of it may be going just now: opened, its volume could not be removed.
+        return Ok(Memory::default());
+    }
+    // Its releases are kept, though the container is gone that opened their volume.
+    Ledger::open(engine, project).await?.read().await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::engine::Engine as _;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ledger::{Ledger, object_name};
@@ -146,11 +147,10 @@ async fn an_image_that_a_container_of_somebody_else_uses_stays() {
     assert_eq!(references(&stack), of(&["v3", "v4"]));
 }
 
-/// Its ledger is a volume that nothing opens, after `docker container prune`.
-#[tokio::test(start_paused = true)]
-async fn an_image_that_a_kept_release_of_another_project_has_stays() {
-    let stack = keeping(1);
-    released(&stack, "v1").await;
+/// Another project remembers the release v1 of this one as its own; nothing opens its ledger, as after
+/// `docker container prune`.
+async fn shared_with_another_project(stack: &Stack) {
+    released(stack, "v1").await;
     let releases = stack.releases().await;
     let other = Ledger::open(&stack.engine, "other").await.unwrap();
     let header = stack.memory().await.runs[0].header.clone();
@@ -158,8 +158,59 @@ async fn an_image_that_a_kept_release_of_another_project_has_stays() {
     journal.record(releases.current().unwrap()).await.unwrap();
     let opener = stack.engine.peek().container(&object_name("other")).id.clone();
     stack.engine.onlooker().remove_container(&opener).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_a_kept_release_of_another_project_has_stays() {
+    let stack = keeping(1);
+    shared_with_another_project(&stack).await;
+    let like = stack.engine.peek().container("viatique-redis-1").id.clone();
+    stack
+        .engine
+        .onlooker()
+        .create_twin(&like, "other-redis-1")
+        .await
+        .unwrap();
+    stack
+        .engine
+        .relabel("other-redis-1", "com.docker.compose.project", "other");
     for tag in ["v2", "v3"] {
         released(&stack, tag).await;
     }
     assert_eq!(references(&stack), of(&["v1", "v2", "v3"]));
+}
+
+/// What is left of it may be going just now: a volume that is opened cannot be removed.
+#[tokio::test(start_paused = true)]
+async fn the_ledger_of_a_project_that_was_taken_down_is_not_opened() {
+    let stack = keeping(1);
+    shared_with_another_project(&stack).await;
+    for tag in ["v2", "v3"] {
+        released(&stack, tag).await;
+    }
+    assert_eq!(references(&stack), of(&["v2", "v3"]));
+    let opener = object_name("other");
+    assert!(!stack.engine.peek().names().contains(opener.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn images_of_a_release_that_never_served_go_once_another_one_serves() {
+    let stack = keeping(3);
+    released(&stack, "v1").await;
+    // Waits for its deploy.
+    for image in ["backend", "worker", "beat", "frontend"] {
+        for tag in ["v2", "v9"] {
+            stack.image_is(&format!("viatique-{image}:{tag}"), ImageBehaviour::running());
+        }
+    }
+    stack.command(Chosen::build(), "v9").await.succeeded();
+    stack.image_is("viatique-worker:v2", ImageBehaviour::exits(1));
+    stack
+        .run("v2")
+        .await
+        .ended(Outcome::RolledBack, ExitCode::RolledBack);
+    // For a second try.
+    assert_eq!(references(&stack), of(&["v1", "v2", "v9"]));
+    released(&stack, "v3").await;
+    assert_eq!(references(&stack), of(&["v1", "v3", "v9"]));
 }

@@ -52,7 +52,9 @@ fn killed_at_every_journal_entry() {
         );
         assert_eq!(status["release"]["tag"], should.as_str(), "{at}: {status}");
         assert_eq!(status["drift"], serde_json::json!([]), "{at}: {status}");
-        nothing_else_stands(&stack.snapshot(), &settled, &at);
+        let now = stack.snapshot();
+        nothing_else_stands(&now, &settled, &at);
+        each_image_is_a_releases(&stack, &now, &at);
         serves = should.clone();
     }
 }
@@ -79,4 +81,16 @@ fn nothing_else_stands(now: &Snapshot, settled: &Snapshot, at: &str) {
         now.service("frontend").release,
         "{at}"
     );
+}
+
+/// Of a release that never served none is left, and what releases share has the tag 1.
+#[track_caller]
+fn each_image_is_a_releases(stack: &Stack, now: &Snapshot, at: &str) {
+    let releases = stack.run(&["releases", "--output", "json"]).json();
+    let releases = releases["releases"].as_array().unwrap();
+    for reference in now.images.keys() {
+        let (_, tag) = reference.rsplit_once(':').unwrap();
+        let owned = tag == "1" || releases.iter().any(|release| release["tag"] == tag);
+        assert!(owned, "{at}: {reference}");
+    }
 }
