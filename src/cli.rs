@@ -174,19 +174,26 @@ Examples:
         help_template = ONE_COMMAND,
         before_help = "\
 In order:
-  1. dumps the database, while it serves
-  2. saves the media volume
-  3. reads both copies back, and only then counts them as backups
+  1. dumps the database, while it serves; PostgreSQL's own pg_restore reads the
+     dump to its end as it is written
+  2. saves the server's roles
+  3. saves the media volume: what no backup has yet
+  4. reads everything back from the disk, and only then counts it as a backup
 
 Leaves alone: the running containers, and the data itself.",
         after_help = "\
-Exit codes: 0 saved; 1 failed, older backups are still there; 3 configuration
-invalid; 4 locked.
+Exit codes: 0 done; 1 failed, older backups are still there; 3 configuration
+invalid, or no such backup; 4 locked; 5 a backup is not verified.
 
 Examples:
-  viatique-deploy backup"
+  viatique-deploy backup                the same as: backup create
+  viatique-deploy backup list
+  viatique-deploy backup verify         read the newest one to its last byte"
     )]
-    Backup,
+    Backup {
+        #[command(subcommand)]
+        what: Option<BackupCommand>,
+    },
 
     /// Build the release's images
     #[command(
@@ -445,6 +452,29 @@ Examples:
         #[command(subcommand)]
         what: Option<ReleasesCommand>,
     },
+}
+
+/// What can be done with backups.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum BackupCommand {
+    /// Save the database and the media [what `backup` alone does]
+    Create,
+    /// List the backups, the newest first
+    List,
+    /// Show one: what is in it, and of what
+    Show {
+        /// Its id, or the beginning of it [default: the newest]
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Read one to its last byte: digests, the dump with pg_restore, every media file
+    Verify {
+        /// Its id, or the beginning of it [default: the newest]
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Remove the backups that backup.keep does not keep
+    Prune,
 }
 
 /// What the commands that deploy take.

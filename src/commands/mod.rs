@@ -2,6 +2,7 @@
 //! of a deploy are in `steps`; what is shown is in `ui`.
 
 mod alive;
+mod backups;
 mod drift;
 pub mod drive;
 mod identity;
@@ -41,7 +42,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
         Command::Resume => resume::resume(&cli.global, &output).await,
         Command::Check => steps::steps(&cli.global, Chosen::check(), Asked::default(), &output).await,
-        Command::Backup => steps::steps(&cli.global, Chosen::backup(), Asked::default(), &output).await,
+        Command::Backup { what } => backups::backup(&cli.global, what, &output).await,
         Command::Build(flags) => {
             steps::steps(&cli.global, Chosen::build_with(flags), Asked::default(), &output).await
         }

@@ -181,8 +181,7 @@ impl Session {
         if !problems.is_empty() {
             return Err(config_errors(problems));
         }
-        let backup_directory =
-            std::path::absolute(self.config.backup_directory()).context("finding the backup directory")?;
+        let backup_directory = self.backup_directory()?;
         Ok(Settings {
             config: self.config.clone(),
             project,
@@ -194,6 +193,15 @@ impl Session {
             replace: BTreeSet::new(),
             allow_incompatible: false,
         })
+    }
+
+    /// Where backups are written: absolute.
+    ///
+    /// # Errors
+    /// A current directory that is gone.
+    pub(super) fn backup_directory(&self) -> Result<PathBuf, Failure> {
+        let directory = self.config.backup_directory();
+        Ok(std::path::absolute(directory).context("finding the backup directory")?)
     }
 
     fn directory(&self) -> Result<PathBuf, Failure> {

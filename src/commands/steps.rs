@@ -18,6 +18,8 @@ use crate::pipeline::{self, Reporter, Settings, Stage, Step};
 use crate::release::Release;
 use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
+use crate::steps::backup::prune::Prune;
+use crate::steps::backup::verify::Verify;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
 use crate::steps::collectstatic::Collectstatic;
@@ -189,6 +191,22 @@ impl Chosen {
         Self {
             concerns_what_serves: true,
             ..Self::one("backup", Backup, Effect::Prepares)
+        }
+    }
+
+    /// `backup verify`, of the backup of this id, or the newest.
+    pub fn verify(id: Option<String>) -> Self {
+        Self {
+            concerns_what_serves: true,
+            ..Self::one("backup verify", Verify { id }, Effect::Looks)
+        }
+    }
+
+    /// `backup prune`
+    pub fn prune() -> Self {
+        Self {
+            concerns_what_serves: true,
+            ..Self::one("backup prune", Prune, Effect::Prepares)
         }
     }
 

@@ -1,7 +1,9 @@
 //! `backup`: what is saved before a deploy, and where.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::quantity::HumanDuration;
 use crate::compose::{EnvironmentValue, Service, ServiceName};
 
 /// The `backup` section.
@@ -13,6 +15,8 @@ pub struct Backup {
     pub database: Option<DatabaseBackup>,
     pub media: Option<MediaBackup>,
     pub keep: BackupKeep,
+    /// The newest backup is too old after this: 24h by default.
+    pub max_age: HumanDuration,
 }
 
 /// Which backups stay, beside the newest and those of kept releases.
@@ -47,6 +51,7 @@ impl Default for Backup {
             database: None,
             media: None,
             keep: BackupKeep::default(),
+            max_age: HumanDuration(Duration::from_secs(24 * 60 * 60)),
         }
     }
 }
@@ -61,6 +66,8 @@ pub struct DatabaseBackup {
     pub user: Option<String>,
     /// The database; see [`DatabaseBackup::name_in`].
     pub name: Option<String>,
+    /// The system identifier of the server that is meant, as in `7301846290123456789`: another one is refused.
+    pub system: Option<String>,
 }
 
 impl DatabaseBackup {

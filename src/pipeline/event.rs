@@ -12,6 +12,10 @@ use crate::exit_code::ExitCode;
 pub enum StepId {
     Check,
     Backup,
+    /// Of backups: `backup verify`.
+    Verify,
+    /// Of backups: `backup prune`.
+    Prune,
     Build,
     Fetch,
     Migrate,
@@ -26,6 +30,8 @@ impl StepId {
         match self {
             Self::Check => "check",
             Self::Backup => "backup",
+            Self::Verify => "verify",
+            Self::Prune => "prune",
             Self::Build => "build",
             Self::Fetch => "fetch",
             Self::Migrate => "migrate",
@@ -40,7 +46,13 @@ impl StepId {
     pub const fn changes_what_serves(self) -> bool {
         match self {
             Self::Migrate | Self::Collectstatic | Self::Deploy => true,
-            Self::Check | Self::Backup | Self::Build | Self::Fetch | Self::Health => false,
+            Self::Check
+            | Self::Backup
+            | Self::Verify
+            | Self::Prune
+            | Self::Build
+            | Self::Fetch
+            | Self::Health => false,
         }
     }
 }

@@ -1,6 +1,221 @@
-//! Media: proving that a tar archive of the volume is whole by reading it to its end.
+//! Media, the volume of uploaded files: how a script lists and reads it, how its answers are understood, and how a tar
+//! archive is proven whole by reading it to its end. Which files are read, and where they are kept, is `steps::backup`'s
+//! business.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+const SCRIPT: &str = include_str!("media.py");
+/// What the script marks entries of its archive with.
+const STAT: &str = "VIATIQUE.stat";
+const UNSTABLE: &str = "VIATIQUE.unstable";
+
+/// The command that lists what is below a folder; see [`Listing`].
+pub fn list(python: &str, folder: &str) -> Vec<String> {
+    super::python::script(python, SCRIPT, &["list", folder])
+}
+
+/// The command that reads the files whose paths it is given, one a line; see [`unpack`].
+pub fn read(python: &str, folder: &str) -> Vec<String> {
+    super::python::script(python, SCRIPT, &["read", folder])
+}
+
+/// A path below the volume, every byte outside of printable ASCII, and `%`, as `%XX`: a file's name need not be text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MediaPath(pub String);
+
+impl fmt::Display for MediaPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = percent_encoding::percent_decode_str(&self.0);
+        f.write_str(&bytes.decode_utf8_lossy())
+    }
+}
+
+/// By what a file is known to be the same as it was: nobody can change its content and leave all of this as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970: when its content, name or rights were last changed, which no program can set.
+    pub changed: i64,
+    pub inode: u64,
+}
+
+/// One entry of the volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub path: MediaPath,
+    pub kind: Kind,
+    pub mode: u32,
+    pub owner: u32,
+    pub group: u32,
+    pub state: FileState,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Folder,
+    /// A symbolic link; its target, written as a path is.
+    Link(String),
+    /// A socket, a pipe, a device: nothing that was uploaded.
+    Other,
+}
+
+/// Understands what [`list`] prints, piece by piece as it comes.
+#[derive(Debug, Default)]
+pub struct Listing {
+    entries: Vec<Listed>,
+    pending: Vec<u8>,
+    ended: bool,
+}
+
+impl Listing {
+    /// Takes a piece.
+    ///
+    /// # Errors
+    /// Where it is not what the script prints.
+    pub fn push(&mut self, mut bytes: &[u8]) -> anyhow::Result<()> {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = bytes.split_at(end);
+            self.pending.extend_from_slice(line);
+            bytes = rest.get(1..).unwrap_or_default();
+            let line = std::mem::take(&mut self.pending);
+            self.line(&String::from_utf8_lossy(&line))?;
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// Where it broke off.
+    pub fn finish(self) -> anyhow::Result<Vec<Listed>> {
+        anyhow::ensure!(self.ended, "the listing of the volume broke off");
+        Ok(self.entries)
+    }
+
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        match fields.as_slice() {
+            ["end", count] => self.ended = count.parse() == Ok(self.entries.len()),
+            [
+                kind,
+                path,
+                mode,
+                owner,
+                group,
+                modified,
+                size,
+                changed,
+                inode,
+                target,
+            ] => self.entries.push(Listed {
+                path: MediaPath((*path).to_owned()),
+                kind: match *kind {
+                    "file" => Kind::File,
+                    "folder" => Kind::Folder,
+                    "link" => Kind::Link((*target).to_owned()),
+                    _ => Kind::Other,
+                },
+                mode: mode.parse()?,
+                owner: owner.parse()?,
+                group: group.parse()?,
+                state: FileState {
+                    modified: modified.parse()?,
+                    size: size.parse()?,
+                    changed: changed.parse()?,
+                    inode: inode.parse()?,
+                },
+            }),
+            _ => anyhow::bail!("a line of the listing is not understood: {line:?}"),
+        }
+        Ok(())
+    }
+}
+
+/// A file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFile<T> {
+    pub content: T,
+    pub state: FileState,
+    /// It was being written all the while: what was read of it may be no state that it ever had.
+    pub unstable: bool,
+}
+
+/// Takes apart what [`read`] wrote, to its end. What became of each file that was there, by path: of one that follows
+/// again, the last.
+///
+/// # Errors
+/// Where it is cut or no such archive, and whatever `take` fails with.
+pub fn unpack<T>(
+    archive: impl Read,
+    mut take: impl FnMut(&mut dyn Read) -> std::io::Result<T>,
+) -> std::io::Result<BTreeMap<MediaPath, ReadFile<T>>> {
+    let mut taken = BTreeMap::new();
+    let mut tail = TailReader {
+        inner: archive,
+        zeros: 0,
+    };
+    {
+        let mut reader = tar::Archive::new(&mut tail);
+        for entry in reader.entries()? {
+            let mut entry = entry?;
+            let path = MediaPath(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
+            let mut state = None;
+            let mut unstable = false;
+            for mark in entry.pax_extensions()?.into_iter().flatten() {
+                let mark = mark?;
+                match mark.key() {
+                    Ok(STAT) => state = mark.value().ok().and_then(parse_state),
+                    Ok(UNSTABLE) => unstable = true,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            if unstable {
+                if let Some(ReadFile { unstable, .. }) = taken.get_mut(&path) {
+                    *unstable = true;
+                }
+                continue;
+            }
+            let state = state.ok_or_else(|| {
+                std::io::Error::new(
+                    std::io::ErrorKind::InvalidData,
+                    format!("the archive does not say how {path} stood"),
+                )
+            })?;
+            let content = take(&mut entry)?;
+            taken.insert(
+                path,
+                ReadFile {
+                    content,
+                    state,
+                    unstable: false,
+                },
+            );
+        }
+    }
+    tail.end()?;
+    Ok(taken)
+}
+
+fn parse_state(text: &str) -> Option<FileState> {
+    let mut fields = text.split(' ');
+    Some(FileState {
+        modified: fields.next()?.parse().ok()?,
+        size: fields.next()?.parse().ok()?,
+        changed: fields.next()?.parse().ok()?,
+        inode: fields.next()?.parse().ok()?,
+    })
+}
 
 /// What an archive holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,13 +247,7 @@ pub fn read_back(archive: impl Read) -> std::io::Result<Contents> {
             }
         }
     }
-    std::io::copy(&mut tail, &mut std::io::sink())?;
-    if tail.zeros < 1024 {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::UnexpectedEof,
-            "the archive's end mark is missing",
-        ));
-    }
+    tail.end()?;
     Ok(contents)
 }
 
@@ -46,6 +255,20 @@ pub fn read_back(archive: impl Read) -> std::io::Result<Contents> {
 struct TailReader<R> {
     inner: R,
     zeros: u64,
+}
+
+impl<R: Read> TailReader<R> {
+    /// Reads what is left, which must end with the archive's end mark.
+    fn end(mut self) -> std::io::Result<()> {
+        std::io::copy(&mut self, &mut std::io::sink())?;
+        if self.zeros < 1024 {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::UnexpectedEof,
+                "the archive's end mark is missing",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl<R: Read> Read for TailReader<R> {
@@ -102,5 +325,33 @@ mod tests {
         }
         // Exactly between two entries: what `tar` itself takes for a whole archive.
         assert!(read_back(&whole[..1536]).is_err());
+    }
+
+    #[test]
+    fn a_listing_that_broke_off_is_refused() {
+        let whole = "folder\t.\t493\t0\t0\t7\t4096\t8\t1\t\nfile\ta%20b\t420\t1\t2\t3\t5\t4\t6\t\nlink\tl\t511\t0\t0\t1\t1\t1\t9\ta\nend\t3\n";
+        let parse = |text: &str| {
+            let mut listing = Listing::default();
+            for piece in text.as_bytes().chunks(7) {
+                listing.push(piece)?;
+            }
+            listing.finish()
+        };
+        let entries = parse(whole).unwrap();
+        assert_eq!(entries.len(), 3);
+        assert_eq!(entries[1].path.to_string(), "a b");
+        assert_eq!(
+            entries[1].state,
+            FileState {
+                modified: 3,
+                size: 5,
+                changed: 4,
+                inode: 6
+            }
+        );
+        assert_eq!(entries[2].kind, Kind::Link("a".to_owned()));
+        for length in 0..whole.len() {
+            assert!(parse(&whole[..length]).is_err(), "{length}");
+        }
     }
 }

@@ -8,5 +8,6 @@ pub mod media;
 pub mod nginx;
 pub mod postgres;
 pub mod program;
+pub mod python;
 pub mod shell;
 pub mod sidecar;

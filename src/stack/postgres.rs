@@ -13,17 +13,52 @@ pub struct DatabaseAccess {
     pub name: String,
 }
 
-/// Writes a custom-format archive of the database to standard output. Never asks for a password.
-pub fn dump(access: &DatabaseAccess) -> ExecSpec {
-    ExecSpec::command(&[
-        "pg_dump",
-        "--format=custom",
-        "--no-password",
-        "--username",
-        &access.user,
-        "--dbname",
-        &access.name,
-    ])
+impl DatabaseAccess {
+    /// Asks one thing of the database, whose answer is one value. Gives up on a server that does not answer at all.
+    pub fn ask(&self, sql: &str) -> ExecSpec {
+        ExecSpec {
+            environment: BTreeMap::from([("PGCONNECT_TIMEOUT".to_owned(), "10".to_owned())]),
+            ..ExecSpec::command(&[
+                "psql",
+                "--no-psqlrc",
+                "--no-password",
+                "--tuples-only",
+                "--no-align",
+                "--username",
+                &self.user,
+                "--dbname",
+                &self.name,
+                "--command",
+                sql,
+            ])
+        }
+    }
+}
+
+/// Writes a custom-format archive of the database to standard output. Never asks for a password; calls itself so that
+/// [`end`] finds it. Behind a lock that is not given back within five minutes it gives up, rather than wait for ever.
+pub fn dump(access: &DatabaseAccess, application: &str) -> ExecSpec {
+    ExecSpec {
+        environment: BTreeMap::from([("PGAPPNAME".to_owned(), application.to_owned())]),
+        ..ExecSpec::command(&[
+            "pg_dump",
+            "--format=custom",
+            "--no-password",
+            "--lock-wait-timeout=300000",
+            "--username",
+            &access.user,
+            "--dbname",
+            &access.name,
+        ])
+    }
+}
+
+/// Ends what calls itself so: a dump whose reader is gone goes on, and its locks stand in a migration's way.
+pub fn end(access: &DatabaseAccess, application: &str) -> ExecSpec {
+    let name = application.replace('\'', "''");
+    access.ask(&format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{name}'"
+    ))
 }
 
 /// Reads an archive from standard input to its end, restoring nothing. Exit code 0 proves that all of it is readable.
@@ -31,22 +66,47 @@ pub fn read_back() -> ExecSpec {
     ExecSpec::command(&["pg_restore", "--file=/dev/null"])
 }
 
-/// Prints the server's version number, as in `170002`.
-pub fn version(access: &DatabaseAccess) -> ExecSpec {
-    ExecSpec {
-        environment: BTreeMap::from([("PGCONNECT_TIMEOUT".to_owned(), "10".to_owned())]),
-        ..ExecSpec::command(&[
-            "psql",
-            "--no-psqlrc",
-            "--no-password",
-            "--tuples-only",
-            "--no-align",
-            "--username",
-            &access.user,
-            "--dbname",
-            &access.name,
-            "--command",
-            "SHOW server_version_num",
-        ])
+/// Writes what is not in any one database: roles, their passwords as the server keeps them, tablespaces. Without the
+/// passwords, for a role that may not read them.
+pub fn roles(access: &DatabaseAccess, with_passwords: bool) -> ExecSpec {
+    let mut words = vec![
+        "pg_dumpall",
+        "--globals-only",
+        "--no-password",
+        "--username",
+        &access.user,
+        "--database",
+        &access.name,
+    ];
+    if !with_passwords {
+        words.push("--no-role-passwords");
     }
+    ExecSpec::command(&words)
+}
+
+/// Whether all of [`roles`] is there: it is plain text, which says at its end that it is complete.
+pub fn is_complete(roles: &str) -> bool {
+    roles
+        .lines()
+        .any(|line| line == "-- PostgreSQL database cluster dump complete")
+}
+
+/// What [`facts`] prints.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Facts {
+    /// As in `170002`.
+    pub version: String,
+    /// The system identifier: what tells this cluster from every other.
+    pub system: String,
+    /// What the database takes on the server's disk.
+    pub bytes: u64,
+}
+
+/// Asks what server this is, and how large the database.
+pub fn facts(access: &DatabaseAccess) -> ExecSpec {
+    access.ask(
+        "SELECT json_build_object('version', current_setting('server_version_num'), \
+         'system', (SELECT system_identifier::text FROM pg_control_system()), \
+         'bytes', pg_database_size(current_database()))",
+    )
 }

@@ -13,11 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-/// The script, given to Python as an argument: nothing has to be in the image but the interpreter.
 const SCRIPT: &str = include_str!("sidecar.py");
-/// Python without its site, user and environment, of which nothing is needed: it starts in half the time, and an order
-/// is a start.
-const ALONE: &str = "-IS";
 const MARK: &str = "viatique-deploy:";
 
 /// New connections to the first address go to the second.
@@ -64,13 +60,6 @@ pub enum Reply {
     Failed(String),
 }
 
-/// The command of a sidecar's own process, which does nothing until it is removed.
-pub fn waiting_command(python: &str) -> Vec<String> {
-    [python, ALONE, "-c", "import signal; signal.pause()"]
-        .map(ToOwned::to_owned)
-        .to_vec()
-}
-
 /// The command that carries an order out.
 ///
 /// # Errors
@@ -83,14 +72,11 @@ pub fn command(python: &str, order: &Order<'_>) -> anyhow::Result<Vec<String>> {
         Order::Count { key } => ("count", serde_json::json!({ "key": key })),
         Order::Idle { limit } => ("idle", serde_json::json!({ "limit": limit.as_secs_f64() })),
     };
-    Ok(vec![
-        python.to_owned(),
-        ALONE.to_owned(),
-        "-c".to_owned(),
-        SCRIPT.to_owned(),
-        verb.to_owned(),
-        arguments.to_string(),
-    ])
+    Ok(super::python::script(
+        python,
+        SCRIPT,
+        &[verb, &arguments.to_string()],
+    ))
 }
 
 /// What a sidecar answered, before it is known what was asked.
@@ -160,7 +146,7 @@ mod tests {
             pairs: &pairs,
         };
         let command = command("python3", &order).unwrap();
-        assert_eq!(command[..2], ["python3", ALONE]);
+        assert_eq!(command[..2], ["python3", "-IS"]);
         assert_eq!(
             command[4..],
             [

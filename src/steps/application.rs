@@ -1,5 +1,6 @@
 //! The Django application that `deploy.yml` names, in containers of its own for one command: which service it is, and
-//! what such a container needs before it can run. What is run in it is `migrate`'s and `collectstatic`'s business.
+//! what such a container needs before it can run. What is run in it is `migrate`'s and `collectstatic`'s business. And
+//! its image as a place where Python is, for scripts of ours that have nothing to do with the application.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::lines::Listener;
 use super::one_off::{self, OneOffResult};
 use super::{deploy, images};
-use crate::compose::{Service, ServiceName};
+use crate::compose::{Healthcheck, Limits, RestartPolicy, Service, ServiceName};
 use crate::engine::ImageId;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Settings, StepId, View};
@@ -106,4 +107,79 @@ pub(crate) async fn plan_dependencies(view: View<'_>, service: &ServiceName) -> 
             detail: format!("does not run, and {service} needs it"),
         })
         .collect())
+}
+
+/// How a command that is not in the image ends.
+pub(crate) const NOT_THERE: [i64; 2] = [126, 127];
+
+/// The Python of the application's image, for a script of ours.
+pub(crate) struct Interpreter<'a> {
+    application: &'a Service,
+    pub python: String,
+}
+
+impl<'a> Interpreter<'a> {
+    /// Of the service that `deploy.yml` names, if it names one.
+    pub(crate) fn of(settings: &'a Settings) -> Option<Self> {
+        let Application { service, manage } = Application::of(settings)?;
+        let named = manage.first().filter(|word| word.contains("python"));
+        Some(Self {
+            application: service,
+            python: named.cloned().unwrap_or_else(|| "python3".to_owned()),
+        })
+    }
+
+    /// The service it is of.
+    pub(crate) const fn application(&self) -> &ServiceName {
+        &self.application.name
+    }
+
+    /// The application's service without anything that is its own: no mounts, no environment, no networks. It may do
+    /// one thing that root may, and have so many bytes of memory.
+    pub(crate) fn service(&self, command: Vec<String>, capability: &str, memory: u64) -> Service {
+        Service {
+            build: None,
+            command: Some(command),
+            entrypoint: Some(Vec::new()),
+            environment: std::collections::BTreeMap::new(),
+            user: Some("0".to_owned()),
+            working_dir: Some("/".to_owned()),
+            hostname: None,
+            domainname: None,
+            labels: std::collections::BTreeMap::new(),
+            container_name: None,
+            restart: Some(RestartPolicy::No),
+            healthcheck: Some(Healthcheck::Disabled),
+            depends_on: std::collections::BTreeMap::new(),
+            ports: Vec::new(),
+            expose: Vec::new(),
+            mounts: Vec::new(),
+            networks: indexmap::IndexMap::new(),
+            extra_hosts: Vec::new(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_opt: Vec::new(),
+            init: None,
+            tty: false,
+            stdin_open: false,
+            read_only: false,
+            privileged: false,
+            cap_add: vec![capability.to_owned()],
+            cap_drop: vec!["ALL".to_owned()],
+            group_add: Vec::new(),
+            sysctls: std::collections::BTreeMap::new(),
+            devices: Vec::new(),
+            shm_size: None,
+            ulimits: std::collections::BTreeMap::new(),
+            limits: Limits {
+                memory: Some(memory),
+                ..Limits::default()
+            },
+            replicas: 1,
+            pid: None,
+            ipc: None,
+            cgroup_parent: None,
+            ..self.application.clone()
+        }
+    }
 }

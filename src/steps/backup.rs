@@ -2,30 +2,36 @@
 //! `.partial`, synced, read back in full and only then given its name; the manifest comes last, so that a folder
 //! without a manifest is no backup. A failure removes what it wrote and changes nothing else.
 //!
-//! Encryption, copies elsewhere and restoring are left to later work.
+//! A backup is a folder named by its run; what is in the media files stands beside them, once for all backups
+//! (`objects`). Encryption, copies elsewhere and restoring are left to later work.
 
+mod database;
 mod file;
 mod manifest;
+mod media;
+mod media_list;
+mod objects;
+pub mod prune;
 pub mod retention;
+pub(crate) mod sets;
+pub mod verify;
 
 use std::path::Path;
 
 use async_trait::async_trait;
-use tokio::io::AsyncReadExt as _;
 
-use self::file::{HashedFile, HashedReader};
+use self::file::{HashedReader, Written};
+use self::media::Volume;
+use self::sets::Sets;
 use super::deploy::standing;
 use super::one_off;
 use crate::clock::timestamp;
 use crate::config::DatabaseBackup;
-use crate::engine::{Captured, Container, ContainerState, Inspect, labels};
+use crate::engine::{Container, ContainerState, Inspect};
 use crate::error::{Failure, FailureKind};
-use crate::pipeline::{
-    Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
-};
-use crate::stack::{media, postgres};
+use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 
-pub use self::manifest::{BackupFile, MANIFEST, MANIFEST_FORMAT, Manifest};
+pub use self::manifest::{BackupFile, DatabaseFacts, MANIFEST, MANIFEST_FORMAT, Manifest, MediaFacts};
 
 /// The step.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,13 +60,13 @@ impl Step for Backup {
                 None => nothing(format!("database of {}", database.service), "it does not run yet"),
             });
         }
-        if let Some((key, name)) = media_volume(view) {
-            changes.push(match view.inspect.volume(&name).await? {
+        if let Some(volume) = media_volume(view) {
+            changes.push(match view.inspect.volume(&volume.name).await? {
                 Some(_) => write(
-                    format!("volume {name}"),
-                    format!("archived to a new folder in {folder}"),
+                    format!("volume {}", volume.name),
+                    format!("what is new in it, to {folder}"),
                 ),
-                None => nothing(format!("volume {key}"), "it does not exist yet"),
+                None => nothing(format!("volume {}", volume.key), "it does not exist yet"),
             });
         }
         Ok(changes)
@@ -79,7 +85,7 @@ impl Step for Backup {
             None => None,
         };
         let volume = match media_volume(view) {
-            Some((_, name)) => context.engine.volume(&name).await?.map(|volume| volume.name),
+            Some(volume) => context.engine.volume(&volume.name).await?.map(|_| volume),
             None => None,
         };
         if database.is_none() && volume.is_none() {
@@ -89,50 +95,66 @@ impl Step for Backup {
             ));
         }
         let folder = context.settings.backup_directory.join(&context.run.0);
-        let result = write(context, &folder, database, volume.as_deref()).await;
+        let result = write(context, &folder, database, volume.as_ref()).await;
         match result {
             Ok(manifest) => {
-                let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-                let message = format!("{} ({})", folder.display(), size(bytes));
+                let message = format!("{} ({})", folder.display(), size(manifest.added()));
                 Ok(Receipt::changed(message, Fact::Backup(manifest.id)))
             }
-            Err(failure) => Err(remove_unfinished(&folder, failure).await),
+            Err(failure) => Err(remove_unfinished(context, &folder, failure).await),
         }
     }
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
         one_off::sweep(context.engine, &context.settings.project.name, context.run, false).await?;
-        match &context.state.backup {
-            Some(id) => Ok(Undone::LeftInPlace {
-                why: format!("backup {}", context.settings.backup_directory.join(id).display()),
-            }),
-            None => {
-                let folder = context.settings.backup_directory.join(&context.run.0);
-                if tokio::fs::try_exists(folder.join(MANIFEST))
-                    .await
-                    .unwrap_or(false)
+        let folder = context.settings.backup_directory.join(&context.run.0);
+        let stands = tokio::fs::try_exists(folder.join(MANIFEST))
+            .await
+            .unwrap_or(false);
+        if context.state.backup.is_some() || stands {
+            return Ok(Undone::LeftInPlace {
+                why: format!("backup {}", folder.display()),
+            });
+        }
+        let reverted = Undone::Reverted {
+            message: format!("removed the unfinished {}", folder.display()),
+            restored_previous: false,
+        };
+        match clear(context, &folder).await {
+            Ok(false) => Ok(Undone::NothingToDo),
+            Ok(true) => {
+                if let Some(configured) = &context.settings.config.backup.database
+                    && let Ok(Some(container)) =
+                        database_container(context.engine, context.view(), configured).await
                 {
-                    return Ok(Undone::LeftInPlace {
-                        why: format!("backup {}", folder.display()),
-                    });
+                    database::end_dump(context, configured, &container).await;
                 }
-                match tokio::fs::remove_dir_all(&folder).await {
-                    Ok(()) => Ok(Undone::Reverted {
-                        message: format!("removed the unfinished {}", folder.display()),
-                        restored_previous: false,
-                    }),
-                    Err(error) if is_absent(&error) => Ok(Undone::NothingToDo),
-                    // It has no manifest, and production does not depend on it.
-                    Err(error) => Ok(Undone::LeftInPlace {
-                        why: format!(
-                            "the unfinished {} could not be removed: {error}",
-                            folder.display()
-                        ),
-                    }),
-                }
+                Ok(reverted)
             }
+            // It has no manifest, and production does not depend on it.
+            Err(error) => Ok(Undone::LeftInPlace {
+                why: format!(
+                    "the unfinished {} could not be removed: {error}",
+                    folder.display()
+                ),
+            }),
         }
     }
+}
+
+/// Removes what this run has written, if it has: its folder, and what came in of the media.
+async fn clear(context: Context<'_>, folder: &Path) -> std::io::Result<bool> {
+    let project = &context.settings.project.name;
+    let objects = objects::Objects::of(&context.settings.backup_directory, project);
+    let mut any = false;
+    for folder in [objects.incoming(context.run), folder.to_owned()] {
+        match tokio::fs::remove_dir_all(&folder).await {
+            Ok(()) => any = true,
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(any)
 }
 
 fn nothing(target: String, why: &str) -> Change {
@@ -167,54 +189,75 @@ async fn database_container(
     }
 }
 
-/// The media volume: its key, and its name on the engine.
-fn media_volume(view: View<'_>) -> Option<(String, String)> {
+fn media_volume(view: View<'_>) -> Option<Volume> {
     let key = &view.settings.config.backup.media.as_ref()?.volume;
     let volume = view.settings.project.volumes.get(key)?;
-    Some((key.clone(), volume.name.clone()))
+    Some(Volume {
+        key: key.clone(),
+        name: volume.name.clone(),
+    })
 }
 
 async fn write(
     context: Context<'_>,
     folder: &Path,
     database: Option<(&DatabaseBackup, Container)>,
-    volume: Option<&str>,
+    volume: Option<&Volume>,
 ) -> Result<Manifest, Failure> {
+    let settings = context.settings;
+    let started_at = timestamp(context.clock.now());
+    let sets = Sets::read(&settings.backup_directory, &settings.project.name).await?;
     file::create_private_folder(folder).map_err(|error| {
         Failure::from(anyhow::Error::new(error))
             .context(format!("creating the backup folder {}", folder.display()))
             .hint("backup.directory in deploy.yml says where backups are written")
     })?;
-    let mut files = Vec::new();
-    // The database first: Django writes a file before its row, so that a later copy of the media lacks nothing.
-    if let Some((configured, container)) = database {
-        let task = context.task(
-            StepId::Backup,
-            "database",
-            format!("dumping the database of {}", container.name),
-        );
-        let dumped = dump_database(context, configured, &container, folder, &task).await;
-        files.push(task.conclude(dumped, |file| (StepResult::Succeeded, described(file)))?);
-    }
-    if let Some(volume) = volume {
-        let task = context.task(StepId::Backup, "media", format!("archiving volume {volume}"));
-        let archived = archive_volume(context, volume, folder, &task).await;
-        files.push(task.conclude(archived, |file| (StepResult::Succeeded, described(file)))?);
-    }
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         format: MANIFEST_FORMAT,
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
         id: context.run.0.clone(),
-        project: context.settings.project.name.clone(),
-        release: context
-            .settings
-            .current
-            .as_ref()
-            .map(|release| release.tag.to_string()),
-        taken_before: context.settings.tag.to_string(),
-        completed_at: timestamp(context.clock.now()),
-        files,
+        project: settings.project.name.clone(),
+        release: settings.current.as_ref().map(|release| release.tag.to_string()),
+        taken_before: settings.tag.to_string(),
+        started_at: Some(started_at),
+        completed_at: String::new(),
+        files: Vec::new(),
+        database: None,
+        media: None,
     };
+    // The database first: Django writes a file before its row, so that a later copy of the media lacks nothing.
+    if let Some((configured, container)) = database {
+        let title = format!("dumping the database of {}", container.name);
+        let task = context.task(StepId::Backup, "database", title);
+        let dumped = database::dump(context, configured, &container, folder, sets.newest(), &task).await;
+        let dumped = task.conclude(dumped, |dumped| {
+            let what = dumped.files.first().map(described).unwrap_or_default();
+            (StepResult::Succeeded, what)
+        })?;
+        manifest.files.extend(dumped.files);
+        manifest.database = Some(dumped.facts);
+    }
+    if let Some(volume) = volume {
+        let title = format!("saving volume {}", volume.name);
+        let task = context.task(StepId::Backup, "media", title);
+        let saved = media::save(context, volume, folder, &sets.backups, &task).await;
+        let saved = task.conclude(saved, |saved| {
+            let what = match &saved.facts {
+                None => described(&saved.file),
+                Some(facts) => format!(
+                    "{} files, {}; {} new contents, {}, verified",
+                    facts.files,
+                    size(facts.bytes),
+                    facts.added_objects,
+                    size(facts.added_bytes)
+                ),
+            };
+            (StepResult::Succeeded, what)
+        })?;
+        manifest.files.push(saved.file);
+        manifest.media = saved.facts;
+    }
+    manifest.completed_at = timestamp(context.clock.now());
     manifest.write(folder).await.map_err(|error| {
         Failure::from(error).context(format!("writing the manifest of {}", folder.display()))
     })?;
@@ -225,173 +268,16 @@ fn described(file: &BackupFile) -> String {
     format!("{}, {}, verified", file.name, size(file.bytes))
 }
 
-async fn dump_database(
-    context: Context<'_>,
-    configured: &DatabaseBackup,
-    container: &Container,
-    folder: &Path,
-    task: &Task,
-) -> Result<BackupFile, Failure> {
-    let service = context
-        .settings
-        .project
-        .services
-        .get(&configured.service)
-        .ok_or_else(|| {
-            Failure::message(
-                FailureKind::Configuration,
-                format!("there is no service {}", configured.service),
-            )
-        })?;
-    let access = postgres::DatabaseAccess {
-        user: configured.user_in(service),
-        name: configured.name_in(service),
+/// Reads back from the disk what was written, and gives it its name if it is the same.
+async fn keep(written: Written, path: &Path) -> Result<BackupFile, Failure> {
+    let read = async {
+        let mut reader = HashedReader::open(&written.partial).await?;
+        reader.drain().await?;
+        Ok(reader.digest())
     };
-    let what = format!("dumping database {} as {}", access.name, access.user);
-    let path = folder.join("database.dump");
-    let mut file = HashedFile::create(&path, Some(task)).map_err(|error| at(&what, error))?;
-    let dumped = context
-        .engine
-        .exec(&container.id, &postgres::dump(&access), None, &mut file)
-        .await;
-    let exit = dumped.map_err(|error| Failure::from(error).context(what.clone()))?;
-    if !exit.success() {
-        return Err(Failure::message(
-            FailureKind::Failed,
-            format!("{what}: pg_dump ended with exit code {}", exit.code),
-        )
-        .evidence("what pg_dump wrote", file.complaints()));
-    }
-    let written = file.finish().await.map_err(|error| at(&what, error))?;
-    task.progress("reading it back");
-    let mut reader = HashedReader::open(&written.partial)
-        .await
-        .map_err(|error| at("reading the dump back", error))?;
-    let mut output = Captured::default();
-    let read = context
-        .engine
-        .exec(
-            &container.id,
-            &postgres::read_back(),
-            Some(&mut reader),
-            &mut output,
-        )
-        .await;
-    let exit = read.map_err(|error| Failure::from(error).context("reading the dump back"))?;
-    if !exit.success() {
-        return Err(Failure::message(
-            FailureKind::Failed,
-            format!(
-                "the dump cannot be read back: pg_restore ended with exit code {}",
-                exit.code
-            ),
-        )
-        .evidence(
-            "what pg_restore wrote",
-            output.stderr_text().lines().map(ToOwned::to_owned).collect(),
-        ));
-    }
-    let version = database_version(context, container, &access).await?;
-    let file = confirm(written, reader, &path).await?;
-    Ok(BackupFile {
-        about: format!("pg_dump -Fc of {} at server version {version}", access.name),
-        ..file
-    })
-}
-
-async fn database_version(
-    context: Context<'_>,
-    container: &Container,
-    access: &postgres::DatabaseAccess,
-) -> Result<String, Failure> {
-    let mut output = Captured::default();
-    let exit = context
-        .engine
-        .exec(&container.id, &postgres::version(access), None, &mut output)
-        .await?;
-    if !exit.success() {
-        return Err(
-            Failure::message(FailureKind::Failed, "asking the database for its version").evidence(
-                "what psql wrote",
-                output.stderr_text().lines().map(ToOwned::to_owned).collect(),
-            ),
-        );
-    }
-    Ok(output.stdout_text().trim().to_owned())
-}
-
-async fn archive_volume(
-    context: Context<'_>,
-    volume: &str,
-    folder: &Path,
-    task: &Task,
-) -> Result<BackupFile, Failure> {
-    let project = &context.settings.project.name;
-    let what = format!("archiving volume {volume}");
-    let labels = [
-        (labels::PROJECT, project.as_str()),
-        (labels::ROLE, labels::Role::Backup.as_str()),
-        (labels::RUN, context.run.0.as_str()),
-    ];
-    let labels = labels
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    let name = format!("viatique-deploy-backup-{project}-{}", context.run.suffix());
-    // Never started: it only opens the volume, and runs no code on it.
-    let opener = context.engine.create_marker(&name, &labels, Some(volume)).await?;
-    let path = folder.join("media.tar");
-    let mut file = HashedFile::create(&path, Some(task)).map_err(|error| at(&what, error))?;
-    let archived = context
-        .engine
-        .archive(&opener, crate::ledger::DATA, &mut file)
-        .await;
-    let removed = context.engine.remove_container(&opener).await;
-    archived.map_err(|error| Failure::from(error).context(what.clone()))?;
-    removed?;
-    let written = file.finish().await.map_err(|error| at(&what, error))?;
-    task.progress("reading it back");
-    let partial = written.partial.clone();
-    let contents = tokio::task::spawn_blocking(move || {
-        media::read_back(std::io::BufReader::with_capacity(
-            1 << 16,
-            std::fs::File::open(partial)?,
-        ))
-    })
-    .await
-    .map_err(|error| Failure::from(anyhow::Error::new(error)))?
-    .map_err(|error| at("reading the archive back", error))?;
-    let mut reader = HashedReader::open(&written.partial)
-        .await
-        .map_err(|error| at("reading the archive back", error))?;
-    let mut buffer = vec![0; 1 << 16];
-    while reader
-        .read(&mut buffer)
-        .await
-        .map_err(|error| at("reading the archive back", error))?
-        > 0
-    {}
-    let file = confirm(written, reader, &path).await?;
-    Ok(BackupFile {
-        about: format!(
-            "volume {volume}: {} files, {} bytes",
-            contents.files, contents.bytes
-        ),
-        ..file
-    })
-}
-
-/// What was read back is what was written; only then does the file get its name.
-async fn confirm(written: file::Written, reader: HashedReader, path: &Path) -> Result<BackupFile, Failure> {
-    let read = reader.digest();
+    let read = read.await.map_err(|error| at("reading the backup back", error))?;
     if read != (written.bytes, written.sha256.clone()) {
-        return Err(Failure::message(
-            FailureKind::Failed,
-            format!(
-                "{} reads back differently from what was written: is the disk sound?",
-                path.display()
-            ),
-        ));
+        return Err(reads_back_differently(path));
     }
     file::rename_durably(&written.partial, path)
         .await
@@ -407,9 +293,20 @@ async fn confirm(written: file::Written, reader: HashedReader, path: &Path) -> R
     })
 }
 
+fn reads_back_differently(path: &Path) -> Failure {
+    let what = format!(
+        "{} reads back differently from what was written: is the disk sound?",
+        path.display()
+    );
+    Failure::message(FailureKind::Failed, what)
+}
+
+/// What to look at where a backup could not be written.
+const IS_THERE_ROOM: &str = "is there room where backup.directory in deploy.yml points? see: df -h";
+
 fn at(what: &str, error: std::io::Error) -> Failure {
     let failure = Failure::from(anyhow::Error::new(error)).context(what.to_owned());
-    failure.hint("is there room where backup.directory in deploy.yml points? see: df -h")
+    failure.hint(IS_THERE_ROOM)
 }
 
 /// There is no such folder, or the one above it is none.
@@ -421,10 +318,9 @@ fn is_absent(error: &std::io::Error) -> bool {
 }
 
 /// A folder without a manifest is no backup, and must not look like one.
-async fn remove_unfinished(folder: &Path, failure: Failure) -> Failure {
-    match tokio::fs::remove_dir_all(folder).await {
-        Ok(()) => failure,
-        Err(error) if is_absent(&error) => failure,
+async fn remove_unfinished(context: Context<'_>, folder: &Path, failure: Failure) -> Failure {
+    match clear(context, folder).await {
+        Ok(_) => failure,
         Err(error) => failure.hint(format!(
             "the unfinished {} could not be removed: {error}",
             folder.display()

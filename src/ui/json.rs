@@ -422,6 +422,8 @@ const fn step_name(step: StepId) -> &'static str {
         StepId::Backup => "backup",
         StepId::Build => "build",
         StepId::Migrate => "migrate",
+        StepId::Verify => "verify",
+        StepId::Prune => "prune",
         StepId::Collectstatic => "collectstatic",
         StepId::Deploy => "deploy",
         StepId::Fetch => "fetch",

@@ -19,7 +19,10 @@ fn backup(completed_at: &str) -> Manifest {
         project: "viatique".to_owned(),
         release: None,
         taken_before: "v1".to_owned(),
+        started_at: None,
         completed_at: completed_at.to_owned(),
+        database: None,
+        media: None,
         files: vec![BackupFile {
             name: "database.dump".to_owned(),
             bytes: 1_500_000,
@@ -102,6 +105,7 @@ fn names(stack: &Stack) -> BTreeSet<String> {
     let folders = fs::read_dir(stack.backups()).unwrap();
     folders
         .map(|folder| folder.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "media-objects")
         .collect()
 }
 
@@ -151,4 +155,53 @@ async fn old_ones_go_after_a_success_and_what_is_not_ours_stays() {
     let said = fourth.task_message(StepId::Backup, "retention").unwrap();
     assert!(said.contains("removed"), "{said}");
     assert!(!names(&stack).contains(&second), "{:?}", names(&stack));
+}
+
+#[tokio::test(start_paused = true)]
+async fn contents_go_with_the_last_backup_that_lists_them() {
+    let stack = Stack::viatique();
+    stack.edit_deploy_yml(
+        "directory: backups",
+        "directory: backups\n  keep: { newest: 3, days: 0, weeks: 0, months: 0 }",
+    );
+    stack.run("v1").await.succeeded();
+    let backup = async |content: &[u8]| {
+        stack.engine.put_file("viatique_media", "scan", content);
+        stack.command(Chosen::backup(), "v1").await.succeeded();
+    };
+    let contents = || {
+        let root = stack.backups().join("media-objects/viatique");
+        let folders = fs::read_dir(root).unwrap().map(|folder| folder.unwrap().path());
+        let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+        let read = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        read.collect::<BTreeSet<String>>()
+    };
+    let set = |contents: &[&str]| {
+        contents
+            .iter()
+            .map(|one| (*one).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    for content in [&b"a"[..], b"b", b"b", b"c"] {
+        backup(content).await;
+    }
+    // Three backups are left, and two contents.
+    assert_eq!(contents(), set(&["b", "c"]));
+    stack.edit_deploy_yml("newest: 3", "newest: 1");
+    let planned = stack.dry_run(Chosen::prune(), "v1").await;
+    planned.succeeded();
+    assert_eq!(contents(), set(&["b", "c"]));
+    stack.command(Chosen::prune(), "v1").await.succeeded();
+    assert_eq!(contents(), set(&["c"]));
+    let again = stack.command(Chosen::prune(), "v1").await;
+    assert_eq!(again.step_message(StepId::Prune), "every backup is kept");
+    // Whose list cannot be read may have any of them.
+    stack.edit_deploy_yml("newest: 1", "newest: 2");
+    backup(b"d").await;
+    let unreadable = stack.backups().join("newer");
+    fs::create_dir(&unreadable).unwrap();
+    fs::write(unreadable.join(MANIFEST), r#"{"format": 99}"#).unwrap();
+    stack.edit_deploy_yml("newest: 2", "newest: 1");
+    stack.command(Chosen::prune(), "v1").await.succeeded();
+    assert_eq!(contents(), set(&["c", "d"]));
 }

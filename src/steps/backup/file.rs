@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter, ReadBuf};
 
 use crate::digest::hexadecimal;
 use crate::engine::{OutputSink, OutputStream};
@@ -34,6 +34,7 @@ pub(super) struct HashedFile<'a> {
     told: u64,
     complaints: Vec<u8>,
     task: Option<&'a Task>,
+    expected: Option<u64>,
 }
 
 /// A file that is written and synced, not yet read back.
@@ -45,9 +46,17 @@ pub(super) struct Written {
     pub sha256: String,
 }
 
+/// The file of a backup that is written in one go.
+pub(super) async fn write_whole(path: &Path, content: &[u8]) -> io::Result<Written> {
+    let mut file = HashedFile::create(path, None, None)?;
+    file.write(OutputStream::Stdout, content).await?;
+    file.finish().await
+}
+
 impl<'a> HashedFile<'a> {
-    /// Begins `<path>.partial`; refuses to overwrite one.
-    pub(super) fn create(path: &Path, task: Option<&'a Task>) -> io::Result<Self> {
+    /// Begins `<path>.partial`; refuses to overwrite one. The task is told how far it is, of `expected` bytes where so
+    /// much is guessed.
+    pub(super) fn create(path: &Path, task: Option<&'a Task>, expected: Option<u64>) -> io::Result<Self> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
@@ -60,6 +69,7 @@ impl<'a> HashedFile<'a> {
             told: 0,
             complaints: Vec::new(),
             task,
+            expected,
         })
     }
 
@@ -95,7 +105,8 @@ impl OutputSink for HashedFile<'_> {
                     && self.bytes - self.told >= TOLD_EVERY
                 {
                     self.told = self.bytes;
-                    task.amount(self.bytes, None, Unit::Bytes);
+                    let expected = self.expected.filter(|expected| *expected > self.bytes);
+                    task.amount(self.bytes, expected, Unit::Bytes);
                 }
             }
             // Bounded: it is shown, never parsed.
@@ -116,13 +127,24 @@ pub(super) struct HashedReader {
 }
 
 impl HashedReader {
+    /// Opens what the disk holds: what is kept of it in memory is let go first.
     pub(super) async fn open(path: &Path) -> io::Result<Self> {
-        let reader = BufReader::with_capacity(BUFFER, File::open(path).await?);
+        let file = File::open(path).await?;
+        // Advice: a file system that cannot take it is read all the same.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        let reader = BufReader::with_capacity(BUFFER, file);
         Ok(Self {
             reader,
             digest: Sha256::new(),
             bytes: 0,
         })
+    }
+
+    /// Reads it to its end.
+    pub(super) async fn drain(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        while self.read(&mut buffer).await? > 0 {}
+        Ok(())
     }
 
     /// Bytes read, and their SHA-256 in lower-case hexadecimal.
@@ -147,12 +169,24 @@ impl AsyncRead for HashedReader {
     }
 }
 
-/// Creates a folder that only its owner can enter, and the folders above it.
+/// Creates a folder that only its owner can enter, and the folders above it; refuses to take one that stands.
 pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        create_private_folders(parent)?;
     }
     DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// Creates a folder that only its owner can enter, and the folders above it, where they do not stand yet.
+pub(super) fn create_private_folders(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Bytes that its owner can still write where this folder is, or will be.
+pub(super) fn room(folder: &Path) -> io::Result<u64> {
+    let standing = folder.ancestors().find(|folder| folder.is_dir());
+    let seen = rustix::fs::statvfs(standing.unwrap_or(folder))?;
+    Ok(seen.f_bavail.saturating_mul(seen.f_frsize))
 }
 
 /// Creates a file that only its owner can read; refuses to overwrite one.

@@ -9,8 +9,8 @@ use super::file::{create_private_file, rename_durably};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
-/// The on-disk format; a newer one is refused by its readers.
-pub const MANIFEST_FORMAT: u32 = 1;
+/// The on-disk format; a newer one is refused by its readers. 1 had an archive of all media in each backup.
+pub const MANIFEST_FORMAT: u32 = 2;
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -26,9 +26,18 @@ pub struct Manifest {
     pub release: Option<String>,
     /// The release it was taken for.
     pub taken_before: String,
+    /// RFC 3339, UTC: what was written to the database later is not in it. From format 2.
+    #[serde(default)]
+    pub started_at: Option<String>,
     /// RFC 3339, UTC.
     pub completed_at: String,
     pub files: Vec<BackupFile>,
+    /// From format 2.
+    #[serde(default)]
+    pub database: Option<DatabaseFacts>,
+    /// From format 2, where the media are a list of contents and no archive.
+    #[serde(default)]
+    pub media: Option<MediaFacts>,
 }
 
 /// One file of a backup.
@@ -42,7 +51,45 @@ pub struct BackupFile {
     pub about: String,
 }
 
+/// The database as it was when it was dumped.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DatabaseFacts {
+    pub name: String,
+    /// As in `170002`.
+    pub server_version: String,
+    /// What tells one cluster from every other: given when it is made, and kept for its life.
+    pub system: String,
+    /// What it takes on the server's disk.
+    pub bytes: u64,
+}
+
+/// The media volume as it was.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MediaFacts {
+    /// Its name on the engine.
+    pub volume: String,
+    pub files: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Contents that no backup before it had, and their bytes.
+    pub added_objects: u64,
+    pub added_bytes: u64,
+    /// Files that were being written all the while: what is kept of them may be no state they ever had.
+    pub unstable: u64,
+}
+
 impl Manifest {
+    /// The file of this name.
+    pub fn file(&self, name: &str) -> Option<&BackupFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// Bytes that it takes beside the backups before it.
+    pub fn added(&self) -> u64 {
+        let files: u64 = self.files.iter().map(|file| file.bytes).sum();
+        files + self.media.as_ref().map_or(0, |media| media.added_bytes)
+    }
+
     /// Writes it whole and durably, or not at all.
     pub(super) async fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(MANIFEST);

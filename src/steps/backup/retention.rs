@@ -3,27 +3,29 @@
 //! there was any. Only what has a manifest of this project is a backup; everything else in the folder is left alone, but
 //! for what a run of this ledger has left unfinished.
 //!
-//! The manifest goes first: after a crash half a backup is none, and the next run removes the rest.
+//! The manifest goes first: after a crash half a backup is none, and the next run removes the rest. Contents of media
+//! files go last, once no backup that is left lists them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::{MANIFEST, MANIFEST_FORMAT, Manifest, size};
+use super::media_list::{self, What};
+use super::objects::Objects;
+use super::sets::{Sets, completed};
+use super::{MANIFEST, Manifest, size};
 use crate::config::BackupKeep;
 use crate::error::Failure;
 use crate::ledger::{Memory, Releases};
-use crate::pipeline::{Context, StepId, StepResult};
+use crate::pipeline::{Context, Settings, StepId, StepResult};
+use crate::release::RunId;
 use crate::steps::retention::kept;
 
 /// The ids of those that go.
 pub fn expendable(backups: &[Manifest], keep: &BackupKeep, needed: &BTreeSet<String>) -> BTreeSet<String> {
-    let mut newest_first: Vec<(Option<OffsetDateTime>, &Manifest)> = backups
-        .iter()
-        .map(|backup| (OffsetDateTime::parse(&backup.completed_at, &Rfc3339).ok(), backup))
-        .collect();
+    let mut newest_first: Vec<(Option<OffsetDateTime>, &Manifest)> =
+        backups.iter().map(|backup| (completed(backup), backup)).collect();
     newest_first.sort_by(|one, other| (other.0, &other.1.id).cmp(&(one.0, &one.1.id)));
     let mut stays: BTreeSet<&str> = needed.iter().map(String::as_str).collect();
     let newest = newest_first.iter().take((keep.newest as usize).max(1));
@@ -54,108 +56,120 @@ pub fn expendable(backups: &[Manifest], keep: &BackupKeep, needed: &BTreeSet<Str
     all.filter(|id| !stays.contains(id.as_str())).collect()
 }
 
-/// Removes what goes.
+/// What goes, and what stays.
+#[derive(Debug)]
+pub(super) struct Going {
+    pub backups: Vec<Manifest>,
+    /// Folders of runs that are over and left no manifest.
+    pub unfinished: Vec<String>,
+    stays: Vec<Manifest>,
+    /// No content may go that a folder may list which cannot be read.
+    unreadable: bool,
+}
+
+/// Chooses what goes. `run` is under way.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(super) async fn going(
+    settings: &Settings,
+    run: Option<&RunId>,
+    memory: &Memory,
+    releases: &Releases,
+) -> Result<Going, Failure> {
+    let sets = Sets::read(&settings.backup_directory, &settings.project.name).await?;
+    let needed = kept(releases, settings.config.release.keep).into_iter();
+    let needed: BTreeSet<String> = needed.filter_map(|release| release.backup.clone()).collect();
+    let gone = expendable(&sets.backups, &settings.config.backup.keep, &needed);
+    // Of runs that are over: this one holds the lock.
+    let over = memory.runs.iter().map(|past| &past.header.run);
+    let over: BTreeSet<&str> = over
+        .filter(|past| Some(*past) != run)
+        .map(|past| past.0.as_str())
+        .collect();
+    let unfinished = sets.unfinished.into_iter();
+    let (backups, stays) = sets
+        .backups
+        .into_iter()
+        .partition(|backup| gone.contains(&backup.id));
+    Ok(Going {
+        backups,
+        unfinished: unfinished.filter(|id| over.contains(id.as_str())).collect(),
+        stays,
+        unreadable: !sets.unreadable.is_empty(),
+    })
+}
+
+/// Removes what goes, if anything does.
 ///
 /// # Errors
 /// A folder that cannot be read or removed; what is left is removed another time.
 pub(crate) async fn prune(context: Context<'_>, memory: &Memory, releases: &Releases) -> Result<(), Failure> {
-    let settings = context.settings;
-    let folder = &settings.backup_directory;
-    let found = found(folder, &settings.project.name).await.map_err(|error| {
-        Failure::from(anyhow::Error::new(error))
-            .context(format!("reading the backups in {}", folder.display()))
-    })?;
-    let keep = &settings.config.backup.keep;
-    let needed = kept(releases, settings.config.release.keep).into_iter();
-    let needed: BTreeSet<String> = needed.filter_map(|release| release.backup.clone()).collect();
-    let expendable = expendable(&found.backups, keep, &needed);
-    // Of runs that are over: this one holds the lock.
-    let over = memory.runs.iter().map(|run| &run.header.run.0);
-    let over: BTreeSet<&String> = over.filter(|run| **run != context.run.0).collect();
-    let unfinished = found.unfinished.iter().filter(|id| over.contains(id));
-    let gone: Vec<&String> = expendable.iter().chain(unfinished).collect();
-    if gone.is_empty() {
+    let going = going(context.settings, Some(context.run), memory, releases).await?;
+    if going.is_nothing() {
         return Ok(());
     }
     let task = context.task(StepId::Backup, "retention", "removing old backups");
-    let bytes: u64 = found
-        .backups
-        .iter()
-        .filter(|backup| expendable.contains(&backup.id))
-        .flat_map(|backup| backup.files.iter().map(|file| file.bytes))
-        .sum();
-    let removed = async {
-        for id in &gone {
+    let removed = going.remove(context.settings).await;
+    task.conclude(removed, |bytes| (StepResult::Succeeded, going.removed(*bytes)))
+        .map(|_| ())
+}
+
+impl Going {
+    /// Whether everything stays.
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.backups.is_empty() && self.unfinished.is_empty()
+    }
+
+    /// That they are gone, in words.
+    pub(super) fn removed(&self, bytes: u64) -> String {
+        let count = self.backups.len() + self.unfinished.len();
+        let many = if count == 1 { "backup" } else { "backups" };
+        format!(
+            "{count} {many} removed, {} of the disk are free again",
+            size(bytes)
+        )
+    }
+
+    /// Removes them: bytes that came free.
+    pub(super) async fn remove(&self, settings: &Settings) -> Result<u64, Failure> {
+        let folder = &settings.backup_directory;
+        let own = self.backups.iter().flat_map(|backup| &backup.files);
+        let own: u64 = own.map(|file| file.bytes).sum();
+        let ids = self.backups.iter().map(|backup| &backup.id);
+        for id in ids.chain(&self.unfinished) {
             remove(&folder.join(id)).await.map_err(|error| {
                 Failure::from(anyhow::Error::new(error))
                     .context(format!("removing {}", folder.join(id).display()))
             })?;
         }
-        Ok(())
-    };
-    task.conclude(removed.await, |()| {
-        let many = if gone.len() == 1 { "backup" } else { "backups" };
-        let what = format!(
-            "{} {many} removed, {} of the disk are free again",
-            gone.len(),
-            size(bytes)
-        );
-        (StepResult::Succeeded, what)
-    })
-}
-
-struct Found {
-    backups: Vec<Manifest>,
-    /// Folders without a manifest, by name.
-    unfinished: Vec<String>,
-}
-
-async fn found(folder: &Path, project: &str) -> std::io::Result<Found> {
-    let mut found = Found {
-        backups: Vec::new(),
-        unfinished: Vec::new(),
-    };
-    let mut entries = match tokio::fs::read_dir(folder).await {
-        Ok(entries) => entries,
-        Err(error) if super::is_absent(&error) => return Ok(found),
-        Err(error) => return Err(error),
-    };
-    while let Some(entry) = entries.next_entry().await? {
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        if !entry.file_type().await?.is_dir() {
-            continue;
+        if self.unreadable {
+            return Ok(own);
         }
-        match read(&entry.path()).await? {
-            Content::Backup(manifest) if manifest.project == project && manifest.id == name => {
-                found.backups.push(*manifest);
+        let objects = Objects::of(folder, &settings.project.name);
+        let lists = self.stays.iter().filter(|backup| backup.media.is_some());
+        let lists: Vec<_> = lists.map(|backup| folder.join(&backup.id)).collect();
+        let contents = super::media::on_a_thread(move || {
+            let mut listed = BTreeSet::new();
+            for list in lists {
+                media_list::read(&list, |entry| {
+                    match entry.what {
+                        What::File { sha256, .. } => {
+                            listed.insert(sha256);
+                        }
+                        What::Folder | What::Link { .. } => {}
+                    }
+                    Ok(())
+                })?;
             }
-            Content::Unfinished => found.unfinished.push(name),
-            Content::Backup(_) | Content::Foreign => {}
-        }
+            objects.retain(&listed)
+        });
+        let contents = contents.await.map_err(|error| {
+            Failure::from(anyhow::Error::new(error))
+                .context("removing contents of media files that no backup has")
+        })?;
+        Ok(own + contents)
     }
-    Ok(found)
-}
-
-enum Content {
-    Backup(Box<Manifest>),
-    Unfinished,
-    /// Of a newer version, damaged, or somebody else's: not ours to judge.
-    Foreign,
-}
-
-async fn read(folder: &Path) -> std::io::Result<Content> {
-    let manifest: PathBuf = folder.join(MANIFEST);
-    let content = match tokio::fs::read(&manifest).await {
-        Ok(content) => content,
-        Err(error) if super::is_absent(&error) => return Ok(Content::Unfinished),
-        Err(error) => return Err(error),
-    };
-    Ok(match serde_json::from_slice::<Manifest>(&content) {
-        Ok(manifest) if manifest.format <= MANIFEST_FORMAT => Content::Backup(Box::new(manifest)),
-        Ok(_) | Err(_) => Content::Foreign,
-    })
 }
 
 async fn remove(folder: &Path) -> std::io::Result<()> {

@@ -83,6 +83,12 @@ pub(super) struct Amount {
 }
 
 impl Amount {
+    /// Returns how long the rest takes at this rate, where it is known how much that is.
+    pub(super) fn left(&self, rate: u64) -> Option<Duration> {
+        let rest = self.total?.checked_sub(self.done).filter(|rest| *rest > 0)?;
+        rest.checked_div(rate).map(Duration::from_secs)
+    }
+
     /// Returns how much was done per second lately.
     pub(super) fn rate(&self) -> Option<u64> {
         let (first_at, first) = self.samples.front()?;

@@ -226,7 +226,13 @@ fn amount_line(amount: &Amount, with_bar: bool) -> Line {
         Some(_) | None => line = line.and(Role::Plain, &show(amount.done)),
     }
     match (amount.unit, amount.rate()) {
-        (Unit::Bytes, Some(rate)) => line.and(Role::Faint, &format!(", {}/s", quantity::bytes(rate))),
+        (Unit::Bytes, Some(rate)) => {
+            line = line.and(Role::Faint, &format!(", {}/s", quantity::bytes(rate)));
+            match amount.left(rate) {
+                Some(left) => line.and(Role::Faint, &format!(", {} left", quantity::running_for(left))),
+                None => line,
+            }
+        }
         (Unit::Bytes, None) | (Unit::Steps, _) => line,
     }
 }

@@ -2,6 +2,7 @@
 //! Each story has its own project, copy of the example, port and images, and removes them at its end. A fresh deploy
 //! takes half a minute, so one story asks several questions of one stack.
 
+mod backups;
 mod bad_input;
 mod broken_releases;
 mod first_deploy;

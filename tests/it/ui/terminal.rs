@@ -42,7 +42,7 @@ fn while_the_database_is_saved() {
     ✔ check             7 checks passed                                        12 s
       ✔ tests           214 passed                                             12 s
     ⠋ backup                                                                    3 s
-      ⠋ database        ████████████░░░░ 120 MB of 160 MB, 40 MB/s  dumping v…  3 s
+      ⠋ database        ████████████░░░░ 120 MB of 160 MB, 40 MB/s, 1 s left …  3 s
     · build
     · deploy
     · health

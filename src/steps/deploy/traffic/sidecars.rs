@@ -7,22 +7,21 @@
 
 use std::time::Duration;
 
-use crate::compose::{Healthcheck, Limits, NetworkMode, RestartPolicy, Service};
+use crate::compose::{NetworkMode, Service};
 use crate::engine::{
     Captured, Container, ContainerFilter, ContainerId, ContainerState, EngineErrorKind, ExecSpec, ImageId,
     labels,
 };
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Context;
-use crate::stack::sidecar::{Answer, Order, command, waiting_command};
+use crate::stack::python;
+use crate::stack::sidecar::{Answer, Order, command};
+use crate::steps::application::{Interpreter, NOT_THERE};
 use crate::steps::deploy::infrastructure::NetworkIds;
 use crate::steps::deploy::target::{Purpose, container_spec};
 
 /// Bytes: many times what the script takes.
 const MEMORY: u64 = 64 * 1024 * 1024;
-/// How a command that is not in the image ends.
-const NOT_THERE: [i64; 2] = [126, 127];
-
 /// Makes sidecars.
 pub(super) struct Sidecars<'a> {
     context: Context<'a>,
@@ -45,15 +44,13 @@ pub(super) enum Called<T> {
 impl<'a> Sidecars<'a> {
     /// From the image of the Django service, where `deploy.yml` names one.
     pub(super) fn of(context: Context<'a>, image: Option<&ImageId>) -> Option<Self> {
-        let django = context.settings.config.django.as_ref()?;
-        let application = context.settings.project.services.get(&django.service)?;
-        let named = django.manage.first().filter(|word| word.contains("python"));
-        let python = named.cloned().unwrap_or_else(|| "python3".to_owned());
+        let interpreter = Interpreter::of(context.settings)?;
         Some(Self {
             context,
-            service: bare(application, &python),
+            // All that is needed to change the namespace's own rules; nothing else.
+            service: interpreter.service(python::waiting(&interpreter.python), "NET_ADMIN", MEMORY),
             image: image.cloned(),
-            python,
+            python: interpreter.python,
         })
     }
 
@@ -177,53 +174,4 @@ impl<'a> Sidecars<'a> {
 
 fn about(container: &Container) -> String {
     format!("starting a sidecar beside {}", container.name)
-}
-
-/// The application's service without anything that is its own: no mounts, no environment, no networks.
-fn bare(application: &Service, python: &str) -> Service {
-    Service {
-        build: None,
-        command: Some(waiting_command(python)),
-        entrypoint: Some(Vec::new()),
-        environment: std::collections::BTreeMap::new(),
-        user: Some("0".to_owned()),
-        working_dir: Some("/".to_owned()),
-        hostname: None,
-        domainname: None,
-        labels: std::collections::BTreeMap::new(),
-        container_name: None,
-        restart: Some(RestartPolicy::No),
-        healthcheck: Some(Healthcheck::Disabled),
-        depends_on: std::collections::BTreeMap::new(),
-        ports: Vec::new(),
-        expose: Vec::new(),
-        mounts: Vec::new(),
-        networks: indexmap::IndexMap::new(),
-        extra_hosts: Vec::new(),
-        dns: Vec::new(),
-        dns_search: Vec::new(),
-        dns_opt: Vec::new(),
-        init: None,
-        tty: false,
-        stdin_open: false,
-        read_only: false,
-        privileged: false,
-        // All that is needed to change the namespace's own rules; nothing else.
-        cap_add: vec!["NET_ADMIN".to_owned()],
-        cap_drop: vec!["ALL".to_owned()],
-        group_add: Vec::new(),
-        sysctls: std::collections::BTreeMap::new(),
-        devices: Vec::new(),
-        shm_size: None,
-        ulimits: std::collections::BTreeMap::new(),
-        limits: Limits {
-            memory: Some(MEMORY),
-            ..Limits::default()
-        },
-        replicas: 1,
-        pid: None,
-        ipc: None,
-        cgroup_parent: None,
-        ..application.clone()
-    }
 }

@@ -155,6 +155,8 @@ pub(crate) struct FakeCommand {
     pub(crate) privileged: bool,
     /// Everything it was given on its standard input.
     pub(crate) input: Vec<u8>,
+    /// The files of the volumes that its container sees, by absolute path.
+    pub(crate) mounted: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,12 +75,13 @@ impl Seen {
             .collect()
     }
 
-    /// What runs for a service.
+    /// What runs for a service, and answers for it.
     pub(crate) fn running(&self, service: &str) -> Vec<&Container> {
         self.containers
             .iter()
             .filter(|container| {
                 container.label(labels::COMPOSE_SERVICE) == Some(service)
+                    && container.label(labels::COMPOSE_ONEOFF) != Some("True")
                     && container.state == ContainerState::Running
             })
             .collect()

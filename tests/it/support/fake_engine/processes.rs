@@ -36,6 +36,7 @@ impl FakeEngine {
             environment,
             privileged: false,
             input: Vec::new(),
+            mounted: BTreeMap::new(),
         };
         self.world().container(operation, &id.0)?.state = ContainerState::Running;
         let told = self.perform(command);
@@ -92,15 +93,29 @@ impl FakeEngine {
             }
             let mut environment = container.spec.as_ref().map(environment_of).unwrap_or_default();
             environment.extend(spec.environment.clone());
+            let volumes = container.volumes.clone();
+            let (service, name, image) = (
+                container.service(),
+                container.name.clone(),
+                container.image.clone(),
+            );
+            let mut mounted = BTreeMap::new();
+            for (target, volume) in &volumes {
+                let files = world.volumes.get(volume).map(|volume| &volume.files);
+                for (path, content) in files.into_iter().flatten() {
+                    mounted.insert(format!("{target}/{path}"), content.clone());
+                }
+            }
             FakeCommand {
                 kind: CommandKind::Exec,
-                service: container.service(),
-                container: container.name.clone(),
-                image: container.image.clone(),
+                service,
+                container: name,
+                image,
                 words: spec.command.clone(),
                 environment,
                 privileged: spec.privileged,
                 input: given,
+                mounted,
             }
         };
         let mut told = self.perform(command);

@@ -9,6 +9,10 @@ pub(crate) const PASSWORD: &str = "geheimes-passwort";
 /// What `pg_dump` writes.
 pub(crate) const DUMP: &[u8] = b"PGDMP\x01\x0e\x00 pupils, copies and annotations";
 
+/// What `pg_dumpall --globals-only` writes.
+pub(crate) const ROLES: &str =
+    "CREATE ROLE viatique;\n--\n-- PostgreSQL database cluster dump complete\n--\n";
+
 /// As `examples/viatique`, but every service of the application has an image of its own, so that a test can break
 /// one alone.
 pub(crate) const COMPOSE: &str = r#"
@@ -161,7 +165,11 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["pg_restore", ..] => FakeOutput::silent()
             .and_stderr("pg_restore: error: could not read from input file\n")
             .exits(1),
-        ["psql", ..] => FakeOutput::stdout("170002\n"),
+        ["pg_dumpall", "--globals-only", ..] => FakeOutput::stdout(ROLES),
+        ["psql", .., sql] if sql.contains("pg_control_system") => {
+            FakeOutput::stdout(r#"{"version": "170002", "system": "7301846290123456789", "bytes": 8000000}"#)
+        }
+        ["psql", .., sql] if sql.contains("pg_terminate_backend") => FakeOutput::stdout("1\n"),
         ["nginx", "-T"] => FakeOutput::stdout(NGINX),
         ["nginx", ..] => FakeOutput::silent(),
         // Health tests that the deploy runs itself: here the engine alone says who is healthy.
@@ -170,9 +178,52 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         }
         ["python3", "-c", script, _, _, _] if script.contains("find_app") => FakeOutput::silent().exits(7),
         ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
+        ["python", "-IS", "-c", _, "list", folder] => media_list(command, folder),
+        ["python", "-IS", "-c", _, "read", folder] => media_archive(command, folder),
         ["python", "-IS", "-c", _, order, _] => sidecar(order),
         other => panic!("a command that the stack does not know: {other:?}"),
     }
+}
+
+/// A file that has another content was written later.
+fn file_state(content: &[u8]) -> [u64; 4] {
+    let sum: u64 = content.iter().map(|byte| u64::from(*byte)).sum();
+    [sum, content.len() as u64, sum, 7]
+}
+
+/// What the script prints of a volume.
+fn media_list(command: &FakeCommand, folder: &str) -> FakeOutput {
+    let mut lines = "folder\t.\t493\t0\t0\t1\t4096\t1\t1\t\n".to_owned();
+    for (path, content) in &command.mounted {
+        let path = path.strip_prefix(&format!("{folder}/")).unwrap();
+        let [modified, size, changed, inode] = file_state(content);
+        lines.push_str(&format!(
+            "file\t{path}\t420\t1000\t1000\t{modified}\t{size}\t{changed}\t{inode}\t\n"
+        ));
+    }
+    lines.push_str(&format!("end\t{}\n", command.mounted.len() + 1));
+    FakeOutput::stdout(lines)
+}
+
+/// The archive that the script makes of the files it is asked for.
+fn media_archive(command: &FakeCommand, folder: &str) -> FakeOutput {
+    let mut archive = tar::Builder::new(Vec::new());
+    for path in String::from_utf8(command.input.clone()).unwrap().lines() {
+        let Some(content) = command.mounted.get(&format!("{folder}/{path}")) else {
+            continue;
+        };
+        let state = file_state(content).map(|number| number.to_string()).join(" ");
+        archive
+            .append_pax_extensions([("VIATIQUE.stat", state.as_bytes())])
+            .unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive
+            .append_data(&mut header, path, content.as_slice())
+            .unwrap();
+    }
+    FakeOutput::stdout(archive.into_inner().unwrap())
 }
 
 /// What a sidecar answers where everything goes well.
