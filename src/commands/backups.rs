@@ -107,6 +107,9 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
         human.push_str(&format!("age: {age}\n"));
     }
     human.push_str(&format!("where: {}\n", folder.join(&backup.id).display()));
+    if !backup.encrypted_to.is_empty() {
+        human.push_str(&format!("encrypted to: {}\n", backup.encrypted_to.join(", ")));
+    }
     if let Some(DatabaseFacts {
         name,
         server_version,
@@ -121,6 +124,7 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
     }
     if let Some(MediaFacts {
         volume,
+        objects: _,
         files,
         bytes,
         added_objects,
@@ -168,6 +172,7 @@ fn for_programs(backup: &Manifest) -> serde_json::Value {
         "started_at": backup.started_at,
         "completed_at": backup.completed_at,
         "files": backup.files,
+        "encrypted_to": backup.encrypted_to,
         "database": backup.database,
         "media": backup.media,
     })

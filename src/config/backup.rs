@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::quantity::HumanDuration;
 use crate::compose::{EnvironmentValue, Service, ServiceName};
+use crate::yaml::HINT_FOLLOWS;
 
 /// The `backup` section.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -15,8 +16,42 @@ pub struct Backup {
     pub database: Option<DatabaseBackup>,
     pub media: Option<MediaBackup>,
     pub keep: BackupKeep,
+    /// Who can read the backups; everybody who can read the files where nobody is named.
+    pub encrypt_to: Vec<AgeRecipient>,
+    /// A file with a key that decrypts them, as `age-keygen` writes it; as written, see
+    /// [`Config::backup_identity`](super::Config::backup_identity). Needed to verify and to restore, not to make them.
+    pub identity: Option<PathBuf>,
     /// The newest backup is too old after this: 24h by default.
     pub max_age: HumanDuration,
+}
+
+/// Somebody's public key, `age1…`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AgeRecipient(age::x25519::Recipient);
+
+impl AgeRecipient {
+    /// As the library knows it.
+    pub const fn recipient(&self) -> &age::x25519::Recipient {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for AgeRecipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for AgeRecipient {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Not shown: somebody may have written the secret one here.
+        text.parse().map(Self).map_err(|_| {
+            serde::de::Error::custom(format_args!(
+                "this is no age recipient{HINT_FOLLOWS}a public key as age-keygen prints it: age1…"
+            ))
+        })
+    }
 }
 
 /// Which backups stay, beside the newest and those of kept releases.
@@ -51,6 +86,8 @@ impl Default for Backup {
             database: None,
             media: None,
             keep: BackupKeep::default(),
+            encrypt_to: Vec::new(),
+            identity: None,
             max_age: HumanDuration(Duration::from_secs(24 * 60 * 60)),
         }
     }

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use backup::{Backup, BackupKeep, DatabaseBackup, MediaBackup};
+pub use backup::{AgeRecipient, Backup, BackupKeep, DatabaseBackup, MediaBackup};
 pub use build::Build;
 pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};
@@ -108,6 +108,12 @@ impl Config {
     /// Where backups are written, from the folder of `deploy.yml`.
     pub fn backup_directory(&self) -> PathBuf {
         self.directory().join(&self.backup.directory)
+    }
+
+    /// The file with a key that decrypts backups.
+    pub fn backup_identity(&self) -> Option<PathBuf> {
+        let identity = self.backup.identity.as_ref()?;
+        Some(self.directory().join(identity))
     }
 
     /// How long what was deployed may take to become well.

@@ -3,13 +3,16 @@
 //! without a manifest is no backup. A failure removes what it wrote and changes nothing else.
 //!
 //! A backup is a folder named by its run; what is in the media files stands beside them, once for all backups
-//! (`objects`). Encryption, copies elsewhere and restoring are left to later work.
+//! (`objects`). Copies elsewhere and restoring are left to later work.
 
 mod database;
+mod encryption;
 mod file;
 mod manifest;
 mod media;
+mod media_archive;
 mod media_list;
+mod media_reader;
 mod objects;
 pub mod prune;
 pub mod retention;
@@ -20,8 +23,10 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
+use self::encryption::{Keys, Recipients};
 use self::file::{HashedReader, Written};
 use self::media::Volume;
+use self::objects::Objects;
 use self::sets::Sets;
 use super::deploy::standing;
 use super::one_off;
@@ -145,7 +150,8 @@ impl Step for Backup {
 /// Removes what this run has written, if it has: its folder, and what came in of the media.
 async fn clear(context: Context<'_>, folder: &Path) -> std::io::Result<bool> {
     let project = &context.settings.project.name;
-    let objects = objects::Objects::of(&context.settings.backup_directory, project);
+    let recipients = Recipients::of(&context.settings.config.backup);
+    let objects = Objects::to_add(&context.settings.backup_directory, project, recipients);
     let mut any = false;
     for folder in [objects.incoming(context.run), folder.to_owned()] {
         match tokio::fs::remove_dir_all(&folder).await {
@@ -212,6 +218,8 @@ async fn write(
             .context(format!("creating the backup folder {}", folder.display()))
             .hint("backup.directory in deploy.yml says where backups are written")
     })?;
+    let recipients = Recipients::of(&settings.config.backup);
+    the_key_fits(context, recipients.as_ref());
     let mut manifest = Manifest {
         format: MANIFEST_FORMAT,
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
@@ -222,6 +230,7 @@ async fn write(
         started_at: Some(started_at),
         completed_at: String::new(),
         files: Vec::new(),
+        encrypted_to: recipients.as_ref().map(Recipients::names).unwrap_or_default(),
         database: None,
         media: None,
     };
@@ -240,10 +249,10 @@ async fn write(
     if let Some(volume) = volume {
         let title = format!("saving volume {}", volume.name);
         let task = context.task(StepId::Backup, "media", title);
-        let saved = media::save(context, volume, folder, &sets.backups, &task).await;
+        let saved = media::save(context, volume, folder, &task).await;
         let saved = task.conclude(saved, |saved| {
             let what = match &saved.facts {
-                None => described(&saved.file),
+                None => saved.files.first().map(described).unwrap_or_default(),
                 Some(facts) => format!(
                     "{} files, {}; {} new contents, {}, verified",
                     facts.files,
@@ -254,7 +263,7 @@ async fn write(
             };
             (StepResult::Succeeded, what)
         })?;
-        manifest.files.push(saved.file);
+        manifest.files.extend(saved.files);
         manifest.media = saved.facts;
     }
     manifest.completed_at = timestamp(context.clock.now());
@@ -268,8 +277,28 @@ fn described(file: &BackupFile) -> String {
     format!("{}, {}, verified", file.name, size(file.bytes))
 }
 
+/// A key that is at hand and is nobody's to whom backups are encrypted would be found out when it is needed.
+fn the_key_fits(context: Context<'_>, recipients: Option<&Recipients>) {
+    let path = context.settings.config.backup_identity();
+    let (Some(recipients), Some(path)) = (recipients, path) else {
+        return;
+    };
+    match Keys::read(&path) {
+        Ok(keys) if keys.open_for(recipients) => {}
+        Ok(_) => context.warn(
+            format!(
+                "the key in {} is none of those that backups are encrypted to: it will not open this one",
+                path.display()
+            ),
+            Some("backup.encrypt_to in deploy.yml names their public halves".to_owned()),
+        ),
+        Err(failure) => context.warn(format!("{:#}", failure.error), failure.hints.into_iter().next()),
+    }
+}
+
 /// Reads back from the disk what was written, and gives it its name if it is the same.
-async fn keep(written: Written, path: &Path) -> Result<BackupFile, Failure> {
+async fn keep(written: Written) -> Result<BackupFile, Failure> {
+    let path = &written.path;
     let read = async {
         let mut reader = HashedReader::open(&written.partial).await?;
         reader.drain().await?;

@@ -39,8 +39,12 @@ fn folders(stack: &Stack) -> Vec<PathBuf> {
 
 /// The contents of media files, by digest, and whatever else stands there.
 fn objects(stack: &Stack) -> BTreeMap<String, Vec<u8>> {
+    objects_in(stack, "plain")
+}
+
+fn objects_in(stack: &Stack, space: &str) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    let root = stack.backups().join("media-objects/viatique");
+    let root = stack.backups().join("media-objects/viatique").join(space);
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
@@ -49,7 +53,9 @@ fn objects(stack: &Stack) -> BTreeMap<String, Vec<u8>> {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(&root).unwrap().display().to_string();
-                found.insert(name.replace('/', ""), std::fs::read(path).unwrap());
+                if !name.starts_with("known-") {
+                    found.insert(name.replace('/', ""), std::fs::read(path).unwrap());
+                }
             }
         }
     }
@@ -105,7 +111,10 @@ async fn the_database_and_the_media_are_written_with_what_proves_them() {
     assert_eq!(manifest.id, ended.run.0);
     assert_eq!(manifest.release.as_deref(), Some("v1"));
     let names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
-    assert_eq!(names, ["database.dump", "roles.sql", "media.jsonl.gz"]);
+    assert_eq!(
+        names,
+        ["database.dump", "roles.sql", "media.jsonl.gz", "media.digests"]
+    );
     for file in &manifest.files {
         let content = std::fs::read(folder.join(&file.name)).unwrap();
         assert_eq!(file.bytes, content.len() as u64);
@@ -153,11 +162,19 @@ async fn what_a_backup_has_already_is_neither_read_nor_kept_again() {
     assert_eq!((media.files, media.added_objects, media.added_bytes), (3, 1, 12));
     assert_eq!(objects(&stack).len(), 2);
     // A content that is gone is read again.
-    let lost = stack.backups().join("media-objects/viatique");
-    std::fs::remove_dir_all(&lost).unwrap();
-    let fourth = stack.command(Chosen::backup(), "v1").await;
-    fourth.succeeded();
+    let lost = sha256(b"another copy");
+    let space = stack.backups().join("media-objects/viatique/plain");
+    std::fs::remove_file(space.join(&lost[..2]).join(&lost[2..])).unwrap();
+    stack.command(Chosen::backup(), "v1").await.succeeded();
     assert_eq!(objects(&stack).len(), 2);
+    // Without what is known of the volume all of it is.
+    std::fs::write(space.join("known-viatique_media.jsonl.gz"), "damaged").unwrap();
+    stack.command(Chosen::backup(), "v1").await.succeeded();
+    let commands = stack.engine.commands();
+    let read = commands
+        .iter()
+        .rfind(|command| command.words.get(4).is_some_and(|word| word == "read"));
+    assert_eq!(read.unwrap().input.split(|byte| *byte == b'\n').count(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,10 +351,10 @@ async fn a_backup_is_verified_to_its_last_byte() {
     let digest = sha256(&content);
     let object = stack
         .backups()
-        .join("media-objects/viatique")
+        .join("media-objects/viatique/plain")
         .join(&digest[..2])
         .join(&digest[2..]);
-    for file in ["database.dump", "roles.sql", "media.jsonl.gz"]
+    for file in ["database.dump", "roles.sql", "media.jsonl.gz", "media.digests"]
         .map(|name| folder.join(name))
         .iter()
         .chain([&object])
@@ -538,4 +555,103 @@ async fn a_backup_stays_where_a_later_step_fails() {
     let folder = folders(&stack).remove(0);
     assert!(why.contains(&folder.display().to_string()), "{why}");
     assert!(folder.join(MANIFEST).exists());
+}
+
+/// Made for these tests.
+const KEY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+
+fn recipient(key: &str) -> String {
+    let key: age::x25519::Identity = key.parse().unwrap();
+    key.to_public().to_string()
+}
+
+fn decrypted(sealed: &[u8]) -> Vec<u8> {
+    let key: age::x25519::Identity = KEY.parse().unwrap();
+    age::decrypt(&key, sealed).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_encrypted_needs_a_key_to_be_verified_and_none_to_be_made() {
+    let stack = serving().await;
+    let to = |recipients: &str| format!("directory: backups\n  encrypt_to: [{recipients}]");
+    stack.edit_deploy_yml("directory: backups", &to(&recipient(KEY)));
+    let ended = stack.command(Chosen::backup(), "v1").await;
+    ended.succeeded();
+    let folder = stack.backups().join(&ended.run.0);
+    let made = manifest(&folder);
+    assert_eq!(made.encrypted_to, [recipient(KEY)]);
+    let names: Vec<&str> = made.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "database.dump.age",
+            "roles.sql.age",
+            "media.jsonl.gz.age",
+            "media.digests"
+        ]
+    );
+    let dump = std::fs::read(folder.join("database.dump.age")).unwrap();
+    assert_eq!(decrypted(&dump), DUMP);
+    let content = b"a scanned copy";
+    let space = made.media.unwrap().objects;
+    let kept = objects_in(&stack, &space);
+    assert_eq!(decrypted(&kept[&sha256(content)]), content);
+    assert!(objects(&stack).is_empty());
+    // Unchanged is unchanged, though nobody here can read the list.
+    stack.command(Chosen::backup(), "v1").await.succeeded();
+    assert_eq!(asked(&stack), (2, 1));
+    // Nor is it verified.
+    let ended = stack.command(Chosen::verify(None), "v1").await;
+    ended
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("it is encrypted, and no key is at hand")
+        .hints_at("backup.identity");
+    // With the key it is; a damaged one, one of somebody else and none are told from it.
+    stack.edit_deploy_yml("directory: backups", "directory: backups\n  identity: key.txt");
+    let key = stack.backups().with_file_name("key.txt");
+    let verify = async |text: &str| {
+        std::fs::write(&key, text).unwrap();
+        stack.command(Chosen::verify(None), "v1").await
+    };
+    verify(&format!("# created: today\n{KEY}\n")).await.succeeded();
+    let other = generated();
+    verify(&other)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("cannot be read: No matching keys found");
+    let said = verify("AGE-SECRET-KEY-1NONE").await;
+    said.ended(Outcome::Failed, ExitCode::Gate)
+        .says("a line of it is no AGE-SECRET-KEY");
+    assert!(!said.message().contains("1NONE"));
+    // Whoever makes one with the wrong key at hand is told at once.
+    std::fs::write(&key, other).unwrap();
+    let ended = stack.command(Chosen::backup(), "v1").await;
+    ended.succeeded();
+    assert!(
+        ended
+            .warnings()
+            .contains("is none of those that backups are encrypted to"),
+        "{}",
+        ended.warnings()
+    );
+    // A stream that was changed is not what was encrypted.
+    let path = stack.backups().join("media-objects/viatique").join(&space);
+    let path = path.join(&sha256(content)[..2]).join(&sha256(content)[2..]);
+    let mut sealed = std::fs::read(&path).unwrap();
+    *sealed.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, sealed).unwrap();
+    verify(KEY)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("1 media files of the backup are damaged");
+    // To somebody else, too: everything is encrypted anew.
+    let both = format!("{}, {}", recipient(KEY), recipient(&generated()));
+    stack.edit_deploy_yml(&recipient(KEY), &both);
+    stack.command(Chosen::backup(), "v1").await.succeeded();
+    verify(KEY).await.succeeded();
+}
+
+fn generated() -> String {
+    let key = age::x25519::Identity::generate();
+    age::secrecy::ExposeSecret::expose_secret(&key.to_string()).to_owned()
 }

@@ -20,6 +20,7 @@ fn backup(completed_at: &str) -> Manifest {
         release: None,
         taken_before: "v1".to_owned(),
         started_at: None,
+        encrypted_to: Vec::new(),
         completed_at: completed_at.to_owned(),
         database: None,
         media: None,
@@ -170,8 +171,9 @@ async fn contents_go_with_the_last_backup_that_lists_them() {
         stack.command(Chosen::backup(), "v1").await.succeeded();
     };
     let contents = || {
-        let root = stack.backups().join("media-objects/viatique");
+        let root = stack.backups().join("media-objects/viatique/plain");
         let folders = fs::read_dir(root).unwrap().map(|folder| folder.unwrap().path());
+        let folders = folders.filter(|folder| folder.is_dir());
         let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
         let read = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
         read.collect::<BTreeSet<String>>()

@@ -5,16 +5,12 @@
 
 use std::path::Path;
 
-use async_trait::async_trait;
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
-
-use super::file::{HashedFile, room, write_whole};
+use super::encryption::Recipients;
+use super::file::{HashedFile, Proven, room, write_whole};
 use super::manifest::{BackupFile, DatabaseFacts, Manifest};
 use super::{IS_THERE_ROOM, at, keep, size};
 use crate::config::DatabaseBackup;
-use crate::engine::{
-    Captured, Container, ContainerId, Engine, EngineErrorKind, ExecSpec, Exit, OutputSink, OutputStream,
-};
+use crate::engine::{Captured, Container, ContainerId, Engine, EngineErrorKind, ExecSpec, Exit};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Settings, Task};
 use crate::stack::postgres::{self, DatabaseAccess};
@@ -200,27 +196,6 @@ async fn said(
     ))
 }
 
-/// Writes to the file, and hands the same bytes to who proves them. That may stop reading when it wants to: how it ends
-/// tells whether the dump is good.
-struct Proven<'a> {
-    file: HashedFile<'a>,
-    prover: Option<DuplexStream>,
-}
-
-#[async_trait]
-impl OutputSink for Proven<'_> {
-    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.write(stream, bytes).await?;
-        if stream == OutputStream::Stdout
-            && let Some(prover) = &mut self.prover
-            && prover.write_all(bytes).await.is_err()
-        {
-            self.prover = None;
-        }
-        Ok(())
-    }
-}
-
 async fn dump_and_prove(
     context: Context<'_>,
     container: &Container,
@@ -231,9 +206,11 @@ async fn dump_and_prove(
 ) -> Result<BackupFile, Failure> {
     let what = format!("dumping database {} as {}", access.name, access.user);
     let path = folder.join(DUMP);
+    let recipients = Recipients::of(&context.settings.config.backup);
     let (prover, mut to_prove) = tokio::io::duplex(AHEAD);
     let mut file = Proven {
-        file: HashedFile::create(&path, Some(task), expected).map_err(|error| at(&what, error))?,
+        file: HashedFile::create_for(recipients.as_ref(), &path, Some(task), expected)
+            .map_err(|error| at(&what, error))?,
         prover: Some(prover),
     };
     let command = postgres::dump(access, &application(context));
@@ -278,7 +255,7 @@ async fn dump_and_prove(
     readable(exit, &output)?;
     let written = file.file.finish().await.map_err(|error| at(&what, error))?;
     task.progress("reading it back from the disk");
-    keep(written, &path).await
+    keep(written).await
 }
 
 /// How `pg_restore` ended that read an archive to its end.
@@ -332,10 +309,14 @@ async fn roles(
         ));
     }
     let path = folder.join(ROLES);
-    let written = write_whole(&path, roles.as_bytes())
-        .await
-        .map_err(|error| at(what, error))?;
-    let file = keep(written, &path).await?;
+    let written = write_whole(
+        Recipients::of(&context.settings.config.backup).as_ref(),
+        &path,
+        roles.as_bytes(),
+    )
+    .await
+    .map_err(|error| at(what, error))?;
+    let file = keep(written).await?;
     Ok(BackupFile {
         about: about.to_owned(),
         ..file

@@ -14,8 +14,11 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter, DuplexStream, ReadBuf,
+};
 
+use super::encryption::{Recipients, SUFFIX, Sealing};
 use crate::digest::hexadecimal;
 use crate::engine::{OutputSink, OutputStream};
 use crate::pipeline::{Task, Unit};
@@ -28,11 +31,13 @@ const TOLD_EVERY: u64 = 1 << 20;
 /// A file being written from a process's standard output.
 pub(super) struct HashedFile<'a> {
     writer: BufWriter<File>,
+    path: PathBuf,
     partial: PathBuf,
     digest: Sha256,
     bytes: u64,
     told: u64,
     complaints: Vec<u8>,
+    sealing: Option<Sealing>,
     task: Option<&'a Task>,
     expected: Option<u64>,
 }
@@ -41,14 +46,27 @@ pub(super) struct HashedFile<'a> {
 #[derive(Debug)]
 pub(super) struct Written {
     pub partial: PathBuf,
+    /// Where it belongs.
+    pub path: PathBuf,
     pub bytes: u64,
     /// Lower-case hexadecimal.
     pub sha256: String,
 }
 
+/// What a file is called that is encrypted.
+fn sealed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(SUFFIX);
+    PathBuf::from(name)
+}
+
 /// The file of a backup that is written in one go.
-pub(super) async fn write_whole(path: &Path, content: &[u8]) -> io::Result<Written> {
-    let mut file = HashedFile::create(path, None, None)?;
+pub(super) async fn write_whole(
+    recipients: Option<&Recipients>,
+    path: &Path,
+    content: &[u8],
+) -> io::Result<Written> {
+    let mut file = HashedFile::create_for(recipients, path, None, None)?;
     file.write(OutputStream::Stdout, content).await?;
     file.finish().await
 }
@@ -63,14 +81,37 @@ impl<'a> HashedFile<'a> {
         let file = create_private_file(&partial)?;
         Ok(Self {
             writer: BufWriter::with_capacity(BUFFER, file),
+            path: path.to_owned(),
             partial,
             digest: Sha256::new(),
             bytes: 0,
             told: 0,
             complaints: Vec::new(),
+            sealing: None,
             task,
             expected,
         })
+    }
+
+    /// The same, encrypted to these, and called so.
+    pub(super) fn create_for(
+        recipients: Option<&Recipients>,
+        path: &Path,
+        task: Option<&'a Task>,
+        expected: Option<u64>,
+    ) -> io::Result<Self> {
+        let Some(recipients) = recipients else {
+            return Self::create(path, task, expected);
+        };
+        let mut file = Self::create(&sealed(path), task, expected)?;
+        file.sealing = Some(Sealing::begin(recipients)?);
+        Ok(file)
+    }
+
+    async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.writer.write_all(bytes).await
     }
 
     /// What the process wrote on standard error.
@@ -83,10 +124,14 @@ impl<'a> HashedFile<'a> {
 
     /// Everything is on the disk when this returns.
     pub(super) async fn finish(mut self) -> io::Result<Written> {
+        if let Some(sealing) = self.sealing.take() {
+            self.put(&sealing.end()?).await?;
+        }
         self.writer.flush().await?;
         self.writer.get_ref().sync_all().await?;
         Ok(Written {
             partial: self.partial,
+            path: self.path,
             bytes: self.bytes,
             sha256: hexadecimal(&self.digest.finalize()),
         })
@@ -98,9 +143,13 @@ impl OutputSink for HashedFile<'_> {
     async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
         match stream {
             OutputStream::Stdout => {
-                self.digest.update(bytes);
-                self.bytes += bytes.len() as u64;
-                self.writer.write_all(bytes).await?;
+                match &mut self.sealing {
+                    Some(sealing) => {
+                        let pieces = sealing.push(bytes)?;
+                        self.put(&pieces).await?;
+                    }
+                    None => self.put(bytes).await?,
+                }
                 if let Some(task) = self.task
                     && self.bytes - self.told >= TOLD_EVERY
                 {
@@ -114,6 +163,27 @@ impl OutputSink for HashedFile<'_> {
                 self.complaints.extend_from_slice(bytes)
             }
             OutputStream::Stderr => {}
+        }
+        Ok(())
+    }
+}
+
+/// Writes to the file, and hands the same bytes to who proves them. That may stop reading when it wants to: how it ends
+/// tells whether the dump is good.
+pub(super) struct Proven<'a> {
+    pub file: HashedFile<'a>,
+    pub prover: Option<DuplexStream>,
+}
+
+#[async_trait]
+impl OutputSink for Proven<'_> {
+    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
+        self.file.write(stream, bytes).await?;
+        if stream == OutputStream::Stdout
+            && let Some(prover) = &mut self.prover
+            && prover.write_all(bytes).await.is_err()
+        {
+            self.prover = None;
         }
         Ok(())
     }

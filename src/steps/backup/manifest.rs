@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
 
+use super::encryption::SUFFIX;
 use super::file::{create_private_file, rename_durably};
 
 /// The manifest's file name.
@@ -32,6 +33,9 @@ pub struct Manifest {
     /// RFC 3339, UTC.
     pub completed_at: String,
     pub files: Vec<BackupFile>,
+    /// Public keys: who can read it, where it is encrypted. From format 2.
+    #[serde(default)]
+    pub encrypted_to: Vec<String>,
     /// From format 2.
     #[serde(default)]
     pub database: Option<DatabaseFacts>,
@@ -51,6 +55,18 @@ pub struct BackupFile {
     pub about: String,
 }
 
+impl BackupFile {
+    /// Whether it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.name.ends_with(SUFFIX)
+    }
+
+    /// What it is called where it is not encrypted.
+    pub fn plain_name(&self) -> &str {
+        self.name.strip_suffix(SUFFIX).unwrap_or(&self.name)
+    }
+}
+
 /// The database as it was when it was dumped.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DatabaseFacts {
@@ -68,6 +84,8 @@ pub struct DatabaseFacts {
 pub struct MediaFacts {
     /// Its name on the engine.
     pub volume: String,
+    /// Among which contents its own are: those that are not encrypted, or those encrypted to the same recipients.
+    pub objects: String,
     pub files: u64,
     /// Bytes of the files.
     pub bytes: u64,
@@ -79,9 +97,9 @@ pub struct MediaFacts {
 }
 
 impl Manifest {
-    /// The file of this name.
+    /// The file of this name, encrypted or not.
     pub fn file(&self, name: &str) -> Option<&BackupFile> {
-        self.files.iter().find(|file| file.name == name)
+        self.files.iter().find(|file| file.plain_name() == name)
     }
 
     /// Bytes that it takes beside the backups before it.

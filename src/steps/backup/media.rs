@@ -5,43 +5,27 @@
 //! After a crash: the container is found by its label, and what has come in goes with the folder it came into.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use async_trait::async_trait;
-use tokio::sync::mpsc;
-
 use super::database::enough_room;
-use super::file::{HashedFile, write_whole};
-use super::manifest::{BackupFile, Manifest, MediaFacts};
-use super::media_list::{self, MEDIA_LIST, MediaEntry, What};
-use super::objects::{Added, Incoming, Objects, Received};
+use super::encryption::Recipients;
+use super::file::{create_private_folders, write_whole};
+use super::manifest::{BackupFile, MediaFacts};
+use super::media_archive::archive;
+use super::media_list::{self, MEDIA_DIGESTS, MEDIA_LIST, MediaEntry, What};
+use super::media_reader::{Came, Reader};
+use super::objects::{Added, Objects, Received};
 use super::{at, keep, size};
-use crate::compose::{Mount, MountKind, NetworkMode};
-use crate::engine::{Captured, ContainerId, EngineErrorKind, ExecSpec, OutputSink, OutputStream, labels};
-use crate::error::{Failure, FailureKind};
-use crate::pipeline::{Context, Task, Unit};
-use crate::stack::media::{self, Kind, Listed, Listing, MediaPath, ReadFile};
-use crate::stack::python;
-use crate::steps::application::{Interpreter, NOT_THERE};
-use crate::steps::deploy::infrastructure::NetworkIds;
-use crate::steps::deploy::standing;
-use crate::steps::deploy::target::{Purpose, container_spec};
+use crate::error::Failure;
+use crate::pipeline::{Context, Task};
+use crate::stack::media::{Kind, Listed, MediaPath, ReadFile};
 
-/// The archive's file name, where all of the volume is archived.
-pub(crate) const ARCHIVE: &str = "media.tar";
-/// Where the volume is in the container that reads it.
-const FOLDER: &str = "/media";
-/// Bytes: some megabytes for Python, the rest for a folder of very many files.
-const MEMORY: u64 = 256 * 1024 * 1024;
-/// Pieces of the archive that may wait for the disk.
-const AHEAD: usize = 16;
-/// Progress is told at most once for this many bytes.
-const TOLD_EVERY: u64 = 1 << 20;
-
-/// The media's file, and what is known of them.
+/// The media's files, and what is known of them.
 pub(super) struct Saved {
-    pub file: BackupFile,
+    pub files: Vec<BackupFile>,
     /// `None` for an archive.
     pub facts: Option<MediaFacts>,
 }
@@ -53,18 +37,17 @@ pub(super) struct Volume {
     pub name: String,
 }
 
-/// Saves the volume. `backups` are those of the project, the oldest first.
+/// Saves the volume.
 pub(super) async fn save(
     context: Context<'_>,
     volume: &Volume,
     folder: &Path,
-    backups: &[Manifest],
     task: &Task,
 ) -> Result<Saved, Failure> {
     let Some(reader) = Reader::open(context, volume).await? else {
         return archive(context, volume, folder, task).await;
     };
-    let seen = see(context, &reader, volume, folder, backups, task).await;
+    let seen = see(context, &reader, folder, task).await;
     // While what was read is written down.
     let closing = context.engine.remove_container(&reader.container);
     let (closed, saved) = match seen {
@@ -90,108 +73,32 @@ struct Seen {
     came: Option<Came>,
 }
 
-/// A container that sees the volume.
-struct Reader {
-    container: ContainerId,
-    python: String,
-}
-
-impl Reader {
-    /// From the image that the application runs; `None` where there is none, or it does not start.
-    async fn open(context: Context<'_>, volume: &Volume) -> Result<Option<Self>, Failure> {
-        let Context {
-            engine,
-            settings,
-            run,
-            ..
-        } = context;
-        let Some(interpreter) = Interpreter::of(settings) else {
-            return Ok(None);
-        };
-        let standing = standing(engine, &settings.project.name).await?;
-        let containers = standing.get(interpreter.application().as_str());
-        let Some(container) = containers.and_then(|containers| containers.first()) else {
-            return Ok(None);
-        };
-        // To read what others own; nothing else.
-        let command = python::waiting(&interpreter.python);
-        let mut service = interpreter.service(command, "DAC_READ_SEARCH", MEMORY);
-        service.network_mode = Some(NetworkMode::None);
-        service.mounts = vec![Mount {
-            target: FOLDER.to_owned(),
-            read_only: true,
-            kind: MountKind::Volume {
-                key: volume.key.clone(),
-                nocopy: true,
-                subpath: None,
-            },
-        }];
-        let name = container_name(context);
-        let purpose = Purpose {
-            role: labels::Role::Backup,
-            number: 1,
-            name: &name,
-            tag: &settings.tag,
-            run,
-        };
-        let spec = container_spec(
-            &settings.project,
-            &service,
-            &container.image,
-            &NetworkIds::new(),
-            None,
-            purpose,
-        )?;
-        let what = format!("opening volume {}", volume.name);
-        let container = engine.create_container(&spec).await;
-        let container = container.map_err(|error| Failure::from(error).context(what.clone()))?;
-        match engine.start(&container).await {
-            Ok(()) => Ok(Some(Self {
-                container,
-                python: interpreter.python,
-            })),
-            Err(error) if error.kind == EngineErrorKind::StartFailed => {
-                engine.remove_container(&container).await?;
-                Ok(None)
-            }
-            Err(error) => Err(Failure::from(error).context(what)),
-        }
-    }
-}
-
-fn container_name(context: Context<'_>) -> String {
-    let project = &context.settings.project.name;
-    format!("viatique-deploy-backup-{project}-{}", context.run.suffix())
-}
-
 /// `None` where there is no such Python in the image.
 async fn see(
     context: Context<'_>,
-    reader: &Reader,
-    volume: &Volume,
+    reader: &Reader<'_>,
     folder: &Path,
-    backups: &[Manifest],
     task: &Task,
 ) -> Result<Option<Seen>, Failure> {
-    let backups_folder = folder.parent().unwrap_or(folder);
-    let objects = Objects::of(backups_folder, &context.settings.project.name);
-    let Some(listed) = list(context, reader, volume).await? else {
+    let settings = context.settings;
+    let objects = Objects::to_add(
+        &settings.backup_directory,
+        &settings.project.name,
+        Recipients::of(&settings.config.backup),
+    );
+    let Some(listed) = reader.list().await? else {
         return Ok(None);
     };
-    let before = backups.iter().rev().find(|backup| {
-        let media = backup.media.as_ref();
-        media.is_some_and(|media| media.volume == volume.name)
-    });
-    let before = before.map(|backup| backups_folder.join(&backup.id));
     let known = objects.clone();
-    let compared = on_a_thread(move || compare(listed, before.as_deref(), &known)).await;
+    let name = reader.volume.name.clone();
+    let compared = on_a_thread(move || compare(listed, &name, &known)).await;
     let compared = compared.map_err(|error| at("comparing the volume with the last backup", error))?;
     let bytes: u64 = compared.changed.iter().map(|file| file.state.size).sum();
     enough_room(folder, bytes + bytes / 20, "the new media files")?;
     let came = if compared.changed.is_empty() {
         None
     } else {
-        Some(receive(context, reader, volume, &objects, &compared.changed, task).await?)
+        Some(reader.receive(&objects, &compared.changed, task).await?)
     };
     Ok(Some(Seen {
         compared,
@@ -217,7 +124,7 @@ async fn write_down(
         None => Added::default(),
         Some(came) => {
             task.progress("reading the new files back from the disk");
-            let (added, came) = settle(objects, came).await?;
+            let (added, came) = settle(objects.clone(), came).await?;
             compared.take(came);
             added
         }
@@ -226,6 +133,7 @@ async fn write_down(
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     let mut facts = MediaFacts {
         volume: volume.name.clone(),
+        objects: objects.space(),
         files: 0,
         bytes: 0,
         added_objects: added.objects,
@@ -261,26 +169,38 @@ async fn write_down(
             None,
         );
     }
-    let path = folder.join(MEDIA_LIST);
     let writing = "writing the list of the media";
-    let encoded = on_a_thread(move || media_list::encode(&entries)).await;
-    let encoded = encoded.map_err(|error| at(writing, error))?;
-    let written = write_whole(&path, &encoded)
-        .await
-        .map_err(|error| at(writing, error))?;
-    let file = keep(written, &path).await?;
+    let known = objects.known(&volume.name);
+    let encoded = on_a_thread(move || {
+        let encoded = media_list::encode(&entries)?;
+        write_known(&known, &encoded)?;
+        Ok((encoded, media_list::digests(&entries)))
+    });
+    let (encoded, digests) = encoded.await.map_err(|error| at(writing, error))?;
+    let recipients = Recipients::of(&context.settings.config.backup);
+    let about = format!(
+        "volume {}: {} files, {}; {} new, {}",
+        volume.name,
+        facts.files,
+        size(facts.bytes),
+        facts.added_objects,
+        size(facts.added_bytes)
+    );
+    let mut files = Vec::new();
+    let files_of_it: [(Option<&Recipients>, &str, Vec<u8>, String); 2] = [
+        (recipients.as_ref(), MEDIA_LIST, encoded, about),
+        (None, MEDIA_DIGESTS, digests, "which contents it needs".to_owned()),
+    ];
+    for (recipients, name, content, about) in files_of_it {
+        let written = write_whole(recipients, &folder.join(name), &content).await;
+        let written = written.map_err(|error| at(writing, error))?;
+        files.push(BackupFile {
+            about,
+            ..keep(written).await?
+        });
+    }
     Ok(Saved {
-        file: BackupFile {
-            about: format!(
-                "volume {}: {} files, {}; {} new, {}",
-                volume.name,
-                facts.files,
-                size(facts.bytes),
-                facts.added_objects,
-                size(facts.added_bytes)
-            ),
-            ..file
-        },
+        files,
         facts: Some(facts),
     })
 }
@@ -293,67 +213,6 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => Err(io::Error::other(error)),
     }
-}
-
-#[derive(Default)]
-struct ListingSink {
-    listing: Listing,
-    /// What is not understood; the engine's own word that there is no such program is none of ours.
-    problem: Option<anyhow::Error>,
-    complaints: Captured,
-}
-
-#[async_trait]
-impl OutputSink for ListingSink {
-    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
-        match stream {
-            OutputStream::Stdout => {
-                if self.problem.is_none() {
-                    self.problem = self.listing.push(bytes).err();
-                }
-                Ok(())
-            }
-            OutputStream::Stderr => self.complaints.write(stream, bytes).await,
-        }
-    }
-}
-
-/// What is in the volume.
-async fn list(
-    context: Context<'_>,
-    reader: &Reader,
-    volume: &Volume,
-) -> Result<Option<Vec<Listed>>, Failure> {
-    let what = format!("listing volume {}", volume.name);
-    let command = ExecSpec {
-        command: media::list(&reader.python, FOLDER),
-        ..ExecSpec::default()
-    };
-    let mut sink = ListingSink::default();
-    let exit = context
-        .engine
-        .exec(&reader.container, &command, None, &mut sink)
-        .await;
-    let exit = exit.map_err(|error| Failure::from(error).context(what.clone()))?;
-    if NOT_THERE.contains(&exit.code) {
-        return Ok(None);
-    }
-    if !exit.success() {
-        return Err(failed(&what, exit.code, &sink.complaints));
-    }
-    let listed = match sink.problem {
-        None => sink.listing.finish(),
-        Some(error) => Err(error),
-    };
-    listed
-        .map(Some)
-        .map_err(|error| Failure::from(error).context(what))
-}
-
-fn failed(what: &str, code: i64, output: &Captured) -> Failure {
-    let lines = output.stderr_text().lines().map(ToOwned::to_owned).collect();
-    Failure::message(FailureKind::Failed, format!("{what} (exit code {code})"))
-        .evidence("what the script wrote", lines)
 }
 
 /// The volume beside the last backup.
@@ -394,12 +253,24 @@ fn entry(listed: &Listed, what: What) -> MediaEntry {
     }
 }
 
-/// A last backup that cannot be read is none: everything is read again.
-fn compare(listed: Vec<Listed>, before: Option<&Path>, objects: &Objects) -> io::Result<Compared> {
+/// Whole or not at all. It says how files stood whose contents are here by now; if it is lost, they are read again.
+fn write_known(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        create_private_folders(parent)?;
+    }
+    let partial = path.with_extension("partial");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&partial)?.write_all(content)?;
+    std::fs::rename(&partial, path)
+}
+
+/// What was noted of the volume, and cannot be read, is nothing: everything is read again.
+fn compare(listed: Vec<Listed>, volume: &str, objects: &Objects) -> io::Result<Compared> {
     let kept = objects.digests()?;
     let mut known = HashMap::new();
-    if let Some(folder) = before {
-        let read = media_list::read(folder, |entry| {
+    let read = File::open(objects.known(volume)).and_then(|list| {
+        media_list::read(list, |entry| {
             if let What::File {
                 state,
                 sha256,
@@ -409,11 +280,11 @@ fn compare(listed: Vec<Listed>, before: Option<&Path>, objects: &Objects) -> io:
                 known.insert(entry.path, (state, sha256));
             }
             Ok(())
-        });
-        if let Err(error) = read {
-            tracing::debug!(%error, "the list of the last backup cannot be read");
-            known.clear();
-        }
+        })
+    });
+    if let Err(error) = read {
+        tracing::debug!(%error, "what is known of the volume cannot be read");
+        known.clear();
     }
     let mut compared = Compared {
         entries: Vec::new(),
@@ -444,80 +315,6 @@ fn compare(listed: Vec<Listed>, before: Option<&Path>, objects: &Objects) -> io:
     Ok(compared)
 }
 
-/// The changed files as they came in, and where.
-struct Came {
-    files: std::collections::BTreeMap<MediaPath, ReadFile<Received>>,
-    incoming: Incoming,
-}
-
-/// Has the changed files read, and writes them where objects come in.
-async fn receive(
-    context: Context<'_>,
-    reader: &Reader,
-    volume: &Volume,
-    objects: &Objects,
-    changed: &[Listed],
-    task: &Task,
-) -> Result<Came, Failure> {
-    let what = format!("reading volume {}", volume.name);
-    let mut incoming = objects.receive(context.run).map_err(|error| at(&what, error))?;
-    let (pieces, taken) = mpsc::channel(AHEAD);
-    let taking = tokio::task::spawn_blocking(move || {
-        let archive = Pieces {
-            taken,
-            piece: Vec::new(),
-            at: 0,
-        };
-        let files = media::unpack(archive, |content| incoming.take(content))?;
-        Ok::<_, io::Error>(Came { files, incoming })
-    });
-    let mut paths = String::new();
-    for file in changed {
-        paths.push_str(&file.path.0);
-        paths.push('\n');
-    }
-    let command = ExecSpec {
-        command: media::read(&reader.python, FOLDER),
-        ..ExecSpec::default()
-    };
-    let mut sink = ArchiveSink {
-        pieces,
-        bytes: 0,
-        told: 0,
-        total: changed.iter().map(|file| file.state.size).sum(),
-        complaints: Captured::default(),
-        task,
-    };
-    let mut input = paths.as_bytes();
-    let exit = context
-        .engine
-        .exec(&reader.container, &command, Some(&mut input), &mut sink)
-        .await;
-    let ArchiveSink {
-        pieces, complaints, ..
-    } = sink;
-    drop(pieces);
-    let taken = match taking.await {
-        Ok(taken) => taken,
-        Err(error) => Err(io::Error::other(error)),
-    };
-    let exit = match exit {
-        Ok(exit) => exit,
-        Err(error) => {
-            // Whoever took it has stopped, and says why.
-            let taken = taken.err().filter(|_| error.kind == EngineErrorKind::Sink);
-            return Err(match taken {
-                Some(error) => at(&what, error),
-                None => Failure::from(error).context(what),
-            });
-        }
-    };
-    if !exit.success() {
-        return Err(failed(&what, exit.code, &complaints));
-    }
-    taken.map_err(|error| at(&what, error))
-}
-
 /// Gives what came in its names.
 async fn settle(
     objects: Objects,
@@ -541,111 +338,4 @@ async fn settle(
         Ok(Err(path)) => Err(super::reads_back_differently(&path)),
         Err(error) => Err(at("reading the media files back", error)),
     }
-}
-
-/// Hands the archive to the thread that takes it apart.
-struct ArchiveSink<'a> {
-    pieces: mpsc::Sender<Vec<u8>>,
-    bytes: u64,
-    told: u64,
-    total: u64,
-    complaints: Captured,
-    task: &'a Task,
-}
-
-#[async_trait]
-impl OutputSink for ArchiveSink<'_> {
-    async fn write(&mut self, stream: OutputStream, bytes: &[u8]) -> io::Result<()> {
-        match stream {
-            OutputStream::Stdout => {
-                self.bytes += bytes.len() as u64;
-                if self.bytes - self.told >= TOLD_EVERY {
-                    self.told = self.bytes;
-                    // With what the archive puts around them it may be a little more than the files.
-                    let done = self.bytes.min(self.total);
-                    self.task.amount(done, Some(self.total), Unit::Bytes);
-                }
-                let sent = self.pieces.send(bytes.to_vec()).await;
-                sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-            }
-            OutputStream::Stderr => self.complaints.write(stream, bytes).await,
-        }
-    }
-}
-
-/// The archive as the thread reads it.
-struct Pieces {
-    taken: mpsc::Receiver<Vec<u8>>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
-            match self.taken.blocking_recv() {
-                Some(piece) => (self.piece, self.at) = (piece, 0),
-                None => return Ok(0),
-            }
-        }
-        let mut rest = self.piece.get(self.at..).unwrap_or_default();
-        let count = rest.read(buffer)?;
-        self.at += count;
-        Ok(count)
-    }
-}
-
-/// Without a script: all of the volume, by the engine's own call.
-async fn archive(
-    context: Context<'_>,
-    volume: &Volume,
-    folder: &Path,
-    task: &Task,
-) -> Result<Saved, Failure> {
-    let project = &context.settings.project.name;
-    let what = format!("archiving volume {}", volume.name);
-    let labels = [
-        (labels::PROJECT, project.as_str()),
-        (labels::ROLE, labels::Role::Backup.as_str()),
-        (labels::RUN, context.run.0.as_str()),
-    ];
-    let labels = labels
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    // Never started: it only opens the volume, and runs no code on it.
-    let opener = context
-        .engine
-        .create_marker(&container_name(context), &labels, Some(&volume.name))
-        .await?;
-    let path = folder.join(ARCHIVE);
-    let mut file = HashedFile::create(&path, Some(task), None).map_err(|error| at(&what, error))?;
-    let archived = context
-        .engine
-        .archive(&opener, crate::ledger::DATA, &mut file)
-        .await;
-    let removed = context.engine.remove_container(&opener).await;
-    archived.map_err(|error| Failure::from(error).context(what.clone()))?;
-    removed?;
-    let written = file.finish().await.map_err(|error| at(&what, error))?;
-    task.progress("reading it back");
-    let partial = written.partial.clone();
-    let contents = on_a_thread(move || {
-        let file = std::fs::File::open(partial)?;
-        media::read_back(io::BufReader::with_capacity(1 << 16, file))
-    });
-    let contents = contents
-        .await
-        .map_err(|error| at("reading the archive back", error))?;
-    let file = keep(written, &path).await?;
-    Ok(Saved {
-        file: BackupFile {
-            about: format!(
-                "volume {}: {} files, {} bytes",
-                volume.name, contents.files, contents.bytes
-            ),
-            ..file
-        },
-        facts: None,
-    })
 }

@@ -1,9 +1,8 @@
 //! The list of a media volume: every entry with its rights, every file with the SHA-256 under which its content is kept.
 //! One JSON object a line, compressed: `media.jsonl.gz`.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 
 use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
@@ -13,6 +12,10 @@ use crate::stack::media::{FileState, MediaPath};
 
 /// The list's file name.
 pub(crate) const MEDIA_LIST: &str = "media.jsonl.gz";
+
+/// The digests of all contents that the list names, each of 32 bytes, in order: which contents are still needed must be
+/// known without a key.
+pub(crate) const MEDIA_DIGESTS: &str = "media.digests";
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,14 +62,44 @@ pub(super) fn encode(entries: &[MediaEntry]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Reads the list of a backup's folder, entry by entry. Its checksum is proven at its end.
-pub(super) fn read(folder: &Path, mut take: impl FnMut(MediaEntry) -> io::Result<()>) -> io::Result<()> {
-    let compressed = BufReader::new(File::open(folder.join(MEDIA_LIST))?);
-    let mut lines = BufReader::new(MultiGzDecoder::new(compressed));
+/// Reads a list, entry by entry. Its checksum is proven at its end.
+pub(super) fn read(
+    compressed: impl Read,
+    mut take: impl FnMut(MediaEntry) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(compressed)));
     let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {
         take(serde_json::from_str(&line)?)?;
         line.clear();
     }
     Ok(())
+}
+
+/// The digests of the contents of these files.
+pub(super) fn digests(entries: &[MediaEntry]) -> Vec<u8> {
+    let mut digests = BTreeSet::new();
+    for entry in entries {
+        match &entry.what {
+            What::File { sha256, .. } => {
+                digests.insert(sha256.as_str());
+            }
+            What::Folder | What::Link { .. } => {}
+        }
+    }
+    digests.into_iter().flat_map(crate::digest::bytes).collect()
+}
+
+/// Reads [`MEDIA_DIGESTS`].
+///
+/// # Errors
+/// A file that is cut.
+pub(super) fn parse_digests(content: &[u8]) -> io::Result<Vec<String>> {
+    const LENGTH: usize = 32;
+    if !content.len().is_multiple_of(LENGTH) {
+        let what = format!("{MEDIA_DIGESTS} is cut");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+    }
+    let digests = content.chunks_exact(LENGTH);
+    Ok(digests.map(crate::digest::hexadecimal).collect())
 }

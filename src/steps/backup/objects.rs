@@ -1,6 +1,9 @@
 //! The contents of media files, each kept once under its SHA-256, whichever backups and paths have it:
-//! `<backups>/media-objects/<project>/ab/cdef…`. What is new is written beside them, synced, read back, and only then
-//! given its name; so what has a name is whole.
+//! `<backups>/media-objects/<project>/plain/ab/cdef…`. What is encrypted stands in a space of its own for each set of
+//! recipients, `to-<fingerprint>`, under the SHA-256 of what it is before: so that with a new recipient everything is
+//! encrypted anew, and to an old one nothing more.
+//!
+//! What is new is written beside the others, synced, read back, and only then given its name; so what has a name is whole.
 //!
 //! After a crash: a folder `new-<run>` may stand, and objects that no backup lists; pruning removes both.
 //!
@@ -8,12 +11,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::encryption::{Keys, Recipients};
 use super::file::create_private_folders;
 use crate::digest::hexadecimal;
 use crate::release::RunId;
@@ -23,10 +27,14 @@ pub(super) const OBJECTS: &str = "media-objects";
 const INCOMING: &str = "new-";
 const PIECE: usize = 1 << 18;
 
-/// The objects of a project.
-#[derive(Debug, Clone)]
+/// What is not encrypted.
+const PLAIN: &str = "plain";
+
+/// One space of a project's objects.
+#[derive(Clone)]
 pub(super) struct Objects {
     folder: PathBuf,
+    recipients: Option<Recipients>,
 }
 
 /// A content that has no name yet.
@@ -34,8 +42,10 @@ pub(super) struct Objects {
 pub(super) struct Received {
     partial: PathBuf,
     pub bytes: u64,
-    /// Lower-case hexadecimal.
+    /// Of the content; lower-case hexadecimal.
     pub sha256: String,
+    /// Bytes and SHA-256 of what was written: the same, or what it is encrypted.
+    stored: (u64, String),
 }
 
 /// What was not there before.
@@ -46,11 +56,44 @@ pub(super) struct Added {
 }
 
 impl Objects {
-    /// Those of a project whose backups stand in this folder.
-    pub(super) fn of(backups: &Path, project: &str) -> Self {
+    /// Where new ones go, for a project whose backups stand in this folder.
+    pub(super) fn to_add(backups: &Path, project: &str, recipients: Option<Recipients>) -> Self {
+        let space = recipients
+            .as_ref()
+            .map_or_else(|| PLAIN.to_owned(), |to| format!("to-{}", to.fingerprint()));
         Self {
-            folder: backups.join(OBJECTS).join(project),
+            recipients,
+            ..Self::of(backups, project, &space)
         }
+    }
+
+    /// Those of a space, to look at.
+    pub(super) fn of(backups: &Path, project: &str, space: &str) -> Self {
+        Self {
+            folder: backups.join(OBJECTS).join(project).join(space),
+            recipients: None,
+        }
+    }
+
+    /// Every space of a project.
+    pub(super) fn spaces(backups: &Path, project: &str) -> io::Result<Vec<Self>> {
+        let spaces = folders(&backups.join(OBJECTS).join(project))?.into_iter();
+        let all = spaces.map(|folder| Self {
+            folder,
+            recipients: None,
+        });
+        Ok(all.collect())
+    }
+
+    /// The space's name.
+    pub(super) fn space(&self) -> String {
+        name_of(&self.folder)
+    }
+
+    /// Where it is noted how the files of a volume stood when they were last saved here. Not encrypted: it says nothing
+    /// that the volume beside it does not. Without it everything is read again.
+    pub(super) fn known(&self, volume: &str) -> PathBuf {
+        self.folder.join(format!("known-{volume}.jsonl.gz"))
     }
 
     /// Where the object of this digest is.
@@ -76,8 +119,21 @@ impl Objects {
     }
 
     /// Reads it to its end: whether it is what its name says.
-    pub(super) fn is_whole(&self, sha256: &str) -> io::Result<bool> {
-        Ok(digest_of(&self.path(sha256), &mut vec![0; PIECE])?.1 == sha256)
+    ///
+    /// # Errors
+    /// One that cannot be read, and one that is encrypted and not to these keys.
+    pub(super) fn is_whole(&self, sha256: &str, keys: Option<&Keys>) -> io::Result<bool> {
+        let file = on_the_disk(&self.path(sha256))?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; PIECE];
+        let mut content: Box<dyn Read> = match keys {
+            Some(keys) => Box::new(keys.open(file)?),
+            None => Box::new(file),
+        };
+        copy(&mut content, &mut io::sink(), &mut buffer, |piece| {
+            digest.update(piece)
+        })?;
+        Ok(hexadecimal(&digest.finalize()) == sha256)
     }
 
     /// Where the contents of a run come in.
@@ -91,6 +147,7 @@ impl Objects {
         create_private_folders(&folder)?;
         Ok(Incoming {
             folder,
+            recipients: self.recipients.clone(),
             count: 0,
             buffer: vec![0; PIECE],
         })
@@ -106,8 +163,7 @@ impl Objects {
         let mut added = Added::default();
         sync(&self.folder)?;
         for one in received {
-            let (bytes, sha256) = digest_of(&one.partial, &mut incoming.buffer)?;
-            if (bytes, &sha256) != (one.bytes, &one.sha256) {
+            if digest_of(&one.partial, &mut incoming.buffer)? != one.stored {
                 return Ok(Err(one.partial.clone()));
             }
         }
@@ -122,7 +178,7 @@ impl Objects {
             }
             fs::rename(&one.partial, &path)?;
             added.objects += 1;
-            added.bytes += one.bytes;
+            added.bytes += one.stored.0;
         }
         fs::remove_dir_all(&incoming.folder)?;
         sync(&self.folder)?;
@@ -154,8 +210,29 @@ impl Objects {
 /// Contents that come in.
 pub(super) struct Incoming {
     folder: PathBuf,
+    recipients: Option<Recipients>,
     count: u64,
     buffer: Vec<u8>,
+}
+
+/// A file that knows what was written to it.
+struct HashingWriter {
+    file: File,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl Write for HashingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.digest.update(bytes.get(..count).unwrap_or_default());
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl Incoming {
@@ -164,24 +241,53 @@ impl Incoming {
         self.count += 1;
         let partial = self.folder.join(format!("{}.partial", self.count));
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&partial)?;
+        let file = options.write(true).create_new(true).mode(0o600).open(&partial)?;
+        let mut stored = HashingWriter {
+            file,
+            digest: Sha256::new(),
+            bytes: 0,
+        };
+        let Some(recipients) = &self.recipients else {
+            let bytes = copy(content, &mut stored, &mut self.buffer, |_| ())?;
+            let sha256 = hexadecimal(&stored.digest.finalize());
+            return Ok(Received {
+                partial,
+                bytes,
+                stored: (bytes, sha256.clone()),
+                sha256,
+            });
+        };
         let mut digest = Sha256::new();
-        let mut bytes = 0;
-        loop {
-            let count = content.read(&mut self.buffer)?;
-            let piece = self.buffer.get(..count).unwrap_or_default();
-            if piece.is_empty() {
-                break;
-            }
-            digest.update(piece);
-            bytes += piece.len() as u64;
-            file.write_all(piece)?;
-        }
+        let mut sealed = recipients.seal(stored)?;
+        let bytes = copy(content, &mut sealed, &mut self.buffer, |piece| {
+            digest.update(piece)
+        })?;
+        let stored = sealed.finish()?;
         Ok(Received {
             partial,
             bytes,
             sha256: hexadecimal(&digest.finalize()),
+            stored: (stored.bytes, hexadecimal(&stored.digest.finalize())),
         })
+    }
+}
+
+fn copy(
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    buffer: &mut [u8],
+    mut seen: impl FnMut(&[u8]),
+) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        let count = from.read(buffer)?;
+        let piece = buffer.get(..count).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(bytes);
+        }
+        seen(piece);
+        to.write_all(piece)?;
+        bytes += piece.len() as u64;
     }
 }
 
@@ -190,22 +296,20 @@ fn sync(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }
 
-/// Bytes and SHA-256 of what the disk holds: what is kept of it in memory is let go first.
-fn digest_of(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
+/// What the disk holds: what is kept of it in memory is let go first.
+fn on_the_disk(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
     // Advice: a file system that cannot take it is read all the same.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    Ok(file)
+}
+
+/// Its bytes and SHA-256.
+fn digest_of(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, String)> {
     let mut digest = Sha256::new();
-    let mut bytes = 0;
-    loop {
-        let count = file.read(buffer)?;
-        let piece = buffer.get(..count).unwrap_or_default();
-        if piece.is_empty() {
-            return Ok((bytes, hexadecimal(&digest.finalize())));
-        }
-        digest.update(piece);
-        bytes += piece.len() as u64;
-    }
+    let mut file = on_the_disk(path)?;
+    let bytes = copy(&mut file, &mut io::sink(), buffer, |piece| digest.update(piece))?;
+    Ok((bytes, hexadecimal(&digest.finalize())))
 }
 
 fn name_of(folder: &Path) -> String {

@@ -6,12 +6,13 @@
 //! The manifest goes first: after a crash half a backup is none, and the next run removes the rest. Contents of media
 //! files go last, once no backup that is left lists them.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use super::media_list::{self, What};
+use super::media::on_a_thread;
+use super::media_list::{MEDIA_DIGESTS, parse_digests};
 use super::objects::Objects;
 use super::sets::{Sets, completed};
 use super::{MANIFEST, Manifest, size};
@@ -146,23 +147,23 @@ impl Going {
         if self.unreadable {
             return Ok(own);
         }
-        let objects = Objects::of(folder, &settings.project.name);
-        let lists = self.stays.iter().filter(|backup| backup.media.is_some());
-        let lists: Vec<_> = lists.map(|backup| folder.join(&backup.id)).collect();
-        let contents = super::media::on_a_thread(move || {
-            let mut listed = BTreeSet::new();
-            for list in lists {
-                media_list::read(&list, |entry| {
-                    match entry.what {
-                        What::File { sha256, .. } => {
-                            listed.insert(sha256);
-                        }
-                        What::Folder | What::Link { .. } => {}
-                    }
-                    Ok(())
-                })?;
+        let needed = self.stays.iter().filter_map(|backup| {
+            let space = backup.media.as_ref()?.objects.clone();
+            Some((space, folder.join(&backup.id).join(MEDIA_DIGESTS)))
+        });
+        let needed: Vec<(String, PathBuf)> = needed.collect();
+        let (folder, project) = (folder.clone(), settings.project.name.clone());
+        let contents = on_a_thread(move || {
+            let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            for (space, digests) in needed {
+                let digests = parse_digests(&std::fs::read(digests)?)?;
+                listed.entry(space).or_default().extend(digests);
             }
-            objects.retain(&listed)
+            let mut freed = 0;
+            for objects in Objects::spaces(&folder, &project)? {
+                freed += objects.retain(listed.get(&objects.space()).unwrap_or(&BTreeSet::new()))?;
+            }
+            Ok(freed)
         });
         let contents = contents.await.map_err(|error| {
             Failure::from(anyhow::Error::new(error))

@@ -5,11 +5,15 @@
 //! Changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use tokio_util::io::SyncIoBridge;
 
 use super::database::{DUMP, readable};
+use super::encryption::Keys;
 use super::file::HashedReader;
 use super::media::on_a_thread;
 use super::media_list::{self, MEDIA_LIST, What};
@@ -23,6 +27,8 @@ use crate::pipeline::{
 };
 use crate::stack::postgres;
 
+/// Bytes that may wait between who decrypts and who reads.
+const AHEAD: usize = 1 << 18;
 /// How many damaged files are named.
 const NAMED: usize = 20;
 
@@ -52,11 +58,23 @@ impl Step for Verify {
         let sets = sets(context.view()).await?;
         let manifest = sets.named(self.id.as_deref())?;
         let folder = context.settings.backup_directory.join(&manifest.id);
+        let encrypted = manifest.files.iter().any(BackupFile::is_encrypted);
+        let looking = Looking {
+            context,
+            manifest,
+            folder,
+            keys: match context.settings.config.backup_identity() {
+                Some(path) if encrypted => {
+                    Some(Keys::read(&path).map_err(|failure| failure.with_kind(FailureKind::Gate))?)
+                }
+                Some(_) | None => None,
+            },
+        };
         let mut problems = Vec::new();
         for file in &manifest.files {
             let title = format!("reading {}", file.about);
             let task = context.task(StepId::Verify, file.name.clone(), title);
-            let looked = look(context, manifest, &folder, file, &task).await;
+            let looked = looking.at(file, &task).await;
             match task.conclude(looked, |done| (StepResult::Succeeded, done.clone())) {
                 Ok(_) => {}
                 Err(failure) if failure.kind == FailureKind::Gate => problems.push(failure),
@@ -89,116 +107,166 @@ fn gate(why: String) -> Failure {
     Failure::message(FailureKind::Gate, why)
 }
 
-/// One file, and what it stands for.
-async fn look(
-    context: Context<'_>,
-    manifest: &Manifest,
-    folder: &Path,
-    file: &BackupFile,
-    task: &Task,
-) -> Result<String, Failure> {
-    let path = folder.join(&file.name);
-    let read = async {
-        let mut reader = HashedReader::open(&path).await?;
-        reader.drain().await?;
-        Ok::<_, std::io::Error>(reader.digest())
-    };
-    let cannot = |error: std::io::Error| gate(format!("{} cannot be read: {error}", path.display()));
-    if read.await.map_err(cannot)? != (file.bytes, file.sha256.clone()) {
-        return Err(gate(format!(
-            "{} is damaged: it is not what was written",
-            path.display()
-        )));
-    }
-    if file.name == DUMP {
-        dump(context, &path, task).await?;
-    } else if file.name == MEDIA_LIST {
-        return media(context, manifest, folder, task).await;
-    }
-    Ok(format!("{}, whole", size(file.bytes)))
+/// A backup that is looked at, with keys for what is encrypted.
+struct Looking<'a> {
+    context: Context<'a>,
+    manifest: &'a Manifest,
+    folder: PathBuf,
+    keys: Option<Keys>,
 }
 
-/// By the program that a restore would use.
-async fn dump(context: Context<'_>, path: &Path, task: &Task) -> Result<(), Failure> {
-    let configured = context.settings.config.backup.database.as_ref();
-    let container = match configured {
-        Some(configured) => database_container(context.engine, context.view(), configured)
-            .await
-            .map_err(|failure| failure.with_kind(FailureKind::Gate))?,
-        None => None,
-    };
-    let Some(container) = container else {
-        return Err(gate(format!(
-            "{} is what was written, but no database runs whose pg_restore could read it",
-            path.display()
-        )));
-    };
-    task.progress(format!("pg_restore in {} reads it", container.name));
-    let cannot = |error: std::io::Error| gate(format!("{} cannot be read: {error}", path.display()));
-    let mut reader = HashedReader::open(path).await.map_err(cannot)?;
-    let mut output = Captured::default();
-    let command = postgres::read_back();
-    let exit = context
-        .engine
-        .exec(&container.id, &command, Some(&mut reader), &mut output)
-        .await?;
-    readable(exit, &output).map_err(|failure| failure.with_kind(FailureKind::Gate))
-}
-
-/// Every content that the list names, once.
-async fn media(
-    context: Context<'_>,
-    manifest: &Manifest,
-    folder: &Path,
-    task: &Task,
-) -> Result<String, Failure> {
-    let objects = Objects::of(&context.settings.backup_directory, &manifest.project);
-    let list = folder.to_owned();
-    let listed = on_a_thread(move || {
-        let mut contents: BTreeMap<String, (u64, String)> = BTreeMap::new();
-        let mut files: u64 = 0;
-        media_list::read(&list, |entry| {
-            match entry.what {
-                What::File { state, sha256, .. } => {
-                    files += 1;
-                    contents
-                        .entry(sha256)
-                        .or_insert_with(|| (state.size, entry.path.to_string()));
-                }
-                What::Folder | What::Link { .. } => {}
-            }
-            Ok(())
-        })?;
-        Ok((files, contents))
-    });
-    let (files, contents) = listed
-        .await
-        .map_err(|error| gate(format!("the list of the media cannot be read: {error}")))?;
-    let total: u64 = contents.values().map(|(bytes, _)| bytes).sum();
-    let (mut done, mut damaged) = (0, Vec::new());
-    for (sha256, (bytes, path)) in contents {
-        let own = objects.clone();
-        let digest = sha256.clone();
-        let whole = on_a_thread(move || own.is_whole(&digest)).await;
-        let why = match whole {
-            Ok(true) => None,
-            Ok(false) => Some("its content is not what was written".to_owned()),
-            Err(error) => Some(error.to_string()),
+impl Looking<'_> {
+    /// One file, and what it stands for.
+    async fn at(&self, file: &BackupFile, task: &Task) -> Result<String, Failure> {
+        let path = self.folder.join(&file.name);
+        let read = async {
+            let mut reader = HashedReader::open(&path).await?;
+            reader.drain().await?;
+            Ok(reader.digest())
         };
-        if let Some(why) = why {
-            damaged.push(format!("{path}: {why} ({})", objects.path(&sha256).display()));
+        if read.await.map_err(|error| unreadable(&path, &error))? != (file.bytes, file.sha256.clone()) {
+            return Err(gate(format!(
+                "{} is damaged: it is not what was written",
+                path.display()
+            )));
         }
-        done += bytes;
-        task.amount(done, Some(total), Unit::Bytes);
+        if file.is_encrypted() && self.keys.is_none() {
+            return Err(gate(format!(
+                "{} is what was written, but it is encrypted, and no key is at hand that could open it",
+                path.display()
+            ))
+            .hint("backup.identity in deploy.yml names the file with the key, as age-keygen writes it"));
+        }
+        match file.plain_name() {
+            DUMP => self.dump(&path, file, task).await?,
+            MEDIA_LIST => return self.media(&path, file, task).await,
+            _ => {
+                let content = self.content(&path, file);
+                let read = on_a_thread(move || io::copy(&mut content()?, &mut io::sink()));
+                read.await.map_err(|error| unreadable(&path, &error))?;
+            }
+        }
+        let opened = if file.is_encrypted() { ", decrypted" } else { "" };
+        Ok(format!("{}, whole{opened}", size(file.bytes)))
     }
-    if damaged.is_empty() {
-        return Ok(format!("{files} files, {}, whole", size(total)));
+
+    /// What is in a file, decrypted.
+    fn content(
+        &self,
+        path: &Path,
+        file: &BackupFile,
+    ) -> impl FnOnce() -> io::Result<Box<dyn Read>> + Send + 'static {
+        let keys = self.keys.clone().filter(|_| file.is_encrypted());
+        let path = path.to_owned();
+        move || {
+            let file = io::BufReader::with_capacity(AHEAD, File::open(path)?);
+            Ok(match keys {
+                Some(keys) => Box::new(keys.open(file)?),
+                None => Box::new(file),
+            })
+        }
     }
-    let count = damaged.len();
-    damaged.truncate(NAMED);
-    Err(gate(format!("{count} media files of the backup are damaged"))
-        .evidence("damaged", damaged)
-        .hint(
-            "remove the damaged contents: the next backup saves these files anew, if they are still in the volume",
-        ))
+
+    /// By the program that a restore would use.
+    async fn dump(&self, path: &Path, file: &BackupFile, task: &Task) -> Result<(), Failure> {
+        let context = self.context;
+        let configured = context.settings.config.backup.database.as_ref();
+        let container = match configured {
+            Some(configured) => database_container(context.engine, context.view(), configured)
+                .await
+                .map_err(|failure| failure.with_kind(FailureKind::Gate))?,
+            None => None,
+        };
+        let Some(container) = container else {
+            return Err(gate(format!(
+                "{} is what was written, but no database runs whose pg_restore could read it",
+                path.display()
+            )));
+        };
+        task.progress(format!("pg_restore in {} reads it", container.name));
+        let (to, mut from) = tokio::io::duplex(AHEAD);
+        let mut to = SyncIoBridge::new(to);
+        let content = self.content(path, file);
+        let reading = on_a_thread(move || {
+            let mut content = content()?;
+            // Who reads it may have had enough: how that ends tells whether it is good.
+            match io::copy(&mut content, &mut to) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                copied => copied.and_then(|_| to.shutdown()),
+            }
+        });
+        let mut output = Captured::default();
+        let command = postgres::read_back();
+        let proving = async {
+            let exit = context
+                .engine
+                .exec(&container.id, &command, Some(&mut from), &mut output);
+            let exit = exit.await;
+            drop(from);
+            exit
+        };
+        let (read, exit) = tokio::join!(reading, proving);
+        read.map_err(|error| unreadable(path, &error))?;
+        readable(exit?, &output).map_err(|failure| failure.with_kind(FailureKind::Gate))
+    }
+
+    /// Every content that the list names, once.
+    async fn media(&self, path: &Path, file: &BackupFile, task: &Task) -> Result<String, Failure> {
+        let space = self.manifest.media.as_ref().map(|media| media.objects.as_str());
+        let objects = Objects::of(
+            &self.context.settings.backup_directory,
+            &self.manifest.project,
+            space.unwrap_or_default(),
+        );
+        let content = self.content(path, file);
+        let listed = on_a_thread(move || {
+            let mut contents: BTreeMap<String, (u64, String)> = BTreeMap::new();
+            let mut files: u64 = 0;
+            media_list::read(content()?, |entry| {
+                match entry.what {
+                    What::File { state, sha256, .. } => {
+                        files += 1;
+                        let path = entry.path.to_string();
+                        contents.entry(sha256).or_insert((state.size, path));
+                    }
+                    What::Folder | What::Link { .. } => {}
+                }
+                Ok(())
+            })?;
+            Ok((files, contents))
+        });
+        let (files, contents) = listed.await.map_err(|error| unreadable(path, &error))?;
+        let total: u64 = contents.values().map(|(bytes, _)| bytes).sum();
+        let (mut done, mut damaged) = (0, Vec::new());
+        for (sha256, (bytes, path)) in contents {
+            let (own, digest) = (objects.clone(), sha256.clone());
+            let keys = self.keys.clone().filter(|_| file.is_encrypted());
+            let whole = on_a_thread(move || own.is_whole(&digest, keys.as_ref())).await;
+            let why = match whole {
+                Ok(true) => None,
+                Ok(false) => Some("its content is not what was written".to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(why) = why {
+                damaged.push(format!("{path}: {why} ({})", objects.path(&sha256).display()));
+            }
+            done += bytes;
+            task.amount(done, Some(total), Unit::Bytes);
+        }
+        if damaged.is_empty() {
+            let opened = if file.is_encrypted() { ", decrypted" } else { "" };
+            return Ok(format!("{files} files, {}, whole{opened}", size(total)));
+        }
+        let count = damaged.len();
+        damaged.truncate(NAMED);
+        Err(gate(format!("{count} media files of the backup are damaged"))
+            .evidence("damaged", damaged)
+            .hint(
+                "remove the damaged contents: the next backup saves these files anew, if they are still in the volume",
+            ))
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    gate(format!("{} cannot be read: {error}", path.display()))
 }

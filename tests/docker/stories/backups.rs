@@ -20,6 +20,7 @@ fn backups_are_whole_or_none() {
     stopped_half_way(&stack);
     the_wrong_server(&stack);
     a_full_disk(&stack);
+    encrypted(&stack);
     // What came of all this is another backup like the first.
     stack.run(&["backup"]).expect_code(0);
     stack.run(&["backup", "verify"]).expect_code(0);
@@ -62,7 +63,7 @@ fn objects(stack: &Stack) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if !path.to_str().unwrap().contains("/known-") {
                 found.push(path);
             }
         }
@@ -343,6 +344,36 @@ fn the_wrong_server(stack: &Stack) {
         .says("backup.database.system");
     assert_eq!(folders(stack).len(), before.len() + 1);
     stack.example.replace("deploy.yml", &pinned("42"), database);
+}
+
+/// To a key that is not on this machine, until it is.
+fn encrypted(stack: &Stack) {
+    let key = age::x25519::Identity::generate();
+    let to = format!("  directory: backups\n  encrypt_to: [{}]\n", key.to_public());
+    let plain = "  directory: backups\n";
+    stack.example.replace("deploy.yml", plain, &to);
+    stack.run(&["backup"]).expect_code(0);
+    let made = newest(stack);
+    let files = made["files"].as_array().unwrap();
+    let folder = stack.example.file("backups").join(made["id"].as_str().unwrap());
+    for file in files.iter().filter(|file| file["name"] != "media.digests") {
+        let name = file["name"].as_str().unwrap();
+        let sealed = fs::read(folder.join(name)).unwrap();
+        assert!(sealed.starts_with(b"age-encryption.org/v1\n"), "{name}");
+    }
+    stack
+        .run(&["backup", "verify"])
+        .expect_code(5)
+        .says("no key is at hand that could open it")
+        .says("backup.identity");
+    let text = age::secrecy::ExposeSecret::expose_secret(&key.to_string()).to_owned();
+    fs::write(stack.example.file("key.txt"), &text).unwrap();
+    let with_key = format!("{to}  identity: key.txt\n");
+    stack.example.replace("deploy.yml", &to, &with_key);
+    let finished = stack.run(&["backup", "verify"]).expect_code(0);
+    finished.says("whole, decrypted");
+    assert!(!finished.stderr.contains(&text));
+    stack.example.replace("deploy.yml", &with_key, plain);
 }
 
 /// A file system of one megabyte, of which the folder of the backups is made.

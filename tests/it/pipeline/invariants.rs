@@ -1,6 +1,7 @@
 //! What must hold of the engine after any command, whatever went wrong in it.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use viatique_deploy::engine::ContainerState;
 use viatique_deploy::exit_code::ExitCode;
@@ -128,12 +129,20 @@ pub(super) fn holds_after(stack: &Stack, ended: &Ended, tag: &str, before: &Seen
 
 /// Folders of backups that have no manifest.
 pub(super) fn unfinished_backups(stack: &Stack) -> Vec<String> {
-    let Ok(folders) = std::fs::read_dir(stack.backups()) else {
-        return Vec::new();
+    let folders = |below: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(below).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.is_dir()).collect()
     };
-    folders
-        .map(|folder| folder.unwrap().path())
-        .filter(|folder| !folder.join("manifest.json").exists())
+    let contents = stack.backups().join("media-objects");
+    let backups = folders(&stack.backups()).into_iter();
+    let backups = backups.filter(|folder| *folder != contents && !folder.join("manifest.json").exists());
+    // What came in of the media and has no name.
+    let spaces = folders(&contents.join("viatique"));
+    let incoming = spaces.iter().flat_map(|space| folders(space));
+    let incoming = incoming.filter(|folder| folder.to_str().unwrap().contains("/new-"));
+    backups
+        .chain(incoming)
         .map(|folder| folder.display().to_string())
         .collect()
 }
