@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what it is for")]
 
+mod backups;
 mod clear;
 mod client;
 mod http;
@@ -36,6 +37,9 @@ use clap::Parser as _;
 
 use options::Options;
 use table::Table;
+
+/// In the media volume whose backups are measured.
+const FILES: usize = 20_000;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -79,6 +83,15 @@ fn run(options: &Options) -> Result<()> {
         println!("\n{machine}; median of {}", options.rounds);
         show(&times);
         show(&growth);
+        return Ok(());
+    }
+    if let Some(megabytes) = options.backups {
+        let times = backups::run(megabytes, FILES, options.rounds, &|line| eprintln!("{line}"))?;
+        println!(
+            "\n{machine}; {megabytes} MB, {FILES} files; median of {}",
+            options.rounds
+        );
+        show(&times);
         return Ok(());
     }
     let subtitle = format!("{machine}; {} requests/s", options.rate);

@@ -66,8 +66,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = up_to(1, 200))]
     pub(crate) scale: Vec<usize>,
 
-    /// How often to measure each size
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to_100(1), requires = "scale")]
+    /// Instead: how long a backup takes of a database of so many megabytes and 20,000 files, beside a bare pg_dump
+    #[arg(long, value_name = "MB", conflicts_with = "scale", value_parser = up_to(1, 20_000))]
+    pub(crate) backups: Option<usize>,
+
+    /// How often to measure each size, or the backups
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to_100(1))]
     pub(crate) rounds: usize,
 
     /// What `cargo bench` puts in front; without it nothing is measured
