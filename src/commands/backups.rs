@@ -9,7 +9,7 @@ use crate::cli::{BackupCommand, GlobalOptions};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::steps::backup::sets::{Sets, completed};
-use crate::steps::backup::{DatabaseFacts, Manifest, MediaFacts, size};
+use crate::steps::backup::{ARCHIVE, DUMP, DatabaseFacts, Manifest, MediaFacts, size};
 use crate::ui::{self, OutputOptions};
 
 /// Does what was asked.
@@ -48,11 +48,11 @@ async fn list(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode
     let rows: Vec<Vec<String>> = newest_first
         .iter()
         .map(|backup| {
-            let database = backup.file("database.dump");
+            let database = backup.file(DUMP);
             let media = match &backup.media {
                 Some(media) => format!("{} in {} files", size(media.bytes), media.files),
                 None => backup
-                    .file("media.tar")
+                    .file(ARCHIVE)
                     .map_or_else(String::new, |file| size(file.bytes)),
             };
             vec![

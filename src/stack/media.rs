@@ -161,49 +161,41 @@ pub fn unpack<T>(
     mut take: impl FnMut(&mut dyn Read) -> std::io::Result<T>,
 ) -> std::io::Result<BTreeMap<MediaPath, ReadFile<T>>> {
     let mut taken = BTreeMap::new();
-    let mut tail = TailReader {
-        inner: archive,
-        zeros: 0,
-    };
-    {
-        let mut reader = tar::Archive::new(&mut tail);
-        for entry in reader.entries()? {
-            let mut entry = entry?;
-            let path = MediaPath(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
-            let mut state = None;
-            let mut unstable = false;
-            for mark in entry.pax_extensions()?.into_iter().flatten() {
-                let mark = mark?;
-                match mark.key() {
-                    Ok(STAT) => state = mark.value().ok().and_then(parse_state),
-                    Ok(UNSTABLE) => unstable = true,
-                    Ok(_) | Err(_) => {}
-                }
+    to_the_end(archive, |entry| {
+        let path = MediaPath(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
+        let mut state = None;
+        let mut unstable = false;
+        for mark in entry.pax_extensions()?.into_iter().flatten() {
+            let mark = mark?;
+            match mark.key() {
+                Ok(STAT) => state = mark.value().ok().and_then(parse_state),
+                Ok(UNSTABLE) => unstable = true,
+                Ok(_) | Err(_) => {}
             }
-            if unstable {
-                if let Some(ReadFile { unstable, .. }) = taken.get_mut(&path) {
-                    *unstable = true;
-                }
-                continue;
-            }
-            let state = state.ok_or_else(|| {
-                std::io::Error::new(
-                    std::io::ErrorKind::InvalidData,
-                    format!("the archive does not say how {path} stood"),
-                )
-            })?;
-            let content = take(&mut entry)?;
-            taken.insert(
-                path,
-                ReadFile {
-                    content,
-                    state,
-                    unstable: false,
-                },
-            );
         }
-    }
-    tail.end()?;
+        if unstable {
+            if let Some(ReadFile { unstable, .. }) = taken.get_mut(&path) {
+                *unstable = true;
+            }
+            return Ok(());
+        }
+        let state = state.ok_or_else(|| {
+            std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("the archive does not say how {path} stood"),
+            )
+        })?;
+        let content = take(entry)?;
+        taken.insert(
+            path,
+            ReadFile {
+                content,
+                state,
+                unstable: false,
+            },
+        );
+        Ok(())
+    })?;
     Ok(taken)
 }
 
@@ -232,23 +224,30 @@ pub struct Contents {
 /// blocks of zeros) is asked for.
 pub fn read_back(archive: impl Read) -> std::io::Result<Contents> {
     let mut contents = Contents::default();
+    to_the_end(archive, |entry| {
+        let bytes = std::io::copy(entry, &mut std::io::sink())?;
+        if entry.header().entry_type().is_file() {
+            contents.files += 1;
+            contents.bytes += bytes;
+        }
+        Ok(())
+    })?;
+    Ok(contents)
+}
+
+/// Reads a tar archive entry by entry, up to its end mark.
+fn to_the_end<R: Read>(
+    archive: R,
+    mut each: impl FnMut(&mut tar::Entry<'_, &mut TailReader<R>>) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let mut tail = TailReader {
         inner: archive,
         zeros: 0,
     };
-    {
-        let mut reader = tar::Archive::new(&mut tail);
-        for entry in reader.entries()? {
-            let mut entry = entry?;
-            let bytes = std::io::copy(&mut entry, &mut std::io::sink())?;
-            if entry.header().entry_type().is_file() {
-                contents.files += 1;
-                contents.bytes += bytes;
-            }
-        }
+    for entry in tar::Archive::new(&mut tail).entries()? {
+        each(&mut entry?)?;
     }
-    tail.end()?;
-    Ok(contents)
+    tail.end()
 }
 
 /// Counts the zeros at the end of what was read.

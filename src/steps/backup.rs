@@ -24,7 +24,7 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use self::encryption::{Keys, Recipients};
-use self::file::{HashedReader, Written};
+use self::file::Written;
 use self::media::Volume;
 use self::objects::Objects;
 use self::sets::Sets;
@@ -36,7 +36,9 @@ use crate::engine::{Container, ContainerState, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 
+pub(crate) use self::database::DUMP;
 pub use self::manifest::{BackupFile, DatabaseFacts, MANIFEST, MANIFEST_FORMAT, Manifest, MediaFacts};
+pub(crate) use self::media_archive::ARCHIVE;
 
 /// The step.
 #[derive(Debug, Clone, Copy, Default)]
@@ -149,9 +151,7 @@ impl Step for Backup {
 
 /// Removes what this run has written, if it has: its folder, and what came in of the media.
 async fn clear(context: Context<'_>, folder: &Path) -> std::io::Result<bool> {
-    let project = &context.settings.project.name;
-    let recipients = Recipients::of(&context.settings.config.backup);
-    let objects = Objects::to_add(&context.settings.backup_directory, project, recipients);
+    let objects = Objects::to_add(context.settings);
     let mut any = false;
     for folder in [objects.incoming(context.run), folder.to_owned()] {
         match tokio::fs::remove_dir_all(&folder).await {
@@ -299,12 +299,8 @@ fn the_key_fits(context: Context<'_>, recipients: Option<&Recipients>) {
 /// Reads back from the disk what was written, and gives it its name if it is the same.
 async fn keep(written: Written) -> Result<BackupFile, Failure> {
     let path = &written.path;
-    let read = async {
-        let mut reader = HashedReader::open(&written.partial).await?;
-        reader.drain().await?;
-        Ok(reader.digest())
-    };
-    let read = read.await.map_err(|error| at("reading the backup back", error))?;
+    let read = file::digest_of_file(&written.partial).await;
+    let read = read.map_err(|error| at("reading the backup back", error))?;
     if read != (written.bytes, written.sha256.clone()) {
         return Err(reads_back_differently(path));
     }

@@ -5,12 +5,14 @@
 
 use std::path::Path;
 
+use tokio::io::DuplexStream;
+
 use super::encryption::Recipients;
 use super::file::{HashedFile, Proven, room, write_whole};
 use super::manifest::{BackupFile, DatabaseFacts, Manifest};
 use super::{IS_THERE_ROOM, at, keep, size};
 use crate::config::DatabaseBackup;
-use crate::engine::{Captured, Container, ContainerId, Engine, EngineErrorKind, ExecSpec, Exit};
+use crate::engine::{Captured, Container, ContainerId, Engine, EngineError, EngineErrorKind, ExecSpec, Exit};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Settings, Task};
 use crate::stack::postgres::{self, DatabaseAccess};
@@ -18,7 +20,7 @@ use crate::stack::postgres::{self, DatabaseAccess};
 /// The dump's file name.
 pub(crate) const DUMP: &str = "database.dump";
 /// The file name of the server's roles.
-pub(crate) const ROLES: &str = "roles.sql";
+const ROLES: &str = "roles.sql";
 /// What may wait between the dump and its proof.
 const AHEAD: usize = 1 << 20;
 
@@ -32,7 +34,7 @@ pub(super) struct Dumped {
 ///
 /// # Errors
 /// A service that the Compose files do not have.
-pub(super) fn access(settings: &Settings, configured: &DatabaseBackup) -> Result<DatabaseAccess, Failure> {
+fn access(settings: &Settings, configured: &DatabaseBackup) -> Result<DatabaseAccess, Failure> {
     let service = settings.project.services.get(&configured.service);
     let service = service.ok_or_else(|| {
         Failure::message(
@@ -207,7 +209,7 @@ async fn dump_and_prove(
     let what = format!("dumping database {} as {}", access.name, access.user);
     let path = folder.join(DUMP);
     let recipients = Recipients::of(&context.settings.config.backup);
-    let (prover, mut to_prove) = tokio::io::duplex(AHEAD);
+    let (prover, to_prove) = tokio::io::duplex(AHEAD);
     let mut file = Proven {
         file: HashedFile::create_for(recipients.as_ref(), &path, Some(task), expected)
             .map_err(|error| at(&what, error))?,
@@ -223,17 +225,7 @@ async fn dump_and_prove(
         file.prover = None;
         exit
     };
-    let mut output = Captured::default();
-    let proving = async {
-        let command = postgres::read_back();
-        let exit = context
-            .engine
-            .exec(&container.id, &command, Some(&mut to_prove), &mut output);
-        let exit = exit.await;
-        // Nothing waits any more for what nobody reads.
-        drop(to_prove);
-        exit
-    };
+    let proving = prove(context, &container.id, to_prove);
     let (dumped, proven) = tokio::join!(dumping, proving);
     let exit = dumped.map_err(|error| {
         let unwritten = error.kind == EngineErrorKind::Sink;
@@ -251,15 +243,32 @@ async fn dump_and_prove(
         )
         .evidence("what pg_dump wrote", file.file.complaints()));
     }
-    let exit = proven.map_err(|error| Failure::from(error).context("reading the dump back"))?;
-    readable(exit, &output)?;
+    let proven = proven.map_err(|error| Failure::from(error).context("reading the dump back"))?;
+    readable(proven)?;
     let written = file.file.finish().await.map_err(|error| at(&what, error))?;
     task.progress("reading it back from the disk");
     keep(written).await
 }
 
+/// Has `pg_restore` read an archive to its end; how it ended is for [`readable`].
+pub(super) async fn prove(
+    context: Context<'_>,
+    container: &ContainerId,
+    mut archive: DuplexStream,
+) -> Result<(Exit, Captured), EngineError> {
+    let mut output = Captured::default();
+    let command = postgres::read_back();
+    let exit = context
+        .engine
+        .exec(container, &command, Some(&mut archive), &mut output)
+        .await;
+    // Nothing waits any more for what nobody reads.
+    drop(archive);
+    Ok((exit?, output))
+}
+
 /// How `pg_restore` ended that read an archive to its end.
-pub(super) fn readable(exit: Exit, output: &Captured) -> Result<(), Failure> {
+pub(super) fn readable((exit, output): (Exit, Captured)) -> Result<(), Failure> {
     if exit.success() {
         return Ok(());
     }

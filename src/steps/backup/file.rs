@@ -5,18 +5,14 @@
 //! way there when the step is dropped would make its file after the undo has cleared up.
 
 use std::fs::{DirBuilder, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
-use tokio::io::{
-    AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter, DuplexStream, ReadBuf,
-};
+use tokio::io::{AsyncWriteExt as _, BufWriter, DuplexStream};
 
 use super::encryption::{Recipients, SUFFIX, Sealing};
 use crate::digest::hexadecimal;
@@ -53,10 +49,9 @@ pub(super) struct Written {
     pub sha256: String,
 }
 
-/// What a file is called that is encrypted.
-fn sealed(path: &Path) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(SUFFIX);
+    name.push(suffix);
     PathBuf::from(name)
 }
 
@@ -72,40 +67,28 @@ pub(super) async fn write_whole(
 }
 
 impl<'a> HashedFile<'a> {
-    /// Begins `<path>.partial`; refuses to overwrite one. The task is told how far it is, of `expected` bytes where so
-    /// much is guessed.
-    pub(super) fn create(path: &Path, task: Option<&'a Task>, expected: Option<u64>) -> io::Result<Self> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = create_private_file(&partial)?;
-        Ok(Self {
-            writer: BufWriter::with_capacity(BUFFER, file),
-            path: path.to_owned(),
-            partial,
-            digest: Sha256::new(),
-            bytes: 0,
-            told: 0,
-            complaints: Vec::new(),
-            sealing: None,
-            task,
-            expected,
-        })
-    }
-
-    /// The same, encrypted to these, and called so.
+    /// Begins `<path>.partial`, or for somebody `<path>.age.partial`, encrypted to them; refuses to overwrite one. The
+    /// task is told how far it is, of `expected` bytes where so much is guessed.
     pub(super) fn create_for(
         recipients: Option<&Recipients>,
         path: &Path,
         task: Option<&'a Task>,
         expected: Option<u64>,
     ) -> io::Result<Self> {
-        let Some(recipients) = recipients else {
-            return Self::create(path, task, expected);
-        };
-        let mut file = Self::create(&sealed(path), task, expected)?;
-        file.sealing = Some(Sealing::begin(recipients)?);
-        Ok(file)
+        let path = recipients.map_or_else(|| path.to_owned(), |_| with_suffix(path, SUFFIX));
+        let partial = with_suffix(&path, ".partial");
+        Ok(Self {
+            writer: BufWriter::with_capacity(BUFFER, create_private_file(&partial)?),
+            path,
+            partial,
+            digest: Sha256::new(),
+            bytes: 0,
+            told: 0,
+            complaints: Vec::new(),
+            sealing: recipients.map(Sealing::begin).transpose()?,
+            task,
+            expected,
+        })
     }
 
     async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -189,53 +172,53 @@ impl OutputSink for Proven<'_> {
     }
 }
 
-/// A file being read back, hashed on the way.
-pub(super) struct HashedReader {
-    reader: BufReader<File>,
-    digest: Sha256,
-    bytes: u64,
+/// Work that waits for the disk, begun at once. Where nobody waits for it any more it goes on, and finds its folder gone.
+pub(super) fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> impl Future<Output = io::Result<T>> {
+    let begun = tokio::task::spawn_blocking(work);
+    async { begun.await.unwrap_or_else(|error| Err(io::Error::other(error))) }
 }
 
-impl HashedReader {
-    /// Opens what the disk holds: what is kept of it in memory is let go first.
-    pub(super) async fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path).await?;
-        // Advice: a file system that cannot take it is read all the same.
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        let reader = BufReader::with_capacity(BUFFER, file);
-        Ok(Self {
-            reader,
-            digest: Sha256::new(),
-            bytes: 0,
-        })
-    }
-
-    /// Reads it to its end.
-    pub(super) async fn drain(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; BUFFER];
-        while self.read(&mut buffer).await? > 0 {}
-        Ok(())
-    }
-
-    /// Bytes read, and their SHA-256 in lower-case hexadecimal.
-    pub(super) fn digest(self) -> (u64, String) {
-        (self.bytes, hexadecimal(&self.digest.finalize()))
-    }
+/// Opens what the disk holds: what is kept of it in memory is let go first.
+pub(super) fn on_the_disk(path: &Path) -> io::Result<std::fs::File> {
+    let file = std::fs::File::open(path)?;
+    // Advice: a file system that cannot take it is read all the same.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    Ok(file)
 }
 
-impl AsyncRead for HashedReader {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let poll = Pin::new(&mut this.reader).poll_read(cx, buffer);
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        this.digest.update(read);
-        this.bytes += read.len() as u64;
-        poll
+/// Reads what the disk holds to its end: bytes, and SHA-256 in lower-case hexadecimal.
+pub(super) fn digest_of(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, String)> {
+    let mut digest = Sha256::new();
+    let mut file = on_the_disk(path)?;
+    let bytes = copy(&mut file, &mut io::sink(), buffer, |piece| digest.update(piece))?;
+    Ok((bytes, hexadecimal(&digest.finalize())))
+}
+
+/// The same, of a file that is read once.
+pub(super) async fn digest_of_file(path: &Path) -> io::Result<(u64, String)> {
+    let path = path.to_owned();
+    on_a_thread(move || digest_of(&path, &mut vec![0; BUFFER])).await
+}
+
+/// Copies to the end, through this buffer: how many bytes.
+pub(super) fn copy(
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    buffer: &mut [u8],
+    mut seen: impl FnMut(&[u8]),
+) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        let count = from.read(buffer)?;
+        let piece = buffer.get(..count).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(bytes);
+        }
+        seen(piece);
+        to.write_all(piece)?;
+        bytes += piece.len() as u64;
     }
 }
 

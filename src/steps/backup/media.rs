@@ -4,7 +4,7 @@
 //!
 //! After a crash: the container is found by its label, and what has come in goes with the folder it came into.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::database::enough_room;
 use super::encryption::Recipients;
-use super::file::{create_private_folders, write_whole};
+use super::file::{create_private_folders, on_a_thread, write_whole};
 use super::manifest::{BackupFile, MediaFacts};
 use super::media_archive::archive;
 use super::media_list::{self, MEDIA_DIGESTS, MEDIA_LIST, MediaEntry, What};
@@ -80,12 +80,7 @@ async fn see(
     folder: &Path,
     task: &Task,
 ) -> Result<Option<Seen>, Failure> {
-    let settings = context.settings;
-    let objects = Objects::to_add(
-        &settings.backup_directory,
-        &settings.project.name,
-        Recipients::of(&settings.config.backup),
-    );
+    let objects = Objects::to_add(context.settings);
     let Some(listed) = reader.list().await? else {
         return Ok(None);
     };
@@ -205,16 +200,6 @@ async fn write_down(
     })
 }
 
-/// Work that waits for the disk. What it does when it is dropped goes on, and finds its folder gone.
-pub(super) async fn on_a_thread<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(io::Error::other(error)),
-    }
-}
-
 /// The volume beside the last backup.
 struct Compared {
     /// What is known already: folders, links, files as they were.
@@ -227,14 +212,14 @@ struct Compared {
 
 impl Compared {
     /// What was read of the changed ones; those that are gone by now are left out.
-    fn take(&mut self, mut came: HashMap<MediaPath, (String, ReadFile<u64>)>) {
+    fn take(&mut self, mut came: Digests) {
         for file in std::mem::take(&mut self.changed) {
-            if let Some((sha256, read)) = came.remove(&file.path) {
+            if let Some(read) = came.remove(&file.path) {
                 self.entries.push(entry(
                     &file,
                     What::File {
                         state: read.state,
-                        sha256,
+                        sha256: read.content,
                         unstable: read.unstable,
                     },
                 ));
@@ -315,21 +300,21 @@ fn compare(listed: Vec<Listed>, volume: &str, objects: &Objects) -> io::Result<C
     Ok(compared)
 }
 
+/// The digests of the files that came in.
+type Digests = BTreeMap<MediaPath, ReadFile<String>>;
+
 /// Gives what came in its names.
-async fn settle(
-    objects: Objects,
-    came: Came,
-) -> Result<(Added, HashMap<MediaPath, (String, ReadFile<u64>)>), Failure> {
+async fn settle(objects: Objects, came: Came) -> Result<(Added, Digests), Failure> {
     let settled = on_a_thread(move || {
         let received: Vec<&Received> = came.files.values().map(|file| &file.content).collect();
         let settled = objects.settle(&received, came.incoming)?;
         let files = came.files.into_iter().map(|(path, file)| {
             let read = ReadFile {
-                content: file.content.bytes,
+                content: file.content.sha256,
                 state: file.state,
                 unstable: file.unstable,
             };
-            (path, (file.content.sha256, read))
+            (path, read)
         });
         Ok(settled.map(|added| (added, files.collect())))
     });

@@ -7,7 +7,7 @@ use std::path::Path;
 use tokio_util::io::SyncIoBridge;
 
 use super::encryption::Recipients;
-use super::file::{HashedFile, Proven};
+use super::file::{HashedFile, Proven, on_a_thread};
 use super::manifest::BackupFile;
 use super::media::{Saved, Volume};
 use super::media_reader::container_name;
@@ -51,8 +51,7 @@ pub(super) async fn archive(
     let file = file.map_err(|error| at(&what, error))?;
     let (pieces, taken) = tokio::io::duplex(AHEAD);
     let taken = SyncIoBridge::new(taken);
-    let reading =
-        tokio::task::spawn_blocking(move || media::read_back(io::BufReader::with_capacity(1 << 16, taken)));
+    let reading = on_a_thread(move || media::read_back(io::BufReader::with_capacity(1 << 16, taken)));
     let mut sink = Proven {
         file,
         prover: Some(pieces),
@@ -64,7 +63,7 @@ pub(super) async fn archive(
     let removed = context.engine.remove_container(&opener).await;
     let Proven { file, prover } = sink;
     drop(prover);
-    let contents = reading.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let contents = reading.await;
     archived.map_err(|error| Failure::from(error).context(what.clone()))?;
     removed?;
     let contents = contents.map_err(|error| at("reading the archive back", error))?;

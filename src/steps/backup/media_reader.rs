@@ -9,6 +9,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio_util::io::SyncIoBridge;
 
 use super::at;
+use super::file::on_a_thread;
 use super::media::Volume;
 use super::objects::{Incoming, Objects, Received};
 use crate::compose::{Mount, MountKind, NetworkMode};
@@ -145,10 +146,10 @@ impl<'a> Reader<'a> {
             .map_err(|error| at(&what, error))?;
         let (pieces, taken) = tokio::io::duplex(AHEAD);
         let taken = SyncIoBridge::new(taken);
-        let taking = tokio::task::spawn_blocking(move || {
+        let taking = on_a_thread(move || {
             let archive = io::BufReader::with_capacity(1 << 16, taken);
             let files = media::unpack(archive, |content| incoming.take(content))?;
-            Ok::<_, io::Error>(Came { files, incoming })
+            Ok(Came { files, incoming })
         });
         let mut paths = String::new();
         for file in changed {
@@ -177,10 +178,7 @@ impl<'a> Reader<'a> {
             pieces, complaints, ..
         } = sink;
         drop(pieces);
-        let taken = match taking.await {
-            Ok(taken) => taken,
-            Err(error) => Err(io::Error::other(error)),
-        };
+        let taken = taking.await;
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {

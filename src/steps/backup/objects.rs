@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::encryption::{Keys, Recipients};
-use super::file::create_private_folders;
+use super::file::{copy, create_private_folders, digest_of, on_the_disk};
 use crate::digest::hexadecimal;
+use crate::pipeline::Settings;
 use crate::release::RunId;
 
 /// In which folder, beside the backups.
-pub(super) const OBJECTS: &str = "media-objects";
+const OBJECTS: &str = "media-objects";
 const INCOMING: &str = "new-";
 const PIECE: usize = 1 << 18;
 
@@ -41,7 +42,6 @@ pub(super) struct Objects {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Received {
     partial: PathBuf,
-    pub bytes: u64,
     /// Of the content; lower-case hexadecimal.
     pub sha256: String,
     /// Bytes and SHA-256 of what was written: the same, or what it is encrypted.
@@ -56,14 +56,15 @@ pub(super) struct Added {
 }
 
 impl Objects {
-    /// Where new ones go, for a project whose backups stand in this folder.
-    pub(super) fn to_add(backups: &Path, project: &str, recipients: Option<Recipients>) -> Self {
+    /// Where new ones of a project go.
+    pub(super) fn to_add(settings: &Settings) -> Self {
+        let recipients = Recipients::of(&settings.config.backup);
         let space = recipients
             .as_ref()
             .map_or_else(|| PLAIN.to_owned(), |to| format!("to-{}", to.fingerprint()));
         Self {
             recipients,
-            ..Self::of(backups, project, &space)
+            ..Self::of(&settings.backup_directory, &settings.project.name, &space)
         }
     }
 
@@ -252,64 +253,27 @@ impl Incoming {
             let sha256 = hexadecimal(&stored.digest.finalize());
             return Ok(Received {
                 partial,
-                bytes,
                 stored: (bytes, sha256.clone()),
                 sha256,
             });
         };
         let mut digest = Sha256::new();
         let mut sealed = recipients.seal(stored)?;
-        let bytes = copy(content, &mut sealed, &mut self.buffer, |piece| {
+        copy(content, &mut sealed, &mut self.buffer, |piece| {
             digest.update(piece)
         })?;
         let stored = sealed.finish()?;
         Ok(Received {
             partial,
-            bytes,
             sha256: hexadecimal(&digest.finalize()),
             stored: (stored.bytes, hexadecimal(&stored.digest.finalize())),
         })
     }
 }
 
-fn copy(
-    from: &mut dyn Read,
-    to: &mut dyn Write,
-    buffer: &mut [u8],
-    mut seen: impl FnMut(&[u8]),
-) -> io::Result<u64> {
-    let mut bytes = 0;
-    loop {
-        let count = from.read(buffer)?;
-        let piece = buffer.get(..count).unwrap_or_default();
-        if piece.is_empty() {
-            return Ok(bytes);
-        }
-        seen(piece);
-        to.write_all(piece)?;
-        bytes += piece.len() as u64;
-    }
-}
-
 /// Everything that was written to the file system of this folder is on its disk: one call for thousands of files.
 fn sync(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
-}
-
-/// What the disk holds: what is kept of it in memory is let go first.
-fn on_the_disk(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    // Advice: a file system that cannot take it is read all the same.
-    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    Ok(file)
-}
-
-/// Its bytes and SHA-256.
-fn digest_of(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, String)> {
-    let mut digest = Sha256::new();
-    let mut file = on_the_disk(path)?;
-    let bytes = copy(&mut file, &mut io::sink(), buffer, |piece| digest.update(piece))?;
-    Ok((bytes, hexadecimal(&digest.finalize())))
 }
 
 fn name_of(folder: &Path) -> String {

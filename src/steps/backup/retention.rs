@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use super::media::on_a_thread;
+use super::file::on_a_thread;
 use super::media_list::{MEDIA_DIGESTS, parse_digests};
 use super::objects::Objects;
 use super::sets::{Sets, completed};

@@ -12,20 +12,17 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use tokio_util::io::SyncIoBridge;
 
-use super::database::{DUMP, readable};
+use super::database::{DUMP, prove, readable};
 use super::encryption::Keys;
-use super::file::HashedReader;
-use super::media::on_a_thread;
+use super::file::{digest_of_file, on_a_thread};
 use super::media_list::{self, MEDIA_LIST, What};
 use super::objects::Objects;
 use super::sets::Sets;
 use super::{BackupFile, Manifest, database_container, size};
-use crate::engine::Captured;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, Unit, View,
 };
-use crate::stack::postgres;
 
 /// Bytes that may wait between who decrypts and who reads.
 const AHEAD: usize = 1 << 18;
@@ -119,12 +116,8 @@ impl Looking<'_> {
     /// One file, and what it stands for.
     async fn at(&self, file: &BackupFile, task: &Task) -> Result<String, Failure> {
         let path = self.folder.join(&file.name);
-        let read = async {
-            let mut reader = HashedReader::open(&path).await?;
-            reader.drain().await?;
-            Ok(reader.digest())
-        };
-        if read.await.map_err(|error| unreadable(&path, &error))? != (file.bytes, file.sha256.clone()) {
+        let read = digest_of_file(&path).await;
+        if read.map_err(|error| unreadable(&path, &error))? != (file.bytes, file.sha256.clone()) {
             return Err(gate(format!(
                 "{} is damaged: it is not what was written",
                 path.display()
@@ -184,7 +177,7 @@ impl Looking<'_> {
             )));
         };
         task.progress(format!("pg_restore in {} reads it", container.name));
-        let (to, mut from) = tokio::io::duplex(AHEAD);
+        let (to, from) = tokio::io::duplex(AHEAD);
         let mut to = SyncIoBridge::new(to);
         let content = self.content(path, file);
         let reading = on_a_thread(move || {
@@ -195,19 +188,10 @@ impl Looking<'_> {
                 copied => copied.and_then(|_| to.shutdown()),
             }
         });
-        let mut output = Captured::default();
-        let command = postgres::read_back();
-        let proving = async {
-            let exit = context
-                .engine
-                .exec(&container.id, &command, Some(&mut from), &mut output);
-            let exit = exit.await;
-            drop(from);
-            exit
-        };
-        let (read, exit) = tokio::join!(reading, proving);
+        let proving = prove(context, &container.id, from);
+        let (read, proven) = tokio::join!(reading, proving);
         read.map_err(|error| unreadable(path, &error))?;
-        readable(exit?, &output).map_err(|failure| failure.with_kind(FailureKind::Gate))
+        readable(proven?).map_err(|failure| failure.with_kind(FailureKind::Gate))
     }
 
     /// Every content that the list names, once.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::support::database::{answers, hold, query};
 use super::support::{Stack, docker};
 
 #[test]
@@ -180,44 +181,11 @@ fn damage_is_found(stack: &Stack) {
 /// A transaction that stands in the dump's way until it is ended.
 fn stands_in_the_way(stack: &Stack) -> Child {
     let sql = "BEGIN; LOCK TABLE papers_copy IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3600)";
-    let container = format!("{}-db-1", stack.project);
-    let holder = Command::new("docker")
-        .args([
-            "exec",
-            &container,
-            "psql",
-            "-At",
-            "-U",
-            "viatique",
-            "-d",
-            "viatique_prod",
-            "-c",
-            sql,
-        ])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let holder = hold(stack, sql);
     let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
                   AND relation = 'papers_copy'::regclass";
-    while ask(stack, locked) != "1" {}
+    while query(stack, locked) != "1" {}
     holder
-}
-
-fn ask(stack: &Stack, sql: &str) -> String {
-    let container = format!("{}-db-1", stack.project);
-    docker([
-        "exec",
-        &container,
-        "psql",
-        "-At",
-        "-U",
-        "viatique",
-        "-d",
-        "viatique_prod",
-        "-c",
-        sql,
-    ])
 }
 
 const DUMPS: &str =
@@ -241,7 +209,7 @@ fn stopped_half_way(stack: &Stack) {
         (
             "its connection is ended",
             &|| {
-                drop(ask(
+                drop(query(
                     stack,
                     &DUMPS.replace("count(*)", "pg_terminate_backend(pid)"),
                 ))
@@ -259,7 +227,7 @@ fn stopped_half_way(stack: &Stack) {
     for (what, stop, code, said) in stops {
         let mut holder = stands_in_the_way(stack);
         let backup = stack.start(&["backup"]);
-        while ask(stack, WAITS) != "1" {}
+        while query(stack, WAITS) != "1" {}
         stop();
         let finished = backup.finish().expect_code(code);
         assert!(finished.stderr.contains(said), "{what}: {finished}");
@@ -267,20 +235,21 @@ fn stopped_half_way(stack: &Stack) {
         assert_eq!(objects(stack), objects_before, "{what}");
         holder.kill().unwrap();
         holder.wait().unwrap();
-        database_answers(stack);
+        // Once it answers again: the container runs before the server takes connections.
+        while !answers(stack) {}
         end_sleepers(stack);
     }
     // The operator: the dump does not go on where nobody reads it.
     let mut holder = stands_in_the_way(stack);
     let backup = stack.start(&["backup"]);
-    while ask(stack, WAITS) != "1" {}
+    while query(stack, WAITS) != "1" {}
     backup.signal("INT");
     backup.finish().expect_code(130);
-    while ask(stack, DUMPS) != "0" {}
+    while query(stack, DUMPS) != "0" {}
     assert_eq!(folders(stack), folders_before);
     // The tool itself: nothing that it leaves counts as a backup.
     let backup = stack.start(&["backup"]);
-    while ask(stack, WAITS) != "1" {}
+    while query(stack, WAITS) != "1" {}
     backup.signal("KILL");
     assert_eq!(backup.finish().code, None);
     let listed = stack.run(&["backup", "list", "--output", "json"]).json();
@@ -296,35 +265,13 @@ fn stopped_half_way(stack: &Stack) {
     assert_eq!(folders(stack).len(), folders_before.len() + 1);
 }
 
-/// Once it answers again; the socket is there before the server takes connections.
-fn database_answers(stack: &Stack) {
-    let container = format!("{}-db-1", stack.project);
-    let answers = || {
-        let asked = Command::new("docker")
-            .args([
-                "exec",
-                &container,
-                "psql",
-                "-U",
-                "viatique",
-                "-d",
-                "viatique_prod",
-                "-c",
-                "SELECT 1",
-            ])
-            .output();
-        asked.unwrap().status.success()
-    };
-    while !answers() {}
-}
-
 fn end_sleepers(stack: &Stack) {
-    ask(
+    query(
         stack,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)' \
          AND pid <> pg_backend_pid()",
     );
-    while ask(stack, DUMPS) != "0" {}
+    while query(stack, DUMPS) != "0" {}
 }
 
 fn the_wrong_server(stack: &Stack) {
@@ -405,7 +352,7 @@ fn a_full_disk(stack: &Stack) {
         .says("backup prune");
     assert!(fs::read_dir(&folder).unwrap().next().is_none());
     // Nor does the dump, which is not known before a first one.
-    ask(
+    query(
         stack,
         "CREATE TABLE large AS SELECT md5(g::text) FROM generate_series(1, 100000) g",
     );
@@ -413,7 +360,7 @@ fn a_full_disk(stack: &Stack) {
     finished.says("No space left on device").says("df -h");
     assert!(fs::read_dir(&folder).unwrap().next().is_none());
     drop(unmount);
-    ask(stack, "DROP TABLE large");
+    query(stack, "DROP TABLE large");
     shell(stack, "backend", "rm /srv/viatique/media/large");
     stack
         .example

@@ -1,9 +1,10 @@
 //! Migrations on a real Django and a real PostgreSQL: one that the running release would fail on, one that waits for its
 //! lock, two at once, and one that is left half-done.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
-use super::support::{Stack, docker};
+use super::support::Stack;
+use super::support::database::{hold, query};
 
 #[test]
 fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
@@ -33,15 +34,6 @@ class Migration(migrations.Migration):
         .append(&format!("backend/papers/migrations/{name}.py"), &text);
 }
 
-/// What the database answers, as its own user.
-fn ask(stack: &Stack, sql: &str) -> String {
-    docker([&["exec", &format!("{}-db-1", stack.project)][..], &psql(sql)].concat())
-}
-
-fn psql(sql: &str) -> [&str; 8] {
-    ["psql", "-At", "-U", "viatique", "-d", "viatique_prod", "-c", sql]
-}
-
 fn refused(stack: &Stack) {
     let field = "migrations.RemoveField(\"copy\", \"total\")";
     migration(
@@ -61,7 +53,7 @@ fn refused(stack: &Stack) {
         .says("--allow-breaking");
     assert_eq!(stack.snapshot().standing(), before.standing());
     assert_eq!(
-        ask(
+        query(
             stack,
             "SELECT count(*) FROM django_migrations WHERE name = '0004_without_total'"
         ),
@@ -71,34 +63,9 @@ fn refused(stack: &Stack) {
     stack.example.without(&["celery_worker", "celery_beat"]);
 }
 
-/// A transaction in this database that stays open for so many seconds, or until it is ended.
-fn hold(stack: &Stack, sql: &str) -> Child {
-    let container = format!("{}-db-1", stack.project);
-    let words = [
-        &[
-            "exec",
-            &container,
-            "psql",
-            "-At",
-            "-U",
-            "viatique",
-            "-d",
-            "viatique_prod",
-        ][..],
-        &["-c", sql],
-    ]
-    .concat();
-    Command::new("docker")
-        .args(words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 /// Until the database counts one of these.
 fn wait_until_it_holds(stack: &Stack, holder: &mut Child, count: &str) {
-    while ask(stack, count) == "0" {
+    while query(stack, count) == "0" {
         assert!(holder.try_wait().unwrap().is_none(), "it has ended");
     }
 }
@@ -130,7 +97,7 @@ fn waits_for_its_lock(stack: &Stack) {
     );
     let hint = warned["hint"].as_str().unwrap();
     let ends = hint.strip_prefix("to end the oldest: ").unwrap();
-    assert_eq!(ask(stack, ends), "t");
+    assert_eq!(query(stack, ends), "t");
     report.wait().unwrap();
     run.finish().expect_code(0);
     assert_eq!(stack.serves(), "v2");
@@ -152,7 +119,7 @@ fn only_one(stack: &Stack) {
     finished.says("another migration of this database is under way (database process");
     assert_eq!(stack.serves(), "v2");
     let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'";
-    assert_eq!(ask(stack, end), "t");
+    assert_eq!(query(stack, end), "t");
     other.wait().unwrap();
     stack.run(&["run", "--tag", "v3"]).expect_code(0);
 }
@@ -171,9 +138,9 @@ fn left_half_done(stack: &Stack) {
     let run = stack.start(&["run", "--tag", "v4"]);
     let making =
         "FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'";
-    while ask(stack, &format!("SELECT count(*) {making}")) == "0" {}
+    while query(stack, &format!("SELECT count(*) {making}")) == "0" {}
     assert_eq!(
-        ask(stack, &format!("SELECT pg_terminate_backend(pid) {making}")),
+        query(stack, &format!("SELECT pg_terminate_backend(pid) {making}")),
         "t"
     );
     let finished = run.finish().expect_code(1);
@@ -183,10 +150,10 @@ fn left_half_done(stack: &Stack) {
         .says("indexes stand half-made, and are not used: copy_note")
         .says("none of the pending migrations stands");
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)' AND pid <> pg_backend_pid()";
-    ask(stack, end);
+    query(stack, end);
     report.wait().unwrap();
     // As it says, and then it goes.
-    ask(stack, "DROP INDEX CONCURRENTLY copy_note");
+    query(stack, "DROP INDEX CONCURRENTLY copy_note");
     stack.run(&["run", "--tag", "v4"]).expect_code(0);
     assert_eq!(stack.serves(), "v4");
 }

@@ -3,6 +3,7 @@
 
 mod between;
 mod client;
+pub(crate) mod database;
 mod docker;
 mod example;
 mod own_engine;
