@@ -316,8 +316,8 @@ In order:
   4. replaces the services: web, workers, scheduler
   5. asks the app whether it is well
 
-Leaves alone: the database, the media, backups. To get data back, restore a
-backup by hand.",
+Leaves alone: the database, the media, backups. To get data back:
+viatique-deploy backup restore.",
         after_help = "\
 Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
 3 no such release, or configuration invalid; 4 locked; 6 the earlier release
@@ -473,8 +473,73 @@ pub enum BackupCommand {
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
-    /// Remove the backups that backup.keep does not keep
+    /// Remove the backups that backup.keep does not keep, and replaced databases that are kept no longer
     Prune,
+    /// Put the database and the media back as a backup has them
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. shows which tables would lose rows, and asks
+  2. makes a backup of what is there now
+  3. restores the dump into a new database beside the one that serves, and
+     counts its rows
+  4. puts missing and changed media files in place; what gives way is set aside
+     in the volume
+  5. swaps the two databases, in one transaction; sessions are ended, and new
+     ones wait, for well under a second
+  6. asks the app whether it is well; if not, swaps back
+
+Leaves alone: the running containers. Removes nothing: the database that served
+is kept beside the restored one for backup.keep_replaced, a week by default.",
+        after_help = "\
+Exit codes: 0 restored; 1 failed, the database is as it was; 3 configuration
+invalid, or no such backup; 4 locked; 5 the running release would fail on the
+restored database, or rows would go and nobody agreed; 6 restored, then taken
+back by itself; 7 stuck.
+
+Examples:
+  viatique-deploy backup list
+  viatique-deploy backup restore --dry-run          what would go
+  viatique-deploy backup restore 20261126T0200
+  viatique-deploy backup restore --undo             the state before is back"
+    )]
+    Restore(RestoreArgs),
+}
+
+/// What `backup restore` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RestoreArgs {
+    /// Its id, or the beginning of it [default: the newest]
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+
+    /// Restore only this: database or media
+    #[arg(long, value_name = "PART", value_enum, hide_possible_values = true)]
+    pub only: Option<RestorePart>,
+
+    /// Take the last restore back: what it replaced serves again
+    #[arg(long, conflicts_with_all = ["id", "only", "skip_backup", "allow_breaking"])]
+    pub undo: bool,
+
+    /// With --yes: also where rows would go
+    #[arg(long)]
+    pub accept_loss: bool,
+
+    /// Make no backup of what is there now, because none can be made; it is kept beside what is restored all the same
+    #[arg(long)]
+    pub skip_backup: bool,
+
+    /// Restore although the running release would fail on the restored database
+    #[arg(long)]
+    pub allow_breaking: bool,
+}
+
+/// A part of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RestorePart {
+    Database,
+    Media,
 }
 
 /// What the commands that deploy take.

@@ -3,6 +3,7 @@
 
 use time::OffsetDateTime;
 
+use super::restore;
 use super::session::Session;
 use super::steps::{Asked, Chosen, steps};
 use crate::cli::{BackupCommand, GlobalOptions};
@@ -27,6 +28,7 @@ pub(super) async fn backup(
             steps(global, Chosen::verify(id), Asked::default(), output).await
         }
         Some(BackupCommand::Prune) => steps(global, Chosen::prune(), Asked::default(), output).await,
+        Some(BackupCommand::Restore(arguments)) => restore::restore(global, arguments, output).await,
         Some(BackupCommand::List) => list(global, output).await,
         Some(BackupCommand::Show { id }) => show(global, id.as_deref(), output).await,
     }
@@ -115,12 +117,17 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
         server_version,
         system,
         bytes,
+        tables,
+        rows,
     }) = &backup.database
     {
         human.push_str(&format!(
             "database: {name}, {} on a server of version {server_version}, system identifier {system}\n",
             size(*bytes)
         ));
+        if let (Some(tables), Some(rows)) = (tables, rows) {
+            human.push_str(&format!("  {rows} rows in {tables} tables\n"));
+        }
     }
     if let Some(MediaFacts {
         volume,

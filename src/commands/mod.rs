@@ -10,6 +10,7 @@ mod locked;
 pub mod rebuilt;
 mod record;
 mod releases;
+mod restore;
 pub mod resume;
 pub mod rollback;
 mod session;

@@ -19,6 +19,8 @@ use crate::release::Release;
 use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
 use crate::steps::backup::prune::Prune;
+use crate::steps::backup::restore::Restore;
+use crate::steps::backup::restore::undo::UndoRestore;
 use crate::steps::backup::verify::Verify;
 use crate::steps::build::Build;
 use crate::steps::check::Check;
@@ -207,6 +209,32 @@ impl Chosen {
         Self {
             concerns_what_serves: true,
             ..Self::one("backup prune", Prune, Effect::Prepares)
+        }
+    }
+
+    /// `backup restore`: a backup of what is there first, unless none can be made.
+    pub fn restore(restore: Restore, backup: bool) -> Self {
+        let first = backup.then(|| Stage::of(Backup));
+        Self {
+            name: "backup restore",
+            stages: first
+                .into_iter()
+                .chain([Stage::of(restore), Stage::of(Health)])
+                .collect(),
+            effect: Effect::Prepares,
+            concerns_what_serves: true,
+            finishes: false,
+        }
+    }
+
+    /// `backup restore --undo`
+    pub fn undo_restore() -> Self {
+        Self {
+            name: "backup restore",
+            stages: vec![Stage::of(UndoRestore), Stage::of(Health)],
+            effect: Effect::Prepares,
+            concerns_what_serves: true,
+            finishes: false,
         }
     }
 

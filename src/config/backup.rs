@@ -23,6 +23,8 @@ pub struct Backup {
     pub identity: Option<PathBuf>,
     /// The newest backup is too old after this: 24h by default.
     pub max_age: HumanDuration,
+    /// A database that a restore replaced is dropped after this: 168h (a week) by default.
+    pub keep_replaced: HumanDuration,
 }
 
 /// Somebody's public key, `age1…`.
@@ -89,6 +91,7 @@ impl Default for Backup {
             encrypt_to: Vec::new(),
             identity: None,
             max_age: HumanDuration(Duration::from_secs(24 * 60 * 60)),
+            keep_replaced: HumanDuration(Duration::from_secs(7 * 24 * 60 * 60)),
         }
     }
 }

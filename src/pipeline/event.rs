@@ -16,6 +16,8 @@ pub enum StepId {
     Verify,
     /// Of backups: `backup prune`.
     Prune,
+    /// Of backups: `backup restore`.
+    Restore,
     Build,
     Fetch,
     Migrate,
@@ -32,6 +34,7 @@ impl StepId {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::Prune => "prune",
+            Self::Restore => "restore",
             Self::Build => "build",
             Self::Fetch => "fetch",
             Self::Migrate => "migrate",
@@ -50,6 +53,7 @@ impl StepId {
             | Self::Backup
             | Self::Verify
             | Self::Prune
+            | Self::Restore
             | Self::Build
             | Self::Fetch
             | Self::Health => false,

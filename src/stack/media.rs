@@ -1,10 +1,10 @@
-//! Media, the volume of uploaded files: how a script lists and reads it, how its answers are understood, and how a tar
-//! archive is proven whole by reading it to its end. Which files are read, and where they are kept, is `steps::backup`'s
-//! business.
+//! Media, the volume of uploaded files: how a script lists, reads and restores it, how its answers are understood, and how
+//! a tar archive is proven whole by reading it to its end. Which files are read, and where they are kept, is
+//! `steps::backup`'s business.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ const SCRIPT: &str = include_str!("media.py");
 /// What the script marks entries of its archive with.
 const STAT: &str = "VIATIQUE.stat";
 const UNSTABLE: &str = "VIATIQUE.unstable";
+/// What marks entries of the archive that it is given.
+const ASIDE: &str = "VIATIQUE.aside";
+const MODIFIED: &str = "VIATIQUE.modified";
 
 /// The command that lists what is below a folder; see [`Listing`].
 pub fn list(python: &str, folder: &str) -> Vec<String> {
@@ -21,6 +24,35 @@ pub fn list(python: &str, folder: &str) -> Vec<String> {
 /// The command that reads the files whose paths it is given, one a line; see [`unpack`].
 pub fn read(python: &str, folder: &str) -> Vec<String> {
     super::python::script(python, SCRIPT, &["read", folder])
+}
+
+/// The command that puts what [`Packing`] has packed in its place; what gives way is set aside under this name.
+pub fn put(python: &str, folder: &str, aside: &str) -> Vec<String> {
+    super::python::script(python, SCRIPT, &["put", folder, aside])
+}
+
+/// The command that puts back what was set aside under one name, and sets aside under the other what gives way.
+pub fn back(python: &str, folder: &str, from: &str, to: &str) -> Vec<String> {
+    super::python::script(python, SCRIPT, &["back", folder, from, to])
+}
+
+/// The command that says under which names something is set aside; see [`lines`].
+pub fn asides(python: &str, folder: &str) -> Vec<String> {
+    super::python::script(python, SCRIPT, &["asides", folder])
+}
+
+/// The lines that a command printed before its last one, which says that it came to its end.
+///
+/// # Errors
+/// Where it broke off.
+pub fn lines(printed: &str) -> anyhow::Result<Vec<&str>> {
+    let mut lines: Vec<&str> = printed.lines().collect();
+    let end = lines.pop().and_then(|last| last.strip_prefix("end\t"));
+    anyhow::ensure!(
+        end.is_some_and(|count| count.parse::<u64>().is_ok()),
+        "what the script says of the volume breaks off"
+    );
+    Ok(lines)
 }
 
 /// A path below the volume, every byte outside of printable ASCII, and `%`, as `%XX`: a file's name need not be text.
@@ -207,6 +239,115 @@ fn parse_state(text: &str) -> Option<FileState> {
         changed: fields.next()?.parse().ok()?,
         inode: fields.next()?.parse().ok()?,
     })
+}
+
+/// What is to stand at a path.
+pub enum Put<'a> {
+    /// Nothing: what stands there is set aside.
+    Nothing,
+    Folder,
+    /// The target is written as a path is.
+    Link {
+        target: &'a str,
+    },
+    /// Just so many bytes, last changed so many nanoseconds after 1970.
+    File {
+        size: u64,
+        modified: i64,
+        content: &'a mut dyn Read,
+    },
+}
+
+/// Packs what [`put`] puts in its place.
+pub struct Packing<W: Write>(tar::Builder<W>);
+
+impl<W: Write> Packing<W> {
+    pub fn new(output: W) -> Self {
+        Self(tar::Builder::new(output))
+    }
+
+    /// Adds a path, with its rights: mode, owner and group.
+    ///
+    /// # Errors
+    /// Output that cannot be written, and a content that cannot be read or has another length.
+    pub fn add(
+        &mut self,
+        path: &MediaPath,
+        (mode, owner, group): (u32, u32, u32),
+        put: Put<'_>,
+    ) -> std::io::Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_uid(owner.into());
+        header.set_gid(group.into());
+        header.set_size(0);
+        match put {
+            Put::Nothing => {
+                self.0.append_pax_extensions([(ASIDE, &b"1"[..])])?;
+                header.set_entry_type(tar::EntryType::Regular);
+                self.0.append_data(&mut header, &path.0, std::io::empty())
+            }
+            Put::Folder => {
+                header.set_entry_type(tar::EntryType::Directory);
+                self.0.append_data(&mut header, &path.0, std::io::empty())
+            }
+            Put::Link { target } => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                self.0.append_link(&mut header, &path.0, target)
+            }
+            Put::File {
+                size,
+                modified,
+                content,
+            } => {
+                let modified = modified.to_string();
+                self.0.append_pax_extensions([(MODIFIED, modified.as_bytes())])?;
+                header.set_entry_type(tar::EntryType::Regular);
+                header.set_size(size);
+                let mut content = Exactly { content, left: size };
+                self.0.append_data(&mut header, &path.0, &mut content)?;
+                content.end()
+            }
+        }
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// Output that cannot be written.
+    pub fn finish(self) -> std::io::Result<W> {
+        self.0.into_inner()
+    }
+}
+
+/// A content whose length was said before.
+struct Exactly<'a> {
+    content: &'a mut dyn Read,
+    left: u64,
+}
+
+impl Exactly<'_> {
+    fn end(self) -> std::io::Result<()> {
+        if self.left == 0 && self.content.read(&mut [0])? == 0 {
+            return Ok(());
+        }
+        Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "a content has another length than it had",
+        ))
+    }
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = match buffer.get_mut(..most) {
+            Some(buffer) => self.content.read(buffer)?,
+            None => 0,
+        };
+        self.left -= count as u64;
+        Ok(count)
+    }
 }
 
 /// What an archive holds.

@@ -2,6 +2,10 @@
 //! programs match the server. Formats and their traps: a custom-format archive is the only one in which damage is
 //! found by reading it back; `pg_restore --list` is no proof, since it reads the table of contents alone.
 
+pub mod beside;
+pub mod description;
+pub mod roles;
+
 use std::collections::BTreeMap;
 
 use crate::engine::ExecSpec;
@@ -37,7 +41,8 @@ impl DatabaseAccess {
 
 /// Writes a custom-format archive of the database to standard output. Never asks for a password; calls itself so that
 /// [`end`] finds it. Behind a lock that is not given back within five minutes it gives up, rather than wait for ever.
-pub fn dump(access: &DatabaseAccess, application: &str) -> ExecSpec {
+/// Of the moment of this snapshot, which some session must hold.
+pub fn dump(access: &DatabaseAccess, application: &str, snapshot: &str) -> ExecSpec {
     ExecSpec {
         environment: BTreeMap::from([("PGAPPNAME".to_owned(), application.to_owned())]),
         ..ExecSpec::command(&[
@@ -45,6 +50,8 @@ pub fn dump(access: &DatabaseAccess, application: &str) -> ExecSpec {
             "--format=custom",
             "--no-password",
             "--lock-wait-timeout=300000",
+            "--snapshot",
+            snapshot,
             "--username",
             &access.user,
             "--dbname",
@@ -54,10 +61,11 @@ pub fn dump(access: &DatabaseAccess, application: &str) -> ExecSpec {
 }
 
 /// Ends what calls itself so: a dump whose reader is gone goes on, and its locks stand in a migration's way.
-pub fn end(access: &DatabaseAccess, application: &str) -> ExecSpec {
-    let name = application.replace('\'', "''");
+pub fn end(access: &DatabaseAccess, applications: &[String]) -> ExecSpec {
+    let names: Vec<String> = applications.iter().map(|name| beside::literal(name)).collect();
     access.ask(&format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{name}'"
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name IN ({})",
+        names.join(", ")
     ))
 }
 
@@ -84,7 +92,7 @@ pub fn roles(access: &DatabaseAccess, with_passwords: bool) -> ExecSpec {
     ExecSpec::command(&words)
 }
 
-/// Whether all of [`roles`] is there: it is plain text, which says at its end that it is complete.
+/// Whether all of [`roles()`] is there: it is plain text, which says at its end that it is complete.
 pub fn is_complete(roles: &str) -> bool {
     roles
         .lines()

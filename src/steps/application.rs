@@ -134,9 +134,9 @@ impl<'a> Interpreter<'a> {
         &self.application.name
     }
 
-    /// The application's service without anything that is its own: no mounts, no environment, no networks. It may do
-    /// one thing that root may, and have so many bytes of memory.
-    pub(crate) fn service(&self, command: Vec<String>, capability: &str, memory: u64) -> Service {
+    /// The application's service without anything that is its own: no mounts, no environment, no networks. Of what
+    /// root may do it may do this, and have so many bytes of memory.
+    pub(crate) fn service(&self, command: Vec<String>, capabilities: &[&str], memory: u64) -> Service {
         Service {
             build: None,
             command: Some(command),
@@ -164,7 +164,7 @@ impl<'a> Interpreter<'a> {
             stdin_open: false,
             read_only: false,
             privileged: false,
-            cap_add: vec![capability.to_owned()],
+            cap_add: capabilities.iter().map(|one| (*one).to_owned()).collect(),
             cap_drop: vec!["ALL".to_owned()],
             group_add: Vec::new(),
             sysctls: std::collections::BTreeMap::new(),

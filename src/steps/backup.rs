@@ -5,16 +5,20 @@
 //! A backup is a folder named by its run; what is in the media files stands beside them, once for all backups
 //! (`objects`). Copies elsewhere and restoring are left to later work.
 
+mod content;
 mod database;
+mod description;
 mod encryption;
 mod file;
 mod manifest;
 mod media;
 mod media_archive;
+mod media_container;
 mod media_list;
 mod media_reader;
 mod objects;
 pub mod prune;
+pub mod restore;
 pub mod retention;
 pub(crate) mod sets;
 pub mod verify;

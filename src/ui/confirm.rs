@@ -1,4 +1,4 @@
-//! A yes-or-no question. Whether it may be asked at all (both ends are terminals, `--yes` was not given) is the
+//! Questions before something is done. Whether it may be asked at all (both ends are terminals, `--yes` was not given) is the
 //! caller's decision.
 
 use std::io::{BufRead, Write};
@@ -14,23 +14,44 @@ pub fn confirm(question: &str) -> bool {
     )
 }
 
+/// Asks for a word to be typed, on the terminal: for what cannot be answered by habit.
+pub fn confirm_by_typing(question: &str, word: &str) -> bool {
+    confirm_by_typing_on(
+        question,
+        word,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stderr().lock(),
+    )
+}
+
+/// The same, on the given streams.
+pub fn confirm_by_typing_on(
+    question: &str,
+    word: &str,
+    answers: &mut dyn BufRead,
+    prompt: &mut dyn Write,
+) -> bool {
+    let question = format!("{question} Type {word} to go on:");
+    asked(&question, answers, prompt).is_some_and(|answer| answer == word)
+}
+
 /// Asks on the given streams.
 pub fn confirm_on(question: &str, answers: &mut dyn BufRead, prompt: &mut dyn Write) -> bool {
+    let answer = asked(&format!("{question} [y/N]"), answers, prompt);
+    answer.is_some_and(|answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What was answered; `None` where nobody saw the question, or there is nobody.
+fn asked(question: &str, answers: &mut dyn BufRead, prompt: &mut dyn Write) -> Option<String> {
     let question = Line::of(Role::Plain, question).painted(false);
-    if write!(prompt, "{question} [y/N] ")
-        .and_then(|()| prompt.flush())
-        .is_err()
-    {
-        // Nobody saw the question.
-        return false;
-    }
+    write!(prompt, "{question} ").and_then(|()| prompt.flush()).ok()?;
     let mut answer = String::new();
     match answers.read_line(&mut answer) {
         Ok(0) | Err(_) => {
             // The cursor still stands behind the question.
             let _ = writeln!(prompt);
-            false
+            None
         }
-        Ok(_) => matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"),
+        Ok(_) => Some(answer.trim().to_owned()),
     }
 }

@@ -424,6 +424,7 @@ const fn step_name(step: StepId) -> &'static str {
         StepId::Migrate => "migrate",
         StepId::Verify => "verify",
         StepId::Prune => "prune",
+        StepId::Restore => "restore",
         StepId::Collectstatic => "collectstatic",
         StepId::Deploy => "deploy",
         StepId::Fetch => "fetch",

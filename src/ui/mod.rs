@@ -27,7 +27,7 @@ use crate::pipeline::{ErrorReport, Event, Reporter};
 
 pub use clock::{Clock, SystemClock};
 pub use color::{ColorChoice, Surroundings, use_color};
-pub use confirm::{confirm, confirm_on};
+pub use confirm::{confirm, confirm_by_typing, confirm_by_typing_on, confirm_on};
 pub use foreign_text::{printable_block, printable_line};
 pub use json::JsonReporter;
 pub use plain::PlainReporter;

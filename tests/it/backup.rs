@@ -113,7 +113,13 @@ async fn the_database_and_the_media_are_written_with_what_proves_them() {
     let names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(
         names,
-        ["database.dump", "roles.sql", "media.jsonl.gz", "media.digests"]
+        [
+            "database.dump",
+            "database.json",
+            "roles.sql",
+            "media.jsonl.gz",
+            "media.digests"
+        ]
     );
     for file in &manifest.files {
         let content = std::fs::read(folder.join(&file.name)).unwrap();
@@ -125,7 +131,7 @@ async fn the_database_and_the_media_are_written_with_what_proves_them() {
         "pg_dump -Fc of copies at server version 170002"
     );
     assert_eq!(
-        manifest.files[2].about,
+        manifest.files[3].about,
         "volume viatique_media: 1 files, 14 B; 1 new, 14 B"
     );
     let database = manifest.database.unwrap();
@@ -497,7 +503,7 @@ async fn a_sink_that_fails_is_said_with_what_was_being_done() {
     let done = stack.engine.calls().iter().filter(exec).count();
     stack
         .engine
-        .fault_on("exec", done + 2, Fault::Fail(EngineErrorKind::Sink));
+        .fault_on("exec", done + 3, Fault::Fail(EngineErrorKind::Sink));
     let ended = stack.run("v2").await;
     ended.says("dumping database copies as viatique");
     failed_and_left_nothing(&stack, &ended);
@@ -585,6 +591,7 @@ async fn what_is_encrypted_needs_a_key_to_be_verified_and_none_to_be_made() {
         names,
         [
             "database.dump.age",
+            "database.json.age",
             "roles.sql.age",
             "media.jsonl.gz.age",
             "media.digests"

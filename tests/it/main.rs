@@ -29,6 +29,7 @@ mod lock;
 mod migrate;
 mod pipeline;
 mod rebuilt;
+mod restore;
 mod resume;
 mod retention;
 mod rollback;

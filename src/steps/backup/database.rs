@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tokio::io::DuplexStream;
 
+use super::description::describe_while;
 use super::encryption::Recipients;
 use super::file::{HashedFile, Proven, room, write_whole};
 use super::manifest::{BackupFile, DatabaseFacts, Manifest};
@@ -15,12 +16,16 @@ use crate::config::DatabaseBackup;
 use crate::engine::{Captured, Container, ContainerId, Engine, EngineError, EngineErrorKind, ExecSpec, Exit};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Settings, Task};
+use crate::release::RunId;
+use crate::stack::postgres::description::Description;
 use crate::stack::postgres::{self, DatabaseAccess};
 
 /// The dump's file name.
 pub(crate) const DUMP: &str = "database.dump";
 /// The file name of the server's roles.
-const ROLES: &str = "roles.sql";
+pub(super) const ROLES: &str = "roles.sql";
+/// The file name of what the database is, beside its rows.
+pub(super) const DESCRIPTION: &str = "database.json";
 /// What may wait between the dump and its proof.
 const AHEAD: usize = 1 << 20;
 
@@ -34,7 +39,7 @@ pub(super) struct Dumped {
 ///
 /// # Errors
 /// A service that the Compose files do not have.
-fn access(settings: &Settings, configured: &DatabaseBackup) -> Result<DatabaseAccess, Failure> {
+pub(super) fn access(settings: &Settings, configured: &DatabaseBackup) -> Result<DatabaseAccess, Failure> {
     let service = settings.project.services.get(&configured.service);
     let service = service.ok_or_else(|| {
         Failure::message(
@@ -64,21 +69,56 @@ pub(super) async fn dump(
     // Without a backup before it nothing tells how well it compresses: what is certain to be too little is refused.
     let needed = expected.map_or(facts.bytes / 20, |bytes| bytes + bytes / 2);
     enough_room(folder, needed, "a dump of the database")?;
-    let dump = dump_and_prove(context, container, &access, folder, expected, task).await?;
+    let dumping = async |snapshot: String| {
+        dump_and_prove(context, container, (&access, &snapshot), folder, expected, task).await
+    };
+    let counting = counting(context.run);
+    let described = describe_while(context.engine, &container.id, &access, &counting, dumping).await;
+    let (description, dump) = match described {
+        Ok(described) => described,
+        Err(failure) => {
+            end_dump(context, configured, container).await;
+            return Err(failure);
+        }
+    };
     task.progress("saving the roles");
     let roles = roles(context, container, &access, folder).await?;
     let about = format!(
         "pg_dump -Fc of {} at server version {}",
         access.name, facts.version
     );
+    let rows = description.tables.iter().map(|table| table.rows).sum();
     Ok(Dumped {
-        files: vec![BackupFile { about, ..dump }, roles],
+        files: vec![
+            BackupFile { about, ..dump },
+            write_description(context, &description, folder).await?,
+            roles,
+        ],
         facts: DatabaseFacts {
             name: access.name,
             server_version: facts.version,
             system: facts.system,
             bytes: facts.bytes,
+            tables: Some(description.tables.len() as u64),
+            rows: Some(rows),
         },
+    })
+}
+
+async fn write_description(
+    context: Context<'_>,
+    description: &Description,
+    folder: &Path,
+) -> Result<BackupFile, Failure> {
+    let what = "saving what the database is";
+    let content = serde_json::to_vec_pretty(description)
+        .map_err(|error| Failure::from(anyhow::Error::new(error)).context(what))?;
+    let recipients = Recipients::of(&context.settings.config.backup);
+    let written = write_whole(recipients.as_ref(), &folder.join(DESCRIPTION), &content).await;
+    let file = keep(written.map_err(|error| at(what, error))?).await?;
+    Ok(BackupFile {
+        about: "settings, rights, migrations, and how many rows each table has".to_owned(),
+        ..file
     })
 }
 
@@ -87,7 +127,7 @@ pub(super) async fn end_dump(context: Context<'_>, configured: &DatabaseBackup, 
     let Ok(access) = access(context.settings, configured) else {
         return;
     };
-    let ending = postgres::end(&access, &application(context));
+    let ending = postgres::end(&access, &[application(context), counting(context.run)]);
     let mut output = Captured::default();
     if let Err(error) = context
         .engine
@@ -101,6 +141,11 @@ pub(super) async fn end_dump(context: Context<'_>, configured: &DatabaseBackup, 
 /// What the dump calls itself.
 fn application(context: Context<'_>) -> String {
     format!("viatique-deploy backup {}", context.run)
+}
+
+/// What calls itself so that counts the rows meanwhile.
+fn counting(run: &RunId) -> String {
+    format!("viatique-deploy counts for backup {run}")
 }
 
 /// Is there room for so much where the backups are written?
@@ -130,7 +175,7 @@ fn expected(facts: &postgres::Facts, last: Option<&Manifest>) -> Option<u64> {
 }
 
 /// A dump of another database than the one that is meant would be no backup, and a restore into it a disaster.
-fn the_right_one(
+pub(super) fn the_right_one(
     context: Context<'_>,
     configured: &DatabaseBackup,
     facts: &postgres::Facts,
@@ -166,7 +211,7 @@ fn the_right_one(
     Ok(())
 }
 
-async fn facts(
+pub(super) async fn facts(
     context: Context<'_>,
     container: &Container,
     access: &DatabaseAccess,
@@ -178,7 +223,7 @@ async fn facts(
 }
 
 /// What a command of the database's container writes, which must end well.
-async fn said(
+pub(super) async fn said(
     engine: &dyn Engine,
     container: &ContainerId,
     command: &ExecSpec,
@@ -201,7 +246,7 @@ async fn said(
 async fn dump_and_prove(
     context: Context<'_>,
     container: &Container,
-    access: &DatabaseAccess,
+    (access, snapshot): (&DatabaseAccess, &str),
     folder: &Path,
     expected: Option<u64>,
     task: &Task,
@@ -215,7 +260,7 @@ async fn dump_and_prove(
             .map_err(|error| at(&what, error))?,
         prover: Some(prover),
     };
-    let command = postgres::dump(access, &application(context));
+    let command = postgres::dump(access, &application(context), snapshot);
     let dumping = async {
         let exit = context
             .engine

@@ -77,6 +77,11 @@ pub struct DatabaseFacts {
     pub system: String,
     /// What it takes on the server's disk.
     pub bytes: u64,
+    /// How many tables it has, and how many rows in all of them: `None` where nobody counted.
+    #[serde(default)]
+    pub tables: Option<u64>,
+    #[serde(default)]
+    pub rows: Option<u64>,
 }
 
 /// The media volume as it was.

@@ -15,8 +15,9 @@ use super::encryption::Recipients;
 use super::file::{create_private_folders, on_a_thread, write_whole};
 use super::manifest::{BackupFile, MediaFacts};
 use super::media_archive::archive;
+use super::media_container::{Access, MediaContainer};
 use super::media_list::{self, MEDIA_DIGESTS, MEDIA_LIST, MediaEntry, What};
-use super::media_reader::{Came, Reader};
+use super::media_reader::Came;
 use super::objects::{Added, Objects, Received};
 use super::{at, keep, size};
 use crate::error::Failure;
@@ -44,7 +45,7 @@ pub(super) async fn save(
     folder: &Path,
     task: &Task,
 ) -> Result<Saved, Failure> {
-    let Some(reader) = Reader::open(context, volume).await? else {
+    let Some(reader) = MediaContainer::open(context, volume, Access::Reads).await? else {
         return archive(context, volume, folder, task).await;
     };
     let seen = see(context, &reader, folder, task).await;
@@ -76,7 +77,7 @@ struct Seen {
 /// `None` where there is no such Python in the image.
 async fn see(
     context: Context<'_>,
-    reader: &Reader<'_>,
+    reader: &MediaContainer<'_>,
     folder: &Path,
     task: &Task,
 ) -> Result<Option<Seen>, Failure> {
@@ -201,11 +202,11 @@ async fn write_down(
 }
 
 /// The volume beside the last backup.
-struct Compared {
+pub(super) struct Compared {
     /// What is known already: folders, links, files as they were.
-    entries: Vec<MediaEntry>,
+    pub entries: Vec<MediaEntry>,
     /// Files that must be read.
-    changed: Vec<Listed>,
+    pub changed: Vec<Listed>,
     /// What is no file, folder or link.
     others: u64,
 }
@@ -251,7 +252,7 @@ fn write_known(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// What was noted of the volume, and cannot be read, is nothing: everything is read again.
-fn compare(listed: Vec<Listed>, volume: &str, objects: &Objects) -> io::Result<Compared> {
+pub(super) fn compare(listed: Vec<Listed>, volume: &str, objects: &Objects) -> io::Result<Compared> {
     let kept = objects.digests()?;
     let mut known = HashMap::new();
     let read = File::open(objects.known(volume)).and_then(|list| {

@@ -10,7 +10,7 @@ use super::encryption::Recipients;
 use super::file::{HashedFile, Proven, on_a_thread};
 use super::manifest::BackupFile;
 use super::media::{Saved, Volume};
-use super::media_reader::container_name;
+use super::media_container::container_name;
 use super::{at, keep};
 use crate::engine::labels;
 use crate::error::Failure;

@@ -104,7 +104,7 @@ impl Objects {
     }
 
     /// The digests of all that are there: a call for each folder of them, not for each of them. What is in one is for
-    /// [`Objects::is_whole`].
+    /// [`Objects::length_if_whole`].
     pub(super) fn digests(&self) -> io::Result<HashSet<String>> {
         let mut found = HashSet::new();
         for folder in folders(&self.folder)? {
@@ -119,22 +119,26 @@ impl Objects {
         Ok(found)
     }
 
-    /// Reads it to its end: whether it is what its name says.
+    /// Reads it to its end, from the disk: how many bytes its content has, if it is what its name says.
     ///
     /// # Errors
     /// One that cannot be read, and one that is encrypted and not to these keys.
-    pub(super) fn is_whole(&self, sha256: &str, keys: Option<&Keys>) -> io::Result<bool> {
-        let file = on_the_disk(&self.path(sha256))?;
+    pub(super) fn length_if_whole(&self, sha256: &str, keys: Option<&Keys>) -> io::Result<Option<u64>> {
+        let mut content = content(on_the_disk(&self.path(sha256))?, keys)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; PIECE];
-        let mut content: Box<dyn Read> = match keys {
-            Some(keys) => Box::new(keys.open(file)?),
-            None => Box::new(file),
-        };
-        copy(&mut content, &mut io::sink(), &mut buffer, |piece| {
+        let bytes = copy(&mut content, &mut io::sink(), &mut buffer, |piece| {
             digest.update(piece)
         })?;
-        Ok(hexadecimal(&digest.finalize()) == sha256)
+        Ok((hexadecimal(&digest.finalize()) == sha256).then_some(bytes))
+    }
+
+    /// Opens it: its content.
+    ///
+    /// # Errors
+    /// As [`Objects::length_if_whole`].
+    pub(super) fn open(&self, sha256: &str, keys: Option<&Keys>) -> io::Result<Box<dyn Read>> {
+        content(File::open(self.path(sha256))?, keys)
     }
 
     /// Where the contents of a run come in.
@@ -206,6 +210,13 @@ impl Objects {
         }
         Ok(freed)
     }
+}
+
+fn content(file: File, keys: Option<&Keys>) -> io::Result<Box<dyn Read>> {
+    Ok(match keys {
+        Some(keys) => Box::new(keys.open(file)?),
+        None => Box::new(file),
+    })
 }
 
 /// Contents that come in.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::restore::kept;
 use super::retention::{Going, going};
 use super::size;
 use crate::error::Failure;
@@ -39,11 +40,16 @@ impl Step for Prune {
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let going = chosen(context.view(), Some(context.run)).await?;
-        if going.is_nothing() {
+        let mut done = Vec::new();
+        if !going.is_nothing() {
+            let bytes = going.remove(context.settings).await?;
+            done.push(going.removed(bytes));
+        }
+        done.extend(kept::drop_old(context, StepId::Prune).await?);
+        if done.is_empty() {
             return Ok(Receipt::unchanged("every backup is kept", Fact::Nothing));
         }
-        let bytes = going.remove(context.settings).await?;
-        Ok(Receipt::changed(going.removed(bytes), Fact::Nothing))
+        Ok(Receipt::changed(done.join("; "), Fact::Nothing))
     }
 
     async fn undo(&self, _context: Context<'_>) -> Result<Undone, Failure> {

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use super::file::on_a_thread;
 use super::media_list::{MEDIA_DIGESTS, parse_digests};
 use super::objects::Objects;
+use super::restore::kept;
 use super::sets::{Sets, completed};
 use super::{MANIFEST, Manifest, size};
 use crate::config::BackupKeep;
@@ -107,13 +108,13 @@ pub(super) async fn going(
 /// A folder that cannot be read or removed; what is left is removed another time.
 pub(crate) async fn prune(context: Context<'_>, memory: &Memory, releases: &Releases) -> Result<(), Failure> {
     let going = going(context.settings, Some(context.run), memory, releases).await?;
-    if going.is_nothing() {
-        return Ok(());
+    if !going.is_nothing() {
+        let task = context.task(StepId::Backup, "retention", "removing old backups");
+        let removed = going.remove(context.settings).await;
+        task.conclude(removed, |bytes| (StepResult::Succeeded, going.removed(*bytes)))?;
     }
-    let task = context.task(StepId::Backup, "retention", "removing old backups");
-    let removed = going.remove(context.settings).await;
-    task.conclude(removed, |bytes| (StepResult::Succeeded, going.removed(*bytes)))
-        .map(|_| ())
+    kept::drop_old(context, StepId::Backup).await?;
+    Ok(())
 }
 
 impl Going {

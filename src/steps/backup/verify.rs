@@ -5,15 +5,13 @@
 //! Changes nothing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use async_trait::async_trait;
-use tokio_util::io::SyncIoBridge;
 
+use super::content::{Contents, Streamed, damaged, unreadable};
 use super::database::{DUMP, prove, readable};
-use super::encryption::Keys;
 use super::file::{digest_of_file, on_a_thread};
 use super::media_list::{self, MEDIA_LIST, What};
 use super::objects::Objects;
@@ -54,18 +52,10 @@ impl Step for Verify {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let sets = sets(context.view()).await?;
         let manifest = sets.named(self.id.as_deref())?;
-        let folder = context.settings.backup_directory.join(&manifest.id);
-        let encrypted = manifest.files.iter().any(BackupFile::is_encrypted);
         let looking = Looking {
             context,
             manifest,
-            folder,
-            keys: match context.settings.config.backup_identity() {
-                Some(path) if encrypted => {
-                    Some(Keys::read(&path).map_err(|failure| failure.with_kind(FailureKind::Gate))?)
-                }
-                Some(_) | None => None,
-            },
+            contents: Contents::of(context.settings, manifest).map_err(into_gate)?,
         };
         let mut problems = Vec::new();
         for file in &manifest.files {
@@ -104,60 +94,38 @@ fn gate(why: String) -> Failure {
     Failure::message(FailureKind::Gate, why)
 }
 
-/// A backup that is looked at, with keys for what is encrypted.
+/// What is wrong with a backup is what was asked.
+const fn into_gate(failure: Failure) -> Failure {
+    failure.with_kind(FailureKind::Gate)
+}
+
+/// A backup that is looked at.
 struct Looking<'a> {
     context: Context<'a>,
     manifest: &'a Manifest,
-    folder: PathBuf,
-    keys: Option<Keys>,
+    contents: Contents,
 }
 
 impl Looking<'_> {
     /// One file, and what it stands for.
     async fn at(&self, file: &BackupFile, task: &Task) -> Result<String, Failure> {
-        let path = self.folder.join(&file.name);
+        let path = self.contents.path(file);
         let read = digest_of_file(&path).await;
-        if read.map_err(|error| unreadable(&path, &error))? != (file.bytes, file.sha256.clone()) {
-            return Err(gate(format!(
-                "{} is damaged: it is not what was written",
-                path.display()
-            )));
+        let read = read.map_err(|error| into_gate(unreadable(&path, &error)))?;
+        if read != (file.bytes, file.sha256.clone()) {
+            return Err(into_gate(damaged(&path)));
         }
-        if file.is_encrypted() && self.keys.is_none() {
-            return Err(gate(format!(
-                "{} is what was written, but it is encrypted, and no key is at hand that could open it",
-                path.display()
-            ))
-            .hint("backup.identity in deploy.yml names the file with the key, as age-keygen writes it"));
-        }
+        let content = self.contents.open(file).map_err(into_gate)?;
         match file.plain_name() {
             DUMP => self.dump(&path, file, task).await?,
             MEDIA_LIST => return self.media(&path, file, task).await,
             _ => {
-                let content = self.content(&path, file);
                 let read = on_a_thread(move || io::copy(&mut content()?, &mut io::sink()));
-                read.await.map_err(|error| unreadable(&path, &error))?;
+                read.await.map_err(|error| into_gate(unreadable(&path, &error)))?;
             }
         }
         let opened = if file.is_encrypted() { ", decrypted" } else { "" };
         Ok(format!("{}, whole{opened}", size(file.bytes)))
-    }
-
-    /// What is in a file, decrypted.
-    fn content(
-        &self,
-        path: &Path,
-        file: &BackupFile,
-    ) -> impl FnOnce() -> io::Result<Box<dyn Read>> + Send + 'static {
-        let keys = self.keys.clone().filter(|_| file.is_encrypted());
-        let path = path.to_owned();
-        move || {
-            let file = io::BufReader::with_capacity(AHEAD, File::open(path)?);
-            Ok(match keys {
-                Some(keys) => Box::new(keys.open(file)?),
-                None => Box::new(file),
-            })
-        }
     }
 
     /// By the program that a restore would use.
@@ -178,20 +146,13 @@ impl Looking<'_> {
         };
         task.progress(format!("pg_restore in {} reads it", container.name));
         let (to, from) = tokio::io::duplex(AHEAD);
-        let mut to = SyncIoBridge::new(to);
-        let content = self.content(path, file);
-        let reading = on_a_thread(move || {
-            let mut content = content()?;
-            // Who reads it may have had enough: how that ends tells whether it is good.
-            match io::copy(&mut content, &mut to) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                copied => copied.and_then(|_| to.shutdown()),
-            }
-        });
+        let streaming = self.contents.stream(file, to).map_err(into_gate)?;
         let proving = prove(context, &container.id, from);
-        let (read, proven) = tokio::join!(reading, proving);
-        read.map_err(|error| unreadable(path, &error))?;
-        readable(proven?).map_err(|failure| failure.with_kind(FailureKind::Gate))
+        let (streamed, proven) = tokio::join!(streaming, proving);
+        if streamed.map_err(into_gate)? == Streamed::Damaged {
+            return Err(into_gate(damaged(path)));
+        }
+        readable(proven?).map_err(into_gate)
     }
 
     /// Every content that the list names, once.
@@ -202,7 +163,8 @@ impl Looking<'_> {
             &self.manifest.project,
             space.unwrap_or_default(),
         );
-        let content = self.content(path, file);
+        let content = self.contents.open(file).map_err(into_gate)?;
+        let keys = self.contents.keys_for(file).map_err(into_gate)?;
         let listed = on_a_thread(move || {
             let mut contents: BTreeMap<String, (u64, String)> = BTreeMap::new();
             let mut files: u64 = 0;
@@ -219,16 +181,17 @@ impl Looking<'_> {
             })?;
             Ok((files, contents))
         });
-        let (files, contents) = listed.await.map_err(|error| unreadable(path, &error))?;
+        let (files, contents) = listed
+            .await
+            .map_err(|error| into_gate(unreadable(path, &error)))?;
         let total: u64 = contents.values().map(|(bytes, _)| bytes).sum();
         let (mut done, mut damaged) = (0, Vec::new());
         for (sha256, (bytes, path)) in contents {
-            let (own, digest) = (objects.clone(), sha256.clone());
-            let keys = self.keys.clone().filter(|_| file.is_encrypted());
-            let whole = on_a_thread(move || own.is_whole(&digest, keys.as_ref())).await;
+            let (own, digest, keys) = (objects.clone(), sha256.clone(), keys.clone());
+            let whole = on_a_thread(move || own.length_if_whole(&digest, keys.as_ref())).await;
             let why = match whole {
-                Ok(true) => None,
-                Ok(false) => Some("its content is not what was written".to_owned()),
+                Ok(Some(_)) => None,
+                Ok(None) => Some("its content is not what was written".to_owned()),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(why) = why {
@@ -249,8 +212,4 @@ impl Looking<'_> {
                 "remove the damaged contents: the next backup saves these files anew, if they are still in the volume",
             ))
     }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    gate(format!("{} cannot be read: {error}", path.display()))
 }

@@ -13,6 +13,7 @@ mod migrations;
 mod proxy;
 mod replicas;
 mod restarted_engine;
+mod restore;
 mod support;
 mod take_over;
 mod traffic;

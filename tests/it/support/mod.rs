@@ -11,4 +11,4 @@ pub(crate) use fake_engine::{
     Call, CommandKind, FakeCommand, FakeEngine, FakeOutput, Fault, ImageBehaviour, Seen,
 };
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
-pub(crate) use stack::{DUMP, Database, Ended, FOREVER, PASSWORD, PROJECT, Stack};
+pub(crate) use stack::{DUMP, Database, Ended, FOREVER, FakeDatabase, LIVE, PASSWORD, PROJECT, Stack};

@@ -48,7 +48,7 @@ impl<'a> Sidecars<'a> {
         Some(Self {
             context,
             // All that is needed to change the namespace's own rules; nothing else.
-            service: interpreter.service(python::waiting(&interpreter.python), "NET_ADMIN", MEMORY),
+            service: interpreter.service(python::waiting(&interpreter.python), &["NET_ADMIN"], MEMORY),
             image: image.cloned(),
             python: interpreter.python,
         })

@@ -73,12 +73,14 @@ impl FakeEngine {
         output: &mut dyn OutputSink,
     ) -> Result<Exit> {
         let operation = "running a command in container";
+        let unreadable = |error: std::io::Error| {
+            EngineError::new(operation, &id.0, EngineErrorKind::Sink, error.to_string())
+        };
         let call = self.enter("exec", &id.0).await?;
         let mut given = Vec::new();
-        if let Some(input) = input {
-            input.read_to_end(&mut given).await.map_err(|error| {
-                EngineError::new(operation, &id.0, EngineErrorKind::Sink, error.to_string())
-            })?;
+        let mut input = input;
+        if let Some(input) = &mut input {
+            while input.read_buf(&mut given).await.map_err(unreadable)? > 0 && !ends_a_script(&given) {}
         }
         let command = {
             let mut world = self.world();
@@ -123,6 +125,10 @@ impl FakeEngine {
             told = FakeOutput::stdout("no such command\n").exits(127);
         }
         let outcome = write_out(operation, &told, output).await;
+        // A session stays until there is nothing more to read.
+        if let Some(input) = &mut input {
+            while input.read_buf(&mut Vec::new()).await.map_err(unreadable)? > 0 {}
+        }
         call.leave(outcome).await
     }
 
@@ -140,6 +146,11 @@ fn environment_of(spec: &ContainerSpec) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|(name, value)| Some((name.clone(), value.reveal()?.to_owned())))
         .collect()
+}
+
+/// As a session of `psql` has, which does what it has read before it reads on.
+fn ends_a_script(given: &[u8]) -> bool {
+    given.ends_with(b"\\echo viatique-deploy:end\n")
 }
 
 async fn write_out(operation: &'static str, told: &FakeOutput, output: &mut dyn OutputSink) -> Result<Exit> {

@@ -2,6 +2,7 @@
 //! What a test changes is the files, the images' behaviour, and what the commands in the containers answer.
 
 mod ended;
+mod server;
 mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use viatique_deploy::secret::Secret;
 
 pub(crate) use ended::Ended;
 use ended::Recorder;
+pub(crate) use server::{FakeDatabase, LIVE, Server};
 pub(crate) use texts::{COMPOSE, DEPLOY_YML, DUMP, PASSWORD};
 
 use super::{FakeApp, FakeCommand, FakeEngine, FakeOutput, ImageBehaviour};
@@ -45,6 +47,7 @@ pub(crate) struct Database {
     pub(crate) pending: Vec<(String, String)>,
     /// What the script says of pending ones beyond that they are harmless: by `app.name`, the kind, and the words.
     pub(crate) judged: Vec<(String, &'static str, &'static str)>,
+    pub(crate) server: Server,
 }
 
 type Answers = dyn Fn(&FakeCommand) -> Option<FakeOutput> + Send + Sync;

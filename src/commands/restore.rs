@@ -1,0 +1,186 @@
+//! `backup restore`: says what would go, asks, and drives the steps. What is asked of the databases before the question
+//! changes nothing.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::session::Session;
+use super::steps::Chosen;
+use crate::app::http::HttpApp;
+use crate::cli::{GlobalOptions, RestoreArgs, RestorePart};
+use crate::clock::SystemClock;
+use crate::error::{Failure, FailureKind};
+use crate::exit_code::ExitCode;
+use crate::pipeline::{Context, Events, Reporter, RunState, Settings};
+use crate::release::RunId;
+use crate::stack::postgres::description::Table;
+use crate::steps::backup::restore::loss::{self, Preview, TableDifference, rows};
+use crate::steps::backup::restore::{Parts, Restore};
+use crate::ui::{self, OutputOptions};
+
+/// Restores, or takes a restore back.
+///
+/// # Errors
+/// Whatever is wrong before the first step, and that nobody agreed.
+pub(super) async fn restore(
+    global: &GlobalOptions,
+    arguments: RestoreArgs,
+    output: &OutputOptions,
+) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let releases = session.releases(global).await?;
+    let tag = session.serving_tag(global, &releases).await?;
+    let mut settings = session.settings(tag, releases.current().cloned())?;
+    settings.allow_incompatible = arguments.allow_breaking;
+    let reporter = ui::reporter(output);
+    let restore = Restore {
+        id: arguments.id.clone(),
+        parts: match arguments.only {
+            None => Parts::All,
+            Some(RestorePart::Database) => Parts::Database,
+            Some(RestorePart::Media) => Parts::Media,
+        },
+    };
+    let what = (!arguments.undo).then_some(&restore);
+    let preview = preview(&session, &settings, what, Arc::clone(&reporter)).await?;
+    if let Some(preview) = &preview {
+        let (human, json) = shown(session.project(), preview, output.columns);
+        ui::data(output, &human, &json);
+    }
+    if !global.dry_run {
+        agreed(session.project(), preview.as_ref(), global, &arguments)?;
+    }
+    let chosen = match what {
+        Some(_) => Chosen::restore(restore, !arguments.skip_backup),
+        None => Chosen::undo_restore(),
+    };
+    chosen.drive(&session, &mut settings, global, reporter).await
+}
+
+/// What would serve; `None` where the database is left alone.
+async fn preview(
+    session: &Session,
+    settings: &Settings,
+    restore: Option<&Restore>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<Option<Preview>, Failure> {
+    let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+    let (state, events) = (RunState::default(), Events::new(reporter));
+    let run = RunId::new(OffsetDateTime::now_utc(), 0);
+    let context = Context {
+        engine: &session.engine,
+        app: &app,
+        clock: &SystemClock,
+        settings,
+        state: &state,
+        events: &events,
+        run: &run,
+    };
+    match restore {
+        Some(restore) => loss::of_restore(context, restore).await,
+        None => loss::of_undo(context).await,
+    }
+}
+
+/// For people, and for programs.
+fn shown(project: &str, preview: &Preview, columns: usize) -> (String, serde_json::Value) {
+    let Preview {
+        then,
+        tables,
+        migrations,
+    } = preview;
+    let mut human = format!("{project}, as it is now, and as it would be by {then}:\n");
+    match tables.as_deref() {
+        None => {
+            human.push_str("what would go cannot be told: the backup does not say how many rows it has\n")
+        }
+        Some([]) => {
+            human.push_str("every table has as many rows; whether some were changed cannot be told\n")
+        }
+        Some(tables) => {
+            let lines: Vec<Vec<String>> = tables.iter().map(line).collect();
+            let headers = ["TABLE", "ROWS NOW", "THEN", "NEWEST NOW", "NEWEST THEN"];
+            human.push_str(&ui::table(&headers, &lines, columns));
+            let gone: u64 = tables.iter().map(TableDifference::rows_gone).sum();
+            let many = if gone == 1 { "row" } else { "rows" };
+            human.push_str(&format!(
+                "{gone} {many} would go; rows that were only changed are not counted\n"
+            ));
+        }
+    }
+    for migration in migrations.iter().flatten() {
+        human.push_str(&format!("migration {migration}\n"));
+    }
+    let of_table = |table: &TableDifference| {
+        serde_json::json!({
+            "table": table.name(),
+            "now": table.now,
+            "then": table.then,
+            "rows_gone": table.rows_gone(),
+        })
+    };
+    let json = serde_json::json!({
+        "schema": 1,
+        "event": "loss",
+        "then": then,
+        "tables": tables.as_ref().map(|tables| tables.iter().map(of_table).collect::<Vec<_>>()),
+        "migrations": migrations,
+    });
+    (human, json)
+}
+
+fn line(table: &TableDifference) -> Vec<String> {
+    let newest = |table: Option<&Table>| {
+        let newest = table.and_then(|table| table.newest.as_deref());
+        // To the second: so wide a table is read at 3 am.
+        newest
+            .map_or("-", |newest| newest.get(..19).unwrap_or(newest))
+            .to_owned()
+    };
+    let (now, then) = (table.now.as_ref(), table.then.as_ref());
+    vec![
+        table.name().to_owned(),
+        rows(now).to_string(),
+        rows(then).to_string(),
+        newest(now),
+        newest(then),
+    ]
+}
+
+/// Somebody has typed the project's name, or has said on the command line that rows may go.
+fn agreed(
+    project: &str,
+    preview: Option<&Preview>,
+    global: &GlobalOptions,
+    arguments: &RestoreArgs,
+) -> Result<(), Failure> {
+    let loses = preview.is_some_and(Preview::loses);
+    if global.yes && (arguments.accept_loss || !loses) {
+        return Ok(());
+    }
+    if !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        let question = match preview {
+            Some(preview) => format!("Let {} serve?", preview.then),
+            None => "Restore the media?".to_owned(),
+        };
+        if ui::confirm_by_typing(&question, project) {
+            return Ok(());
+        }
+        return Err(Failure::message(
+            FailureKind::Failed,
+            "not confirmed; nothing was changed",
+        ));
+    }
+    let (why, hint) = if loses {
+        ("rows would go", "--yes --accept-loss")
+    } else {
+        ("a restore is asked for", "--yes")
+    };
+    Err(Failure::message(
+        FailureKind::Gate,
+        format!("{why}, and nobody is here to agree; nothing was changed"),
+    )
+    .hint(format!("to agree beforehand: {hint}")))
+}
