@@ -312,21 +312,24 @@ In order:
   1. finds the release; images that are not on the engine any more are pulled
      from their registry
   2. says which migrations were applied since; the schema is NOT taken back
+     With --restore-db, it is: it says which rows would go, asks for the
+     project's name, makes a backup of now, and restores beside what serves
   3. collects its static files again: its pages find their own
   4. replaces the services: web, workers, scheduler
   5. asks the app whether it is well
 
-Leaves alone: the database, the media, backups. To get data back:
-viatique-deploy backup restore.",
+Leaves alone, without --restore-db: the database, the media. Removes no data.",
         after_help = "\
 Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
-3 no such release, or configuration invalid; 4 locked; 6 the earlier release
-failed too, and the one before the rollback serves again; 7 stuck.
+3 no such release or backup, or configuration invalid; 4 locked; 5 rows would
+go, and nobody agreed; 6 the earlier release failed too, and the one before the
+rollback serves again; 7 stuck.
 
 Examples:
   viatique-deploy releases              see where one can go back to
   viatique-deploy rollback --dry-run
-  viatique-deploy rollback --to v41"
+  viatique-deploy rollback --to v41
+  viatique-deploy rollback --to v41 --restore-db"
     )]
     Rollback(RollbackArgs),
 
@@ -473,6 +476,14 @@ pub enum BackupCommand {
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
+    /// Restore one into a scratch PostgreSQL that nothing else reaches, count its rows, and remove it again
+    Drill {
+        /// Its id, or the beginning of it [default: the newest]
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Copy the backups to backup.copies, as far as they are not there yet
+    Copy,
     /// Remove the backups that backup.keep does not keep, and replaced databases that are kept no longer
     Prune,
     /// Put the database and the media back as a backup has them
@@ -502,6 +513,7 @@ Examples:
   viatique-deploy backup list
   viatique-deploy backup restore --dry-run          what would go
   viatique-deploy backup restore 20261126T0200
+  viatique-deploy backup restore --from-copy        on a new machine
   viatique-deploy backup restore --undo             the state before is back"
     )]
     Restore(RestoreArgs),
@@ -518,8 +530,12 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "PART", value_enum, hide_possible_values = true)]
     pub only: Option<RestorePart>,
 
+    /// Fetch it first, from where backup.copies copies to; or from this place, as written there
+    #[arg(long, value_name = "PLACE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub from_copy: Option<String>,
+
     /// Take the last restore back: what it replaced serves again
-    #[arg(long, conflicts_with_all = ["id", "only", "skip_backup", "allow_breaking"])]
+    #[arg(long, conflicts_with_all = ["id", "only", "from_copy", "skip_backup", "allow_breaking"])]
     pub undo: bool,
 
     /// With --yes: also where rows would go
@@ -616,6 +632,14 @@ pub struct RollbackArgs {
     /// Go back to this release [default: the one that served before]
     #[arg(long, value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
     pub to: Option<String>,
+
+    /// Restore the database and the media too, from the backup taken before the release after it; or from this backup
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub restore_db: Option<String>,
+
+    /// With --restore-db and --yes: also where rows would go
+    #[arg(long, requires = "restore_db")]
+    pub accept_loss: bool,
 }
 
 /// As in `deploy.yml`: `10m`, `1h30m`, `90s`.

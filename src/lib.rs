@@ -47,5 +47,7 @@ pub mod release;
 pub mod secret;
 pub mod stack;
 pub mod steps;
+pub mod storage;
+mod tls;
 pub mod ui;
 pub mod yaml;

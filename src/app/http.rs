@@ -2,7 +2,6 @@
 //! for the steps.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -26,8 +25,7 @@ impl HttpApp {
     /// # Errors
     /// Where the TLS set-up of this machine is unusable.
     pub fn new() -> Result<Self, AppError> {
-        // Once per process; whoever was first stays. Without it rustls panics, because no default is compiled in.
-        let _: Result<(), Arc<_>> = rustls::crypto::ring::default_provider().install_default();
+        crate::tls::prepare();
         #[expect(clippy::disallowed_types, reason = "the one adapter to HTTP")]
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())

@@ -1,6 +1,8 @@
 //! `backup`: makes one, lists them, shows one, reads one to its end, removes old ones. They stand in a folder of the
 //! machine that made them; which one that is, is said.
 
+use std::path::Path;
+
 use time::OffsetDateTime;
 
 use super::restore;
@@ -9,6 +11,7 @@ use super::steps::{Asked, Chosen, steps};
 use crate::cli::{BackupCommand, GlobalOptions};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
+use crate::steps::backup::drill::Drilled;
 use crate::steps::backup::sets::{Sets, completed};
 use crate::steps::backup::{ARCHIVE, DUMP, DatabaseFacts, Manifest, MediaFacts, size};
 use crate::ui::{self, OutputOptions};
@@ -27,6 +30,8 @@ pub(super) async fn backup(
         Some(BackupCommand::Verify { id }) => {
             steps(global, Chosen::verify(id), Asked::default(), output).await
         }
+        Some(BackupCommand::Drill { id }) => steps(global, Chosen::drill(id), Asked::default(), output).await,
+        Some(BackupCommand::Copy) => steps(global, Chosen::copy(), Asked::default(), output).await,
         Some(BackupCommand::Prune) => steps(global, Chosen::prune(), Asked::default(), output).await,
         Some(BackupCommand::Restore(arguments)) => restore::restore(global, arguments, output).await,
         Some(BackupCommand::List) => list(global, output).await,
@@ -45,7 +50,7 @@ async fn list(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode
         "project": session.project(),
         "directory": folder,
         "fresh": sets.newest().is_some_and(|newest| session.is_fresh(newest, now)),
-        "backups": newest_first.iter().map(|backup| for_programs(backup)).collect::<Vec<_>>(),
+        "backups": newest_first.iter().map(|backup| for_programs(&folder, backup)).collect::<Vec<_>>(),
     });
     let rows: Vec<Vec<String>> = newest_first
         .iter()
@@ -65,6 +70,7 @@ async fn list(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode
                 database.map_or_else(String::new, |file| size(file.bytes)),
                 media,
                 size(backup.added()),
+                drilled(&folder, backup).map_or_else(|| "-".to_owned(), |drilled| drilled.at),
             ]
         })
         .collect();
@@ -75,7 +81,16 @@ async fn list(global: &GlobalOptions, output: &OutputOptions) -> Result<ExitCode
             folder.display()
         )
     } else {
-        let headers = ["ID", "COMPLETED", "OF", "BEFORE", "DATABASE", "MEDIA", "TAKES"];
+        let headers = [
+            "ID",
+            "COMPLETED",
+            "OF",
+            "BEFORE",
+            "DATABASE",
+            "MEDIA",
+            "TAKES",
+            "DRILLED",
+        ];
         ui::table(&headers, &rows, output.columns)
     };
     if let Some(newest) = sets.newest().filter(|newest| !session.is_fresh(newest, now)) {
@@ -93,7 +108,7 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
     let folder = session.backup_directory()?;
     let sets = Sets::read(&folder, session.project()).await?;
     let backup = sets.named(id)?;
-    let mut json = for_programs(backup);
+    let mut json = for_programs(&folder, backup);
     if let Some(fields) = json.as_object_mut() {
         fields.insert("schema".to_owned(), 1.into());
         fields.insert(
@@ -109,6 +124,12 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
         human.push_str(&format!("age: {age}\n"));
     }
     human.push_str(&format!("where: {}\n", folder.join(&backup.id).display()));
+    if let Some(drilled) = drilled(&folder, backup) {
+        human.push_str(&format!(
+            "drilled: {}, in {:.1} s: {}\n",
+            drilled.at, drilled.seconds, drilled.found
+        ));
+    }
     if !backup.encrypted_to.is_empty() {
         human.push_str(&format!("encrypted to: {}\n", backup.encrypted_to.join(", ")));
     }
@@ -170,8 +191,14 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
     Ok(ExitCode::Done)
 }
 
-fn for_programs(backup: &Manifest) -> serde_json::Value {
+/// That it was restored once, and what came of it.
+fn drilled(folder: &Path, backup: &Manifest) -> Option<Drilled> {
+    Drilled::of(&folder.join(&backup.id))
+}
+
+fn for_programs(folder: &Path, backup: &Manifest) -> serde_json::Value {
     serde_json::json!({
+        "drilled": drilled(folder, backup),
         "id": backup.id,
         "project": backup.project,
         "release": backup.release,

@@ -11,11 +11,13 @@ use super::steps::Chosen;
 use crate::app::http::HttpApp;
 use crate::cli::{GlobalOptions, RestoreArgs, RestorePart};
 use crate::clock::SystemClock;
+use crate::config::{BackupCopy, CopyPlace};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::pipeline::{Context, Events, Reporter, RunState, Settings};
 use crate::release::RunId;
 use crate::stack::postgres::description::Table;
+use crate::steps::backup::copies;
 use crate::steps::backup::restore::loss::{self, Preview, TableDifference, rows};
 use crate::steps::backup::restore::{Parts, Restore};
 use crate::ui::{self, OutputOptions};
@@ -35,7 +37,8 @@ pub(super) async fn restore(
     let mut settings = session.settings(tag, releases.current().cloned())?;
     settings.allow_incompatible = arguments.allow_breaking;
     let reporter = ui::reporter(output);
-    let restore = Restore {
+    let looking = Looking::new(Arc::clone(&reporter))?;
+    let mut restore = Restore {
         id: arguments.id.clone(),
         parts: match arguments.only {
             None => Parts::All,
@@ -43,14 +46,21 @@ pub(super) async fn restore(
             Some(RestorePart::Media) => Parts::Media,
         },
     };
-    let what = (!arguments.undo).then_some(&restore);
-    let preview = preview(&session, &settings, what, Arc::clone(&reporter)).await?;
-    if let Some(preview) = &preview {
-        let (human, json) = shown(session.project(), preview, output.columns);
-        ui::data(output, &human, &json);
+    if let Some(place) = &arguments.from_copy {
+        if global.dry_run {
+            return Err(Failure::message(
+                FailureKind::Usage,
+                "a dry run fetches nothing, and what is not here cannot be shown",
+            ));
+        }
+        let copy = place_of(&settings, place)?;
+        let context = looking.context(&session, &settings);
+        restore.id = Some(copies::fetch(context, &copy, restore.id.as_deref()).await?);
     }
+    let what = (!arguments.undo).then_some(&restore);
+    let preview = preview(&looking, &session, &settings, what, output).await?;
     if !global.dry_run {
-        agreed(session.project(), preview.as_ref(), global, &arguments)?;
+        agreed(session.project(), preview.as_ref(), global, arguments.accept_loss)?;
     }
     let chosen = match what {
         Some(_) => Chosen::restore(restore, !arguments.skip_backup),
@@ -59,29 +69,84 @@ pub(super) async fn restore(
     chosen.drive(&session, &mut settings, global, reporter).await
 }
 
-/// What would serve; `None` where the database is left alone.
-async fn preview(
+/// What is needed to look at something outside of a run.
+pub(super) struct Looking {
+    app: HttpApp,
+    state: RunState,
+    events: Events,
+    run: RunId,
+}
+
+impl Looking {
+    /// # Errors
+    /// Where no connection to an app can be prepared.
+    pub(super) fn new(reporter: Arc<dyn Reporter>) -> Result<Self, Failure> {
+        Ok(Self {
+            app: HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?,
+            state: RunState::default(),
+            events: Events::new(reporter),
+            run: RunId::new(OffsetDateTime::now_utc(), 0),
+        })
+    }
+
+    fn context<'a>(&'a self, session: &'a Session, settings: &'a Settings) -> Context<'a> {
+        Context {
+            engine: &session.engine,
+            app: &self.app,
+            clock: &SystemClock,
+            settings,
+            state: &self.state,
+            events: &self.events,
+            run: &self.run,
+        }
+    }
+}
+
+/// The place of copies that is written so, or the first of `deploy.yml`.
+fn place_of(settings: &Settings, written: &str) -> Result<BackupCopy, Failure> {
+    let configured = &settings.config.backup.copies;
+    let mut named = configured
+        .iter()
+        .filter(|copy| written.is_empty() || copy.to.to_string() == written);
+    if let Some(copy) = named.next() {
+        return Ok(copy.clone());
+    }
+    if written.is_empty() {
+        return Err(Failure::message(
+            FailureKind::Configuration,
+            "deploy.yml names no place with copies: backup.copies",
+        )
+        .hint("viatique-deploy backup restore --from-copy=s3://bucket/prefix, or a folder"));
+    }
+    let to = written
+        .parse::<CopyPlace>()
+        .map_err(|_| Failure::message(FailureKind::Usage, format!("`{written}` is no place with copies")))?;
+    Ok(BackupCopy {
+        to,
+        endpoint: None,
+        region: None,
+        credentials: None,
+    })
+}
+
+/// What would serve, which is shown, too; `None` where the database is left alone.
+pub(super) async fn preview(
+    looking: &Looking,
     session: &Session,
     settings: &Settings,
     restore: Option<&Restore>,
-    reporter: Arc<dyn Reporter>,
+    output: &OutputOptions,
 ) -> Result<Option<Preview>, Failure> {
-    let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    let (state, events) = (RunState::default(), Events::new(reporter));
-    let run = RunId::new(OffsetDateTime::now_utc(), 0);
-    let context = Context {
-        engine: &session.engine,
-        app: &app,
-        clock: &SystemClock,
-        settings,
-        state: &state,
-        events: &events,
-        run: &run,
+    let context = looking.context(session, settings);
+    let preview = match restore {
+        Some(restore) => loss::of_restore(context, restore).await?,
+        None => loss::of_undo(context).await?,
     };
-    match restore {
-        Some(restore) => loss::of_restore(context, restore).await,
-        None => loss::of_undo(context).await,
+    if let Some(preview) = &preview {
+        let (human, json) = shown(session.project(), preview, output.columns);
+        ui::data(output, &human, &json);
     }
+    Ok(preview)
 }
 
 /// For people, and for programs.
@@ -150,14 +215,14 @@ fn line(table: &TableDifference) -> Vec<String> {
 }
 
 /// Somebody has typed the project's name, or has said on the command line that rows may go.
-fn agreed(
+pub(super) fn agreed(
     project: &str,
     preview: Option<&Preview>,
     global: &GlobalOptions,
-    arguments: &RestoreArgs,
+    accept_loss: bool,
 ) -> Result<(), Failure> {
     let loses = preview.is_some_and(Preview::loses);
-    if global.yes && (arguments.accept_loss || !loses) {
+    if global.yes && (accept_loss || !loses) {
         return Ok(());
     }
     if !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {

@@ -2,8 +2,10 @@
 //! and migrates nothing.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use super::releases::{listed, no_release, whole};
+use super::restore::{Looking, agreed, preview};
 use super::session::Session;
 use super::steps::Chosen;
 use crate::cli::{GlobalOptions, RollbackArgs};
@@ -14,6 +16,9 @@ use crate::pipeline::{Event, Settings};
 use crate::release::Release;
 use crate::release::difference::differences;
 use crate::release::schema::{Fit, fit};
+use crate::steps::backup::Manifest;
+use crate::steps::backup::restore::{Parts, Restore};
+use crate::steps::backup::sets::Sets;
 use crate::ui::{self, OutputOptions};
 
 /// Goes back to a release.
@@ -35,8 +40,10 @@ pub(super) async fn rollback(
     let asks =
         !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     // Before the question: what it is about.
-    for warning in warnings(releases, target, &settings) {
-        reporter.event(&warning);
+    if arguments.restore_db.is_none() {
+        for warning in warnings(releases, target, &settings) {
+            reporter.event(&warning);
+        }
     }
     if let Some(current) = current.filter(|current| current.sequence != target.sequence)
         && (asks || global.dry_run)
@@ -51,15 +58,81 @@ pub(super) async fn rollback(
         });
         ui::data(output, &listed(&current.tag, &target.tag, &changes), &json);
     }
-    if asks && !ui::confirm(&question(session.project(), &memory, target)) {
-        return Err(Failure::message(
-            FailureKind::Failed,
-            "not confirmed; nothing was changed",
-        ));
+    let chosen = match &arguments.restore_db {
+        None => {
+            if asks && !ui::confirm(&question(session.project(), &memory, target)) {
+                return Err(Failure::message(
+                    FailureKind::Failed,
+                    "not confirmed; nothing was changed",
+                ));
+            }
+            Chosen::rollback(target)
+        }
+        Some(id) => {
+            let folder = &settings.backup_directory;
+            let sets = Sets::read(folder, session.project()).await?;
+            let backup = backup_of(
+                &sets,
+                releases,
+                target,
+                Some(id.as_str()).filter(|id| !id.is_empty()),
+            )?;
+            let restore = Restore {
+                id: Some(backup.id.clone()),
+                parts: Parts::All,
+            };
+            let what = Some(&restore);
+            let looking = Looking::new(Arc::clone(&reporter))?;
+            let preview = preview(&looking, &session, &settings, what, output).await?;
+            if !global.dry_run {
+                agreed(session.project(), preview.as_ref(), global, arguments.accept_loss)?;
+            }
+            // Its code comes with it.
+            settings.allow_incompatible = true;
+            Chosen::rollback_restoring(target, restore)
+        }
+    };
+    chosen.drive(&session, &mut settings, global, reporter).await
+}
+
+/// The backup that goes with a release: the one of this id, else the last one of the time in which it served, which the
+/// run that replaced it has made.
+///
+/// # Errors
+/// Where there is none, or it is of another release.
+pub fn backup_of<'a>(
+    sets: &'a Sets,
+    releases: &Releases,
+    target: &Release,
+    asked: Option<&str>,
+) -> Result<&'a Manifest, Failure> {
+    let of_it = |backup: &&Manifest| backup.release.as_deref() == Some(target.tag.as_str());
+    let Some(id) = asked else {
+        let mut later = releases
+            .all()
+            .iter()
+            .filter(|release| release.sequence > target.sequence);
+        let recorded = later.next().and_then(|next| next.backup.as_deref());
+        let recorded = recorded.and_then(|id| sets.backups.iter().find(|backup| backup.id == id));
+        let last = || sets.backups.iter().rev().find(of_it);
+        return recorded.filter(of_it).or_else(last).ok_or_else(|| {
+            Failure::message(
+                FailureKind::Configuration,
+                format!("there is no backup of the time in which {} served", target.tag),
+            )
+            .hint("viatique-deploy backup list")
+        });
+    };
+    let backup = sets.named(Some(id))?;
+    if of_it(&backup) {
+        return Ok(backup);
     }
-    Chosen::rollback(target)
-        .drive(&session, &mut settings, global, reporter)
-        .await
+    let of = backup.release.as_deref().unwrap_or("no release");
+    Err(Failure::message(
+        FailureKind::Configuration,
+        format!("backup {} is of {of}, and not of {}", backup.id, target.tag),
+    )
+    .hint("viatique-deploy backup list"))
 }
 
 fn question(project: &str, memory: &Memory, target: &Release) -> String {

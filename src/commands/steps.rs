@@ -18,6 +18,8 @@ use crate::pipeline::{self, Reporter, Settings, Stage, Step};
 use crate::release::Release;
 use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
+use crate::steps::backup::copies::Copy;
+use crate::steps::backup::drill::Drill;
 use crate::steps::backup::prune::Prune;
 use crate::steps::backup::restore::Restore;
 use crate::steps::backup::restore::undo::UndoRestore;
@@ -188,11 +190,19 @@ impl Chosen {
         Self::one("check", Check, Effect::Looks)
     }
 
-    /// `backup`
+    /// `backup`: and its copies, without which it has failed.
     pub fn backup() -> Self {
         Self {
+            stages: vec![Stage::of(Backup::Only), Stage::of(Copy)],
+            ..Self::copy()
+        }
+    }
+
+    /// `backup copy`
+    pub fn copy() -> Self {
+        Self {
             concerns_what_serves: true,
-            ..Self::one("backup", Backup, Effect::Prepares)
+            ..Self::one("backup", Copy, Effect::Prepares)
         }
     }
 
@@ -212,9 +222,17 @@ impl Chosen {
         }
     }
 
+    /// `backup drill`, of the backup of this id, or the newest.
+    pub fn drill(id: Option<String>) -> Self {
+        Self {
+            concerns_what_serves: true,
+            ..Self::one("backup drill", Drill { id }, Effect::Prepares)
+        }
+    }
+
     /// `backup restore`: a backup of what is there first, unless none can be made.
     pub fn restore(restore: Restore, backup: bool) -> Self {
-        let first = backup.then(|| Stage::of(Backup));
+        let first = backup.then(|| Stage::of(Backup::Copied));
         Self {
             name: "backup restore",
             stages: first
@@ -288,6 +306,22 @@ impl Chosen {
         }
     }
 
+    /// `rollback --restore-db`: the database as it was with that release, too. From the swap to the last replaced service
+    /// code and schema are of two releases.
+    pub fn rollback_restoring(target: &Release, restore: Restore) -> Self {
+        Self {
+            stages: vec![
+                Stage::of(Fetch),
+                Stage::of(Backup::Copied),
+                Stage::of(restore),
+                Stage::of(Collectstatic::sharing(Preparation::default())),
+                Stage::of(Deploy),
+                Stage::of(Health),
+            ],
+            ..Self::rollback(target)
+        }
+    }
+
     /// `run`
     pub fn run() -> Self {
         Self::run_with(BuildArgs::default())
@@ -301,7 +335,7 @@ impl Chosen {
             name: "run",
             stages: vec![
                 Stage::of(Check),
-                Stage::of(Backup).beside(build_step(flags)),
+                Stage::of(Backup::Copied).beside(build_step(flags)),
                 Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
                 Stage::of(Deploy),
                 Stage::of(Health),

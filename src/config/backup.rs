@@ -23,8 +23,75 @@ pub struct Backup {
     pub identity: Option<PathBuf>,
     /// The newest backup is too old after this: 24h by default.
     pub max_age: HumanDuration,
+    /// Where each backup is copied to, beside the folder where it is made.
+    pub copies: Vec<BackupCopy>,
     /// A database that a restore replaced is dropped after this: 168h (a week) by default.
     pub keep_replaced: HumanDuration,
+}
+
+/// A place for copies.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupCopy {
+    pub to: CopyPlace,
+    /// Of S3-compatible storage that is not Amazon's, as in `https://s3.example.com`.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    /// A file of variables, as written: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; those of the environment where
+    /// there is none.
+    pub credentials: Option<PathBuf>,
+}
+
+/// Where copies go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyPlace {
+    /// As written: another disk, a share of another machine.
+    Folder(PathBuf),
+    Bucket {
+        bucket: String,
+        /// Below which all of it stands; may be empty.
+        prefix: String,
+    },
+}
+
+impl std::fmt::Display for CopyPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+impl std::str::FromStr for CopyPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` is no place for copies{HINT_FOLLOWS}s3://bucket/prefix, or a folder");
+        let Some(rest) = text.strip_prefix("s3://") else {
+            if text.is_empty() || text.contains("://") {
+                return Err(wrong());
+            }
+            return Ok(Self::Folder(PathBuf::from(text)));
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self::Bucket {
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+        })
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for CopyPlace {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// Somebody's public key, `age1…`.
@@ -90,6 +157,7 @@ impl Default for Backup {
             keep: BackupKeep::default(),
             encrypt_to: Vec::new(),
             identity: None,
+            copies: Vec::new(),
             max_age: HumanDuration(Duration::from_secs(24 * 60 * 60)),
             keep_replaced: HumanDuration(Duration::from_secs(7 * 24 * 60 * 60)),
         }

@@ -51,6 +51,8 @@ pub enum Role {
     Ledger,
     /// Opens a data volume for a backup.
     Backup,
+    /// A scratch PostgreSQL, to try a backup on.
+    Drill,
     /// Shares another container's network namespace, to look at it and to divert connections during a deploy.
     Sidecar,
 }
@@ -64,6 +66,7 @@ impl Role {
             Self::Lock => "lock",
             Self::Ledger => "ledger",
             Self::Backup => "backup",
+            Self::Drill => "drill",
             Self::Sidecar => "sidecar",
         }
     }

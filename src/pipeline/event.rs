@@ -14,10 +14,14 @@ pub enum StepId {
     Backup,
     /// Of backups: `backup verify`.
     Verify,
+    /// Of backups: `backup copy`.
+    Copy,
     /// Of backups: `backup prune`.
     Prune,
     /// Of backups: `backup restore`.
     Restore,
+    /// Of backups: `backup drill`.
+    Drill,
     Build,
     Fetch,
     Migrate,
@@ -33,8 +37,10 @@ impl StepId {
             Self::Check => "check",
             Self::Backup => "backup",
             Self::Verify => "verify",
+            Self::Copy => "copy",
             Self::Prune => "prune",
             Self::Restore => "restore",
+            Self::Drill => "drill",
             Self::Build => "build",
             Self::Fetch => "fetch",
             Self::Migrate => "migrate",
@@ -52,8 +58,10 @@ impl StepId {
             Self::Check
             | Self::Backup
             | Self::Verify
+            | Self::Copy
             | Self::Prune
             | Self::Restore
+            | Self::Drill
             | Self::Build
             | Self::Fetch
             | Self::Health => false,

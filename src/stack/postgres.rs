@@ -99,6 +99,12 @@ pub fn is_complete(roles: &str) -> bool {
         .any(|line| line == "-- PostgreSQL database cluster dump complete")
 }
 
+/// Ends well once the server takes connections, over the network too: while it makes its first database it may take
+/// some of its own.
+pub fn is_ready() -> ExecSpec {
+    ExecSpec::command(&["pg_isready", "--host", "127.0.0.1", "--timeout", "1"])
+}
+
 /// What [`facts`] prints.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Facts {

@@ -6,8 +6,10 @@
 //! (`objects`). Copies elsewhere and restoring are left to later work.
 
 mod content;
+pub mod copies;
 mod database;
 mod description;
+pub mod drill;
 mod encryption;
 mod file;
 mod manifest;
@@ -20,7 +22,7 @@ mod objects;
 pub mod prune;
 pub mod restore;
 pub mod retention;
-pub(crate) mod sets;
+pub mod sets;
 pub mod verify;
 
 use std::path::Path;
@@ -45,8 +47,13 @@ pub use self::manifest::{BackupFile, DatabaseFacts, MANIFEST, MANIFEST_FORMAT, M
 pub(crate) use self::media_archive::ARCHIVE;
 
 /// The step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Backup;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backup {
+    /// Once the whole run has succeeded, it is copied to `backup.copies`; that this fails is a warning then.
+    Copied,
+    /// A step of its own sees to that.
+    Only,
+}
 
 #[async_trait]
 impl Step for Backup {
@@ -114,6 +121,22 @@ impl Step for Backup {
             }
             Err(failure) => Err(remove_unfinished(context, &folder, failure).await),
         }
+    }
+
+    async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Copied => {
+                if let Err(failure) = copies::copy_everywhere(context, StepId::Backup).await {
+                    let hints = failure.hints.join("; ");
+                    context.warn(
+                        format!("{:#}", failure.error),
+                        Some(hints).filter(|hints| !hints.is_empty()),
+                    );
+                }
+            }
+            Self::Only => {}
+        }
+        Ok(())
     }
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {

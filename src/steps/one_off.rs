@@ -112,7 +112,7 @@ pub(crate) async fn run_heard(
     })
 }
 
-/// Removes the one-offs and backup containers of this run, and with `others` those of killed runs too, their sidecars
+/// Removes the one-offs and the containers of backups and drills of this run, and with `others` those of killed runs too, their sidecars
 /// included. This run's own sidecars are the deploy's business.
 ///
 /// # Errors
@@ -125,7 +125,7 @@ pub(crate) async fn sweep(
 ) -> Result<u32, Failure> {
     let mut removed = 0;
     let sidecars = others.then_some(labels::Role::Sidecar);
-    for role in [labels::Role::OneOff, labels::Role::Backup]
+    for role in [labels::Role::OneOff, labels::Role::Backup, labels::Role::Drill]
         .into_iter()
         .chain(sidecars)
     {

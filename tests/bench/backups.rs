@@ -1,8 +1,9 @@
 //! How long a verified backup takes beside a bare `pg_dump -Fc` of the same database, and how long one of a media volume
-//! takes of which nothing has changed; what memory it takes.
+//! takes of which nothing has changed; how long a restore refuses writes; what memory it takes.
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -37,7 +38,7 @@ pub(crate) fn run(megabytes: usize, files: usize, rounds: usize, say: &dyn Fn(&s
     let rows = megabytes * 1_000_000 / BYTES_OF_A_ROW;
     let rows = ROWS.replace("ROWS", &rows.to_string());
     let database = format!("{}-db-1", stage.project);
-    let fill = format!("CREATE TABLE large AS {rows}; CHECKPOINT");
+    let fill = format!("CREATE TABLE large AS {rows}; CREATE TABLE writes (at timestamptz); CHECKPOINT");
     for sql in fill.split("; ") {
         let psql = [
             "exec",
@@ -72,7 +73,59 @@ pub(crate) fn run(megabytes: usize, files: usize, rounds: usize, say: &dyn Fn(&s
         times.again.push(again.of("media")?);
         times.memory = times.memory.max(first.memory).max(again.memory);
     }
+    say("restoring while somebody writes");
+    let writer = Writer::start(&backend)?;
+    let restored = measured(
+        &stage,
+        &["backup", "restore", "--skip-backup", "--yes", "--accept-loss"],
+    )?;
+    times.refused = writer.stop()?;
+    times.restore.push(restored.seconds);
+    times.swap.push(restored.of("swap")?);
+    times.memory = times.memory.max(restored.memory);
     Ok(times.table())
+}
+
+/// Writes row after row through Django, each on a connection of its own, until it is told to stop.
+struct Writer<'a> {
+    backend: &'a str,
+    process: Child,
+}
+
+const WRITES: &str = "
+import os, time
+from django.db import connection
+longest, last = 0.0, None
+while not os.path.exists('/tmp/enough'):
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute('INSERT INTO writes VALUES (now())')
+        now = time.monotonic()
+        longest = max(longest, now - (last or now))
+        last = now
+    except Exception:
+        pass
+    connection.close()
+print('longest', longest)
+";
+
+impl<'a> Writer<'a> {
+    fn start(backend: &'a str) -> Result<Self> {
+        let words = ["exec", backend, "python3", "manage.py", "shell", "-c", WRITES];
+        let process = bounded("docker").args(words).stdout(Stdio::piped()).spawn()?;
+        Ok(Self { backend, process })
+    }
+
+    /// The longest time between two rows, in seconds.
+    fn stop(self) -> Result<f64> {
+        process::text("docker", &["exec", self.backend, "touch", "/tmp/enough"])?;
+        let ended = self.process.wait_with_output()?;
+        let text = String::from_utf8_lossy(&ended.stdout);
+        let longest = text.lines().find_map(|line| line.strip_prefix("longest "));
+        longest
+            .and_then(|seconds| seconds.parse().ok())
+            .with_context(|| format!("the writer said: {text}"))
+    }
 }
 
 #[derive(Default)]
@@ -82,6 +135,10 @@ struct Times {
     database: Vec<f64>,
     first: Vec<f64>,
     again: Vec<f64>,
+    restore: Vec<f64>,
+    swap: Vec<f64>,
+    /// How long nobody could write, in seconds.
+    refused: f64,
     /// Kibibytes.
     memory: u64,
 }
@@ -97,6 +154,8 @@ impl Times {
             ("its database", &self.database, bare),
             ("its media, for the first time", &self.first, None),
             ("its media, unchanged", &self.again, first),
+            ("a restore, counted", &self.restore, bare),
+            ("its swap", &self.swap, None),
         ] {
             let time = median(times);
             let ratio = time.zip(beside).map(|(time, beside)| time / beside);
@@ -104,6 +163,8 @@ impl Times {
                 |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
             table.row(vec![what.to_owned(), show(time), show(ratio)]);
         }
+        let refused = format!("{:.2}", self.refused);
+        table.row(vec!["no write for so long".to_owned(), refused]);
         let memory = self.memory as f64 / 1024.0;
         table.row(vec!["the tool's memory, MiB".to_owned(), format!("{memory:.0}")]);
         table
@@ -151,17 +212,24 @@ impl Backup {
 }
 
 fn backup(stage: &Stage) -> Result<Backup> {
+    measured(stage, &["backup"])
+}
+
+fn measured(stage: &Stage, words: &[&str]) -> Result<Backup> {
     let mut memory = 0;
     let mut events = Vec::new();
     let mut command = stage.command("timeout", "v1");
-    command.args(["900", PROGRAM, "backup", "--output", "json"]);
+    command
+        .args(["900", PROGRAM])
+        .args(words)
+        .args(["--output", "json"]);
     let began = Instant::now();
     let ended = process::run(&mut command, |line| {
         memory = memory.max(high_water_mark());
         events.extend(serde_json::from_str::<Value>(line));
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    ended.expect(0, "backup")?;
+    ended.expect(0, &words.join(" "))?;
     Ok(Backup {
         seconds,
         events,

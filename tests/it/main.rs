@@ -16,8 +16,10 @@ mod compose;
 mod config;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod copies;
 mod deploy;
 mod difference;
+mod drill;
 mod engine;
 mod forgetting;
 mod health;

@@ -1,11 +1,16 @@
 //! `rollback`: a deploy of a recorded release, and what `releases` means after it.
 
+use viatique_deploy::commands::rollback;
+use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::engine::Engine as _;
+use viatique_deploy::error::Failure;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ledger::is_closed;
 use viatique_deploy::pipeline::{Outcome, StepId};
+use viatique_deploy::steps::backup::restore::{Parts, Restore};
+use viatique_deploy::steps::backup::sets::Sets;
 
-use crate::support::{ImageBehaviour, Stack};
+use crate::support::{Ended, ImageBehaviour, PROJECT, Stack};
 
 const WEB: [&str; 4] = ["backend", "frontend", "celery_worker", "celery_beat"];
 
@@ -245,4 +250,81 @@ async fn a_ledger_whose_container_was_pruned_forgets_nothing() {
     assert_eq!(tags, ["v1", "v2"]);
     stack.rollback(None).await.unwrap().succeeded();
     serves(&stack, "v1");
+}
+
+fn copies(stack: &Stack) -> u64 {
+    let mut database = stack.database.lock().unwrap();
+    database.server.live().rows["public.copies"]
+}
+
+/// `rollback --restore-db`, with an id or without.
+async fn rollback_restoring(stack: &Stack, id: Option<&str>) -> Result<Ended, Failure> {
+    let memory = stack.memory().await;
+    let target = rollback::target(&memory, None)?;
+    let sets = Sets::read(&stack.backups(), PROJECT).await?;
+    let backup = rollback::backup_of(&sets, &memory.releases, target, id)?;
+    let restore = Restore {
+        id: Some(backup.id.clone()),
+        parts: Parts::All,
+    };
+    let mut settings = stack.recorded_settings(target);
+    settings.allow_incompatible = true;
+    Ok(stack
+        .command_with(Chosen::rollback_restoring(target, restore), settings)
+        .await)
+}
+
+/// v2 has another schema, and another copy in it.
+async fn with_another_schema() -> Stack {
+    let stack = with_releases(&["v1", "v2"]).await;
+    let mut database = stack.database.lock().unwrap();
+    database.server.live().rows.insert("public.copies".to_owned(), 4);
+    database.server.live().migrations = vec!["copies.0001".to_owned(), "copies.0002".to_owned()];
+    drop(database);
+    stack
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_its_database_it_goes_to_the_backup_made_before_the_release_after_it() {
+    let stack = with_another_schema().await;
+    // One more of v2, which is not meant.
+    stack.command(Chosen::backup(), "v2").await.succeeded();
+    let ended = rollback_restoring(&stack, None).await.unwrap();
+    ended.succeeded();
+    serves(&stack, "v1");
+    assert_eq!(copies(&stack), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_leaves_code_and_database_as_they_were() {
+    let stack = with_another_schema().await;
+    let releases = stack.releases().await;
+    let (_, backend) = releases.all()[0]
+        .images
+        .iter()
+        .find(|(service, _)| service.as_str() == "backend")
+        .unwrap();
+    stack.engine.image_behaves(&backend.id, ImageBehaviour::exits(1));
+    let ended = rollback_restoring(&stack, None).await.unwrap();
+    ended.ended(Outcome::RolledBack, ExitCode::RolledBack);
+    serves(&stack, "v2");
+    assert_eq!(copies(&stack), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_of_another_release_is_none_of_it() {
+    let stack = with_another_schema().await;
+    let other = stack.command(Chosen::backup(), "v2").await;
+    other.succeeded();
+    let failure = rollback_restoring(&stack, Some(&other.run.0)).await.unwrap_err();
+    assert!(
+        failure.error.to_string().ends_with("is of v2, and not of v1"),
+        "{failure:?}"
+    );
+    std::fs::remove_dir_all(stack.backups()).unwrap();
+    let failure = rollback_restoring(&stack, None).await.unwrap_err();
+    assert_eq!(
+        failure.error.to_string(),
+        "there is no backup of the time in which v1 served"
+    );
 }

@@ -1,7 +1,6 @@
 //! The bollard client, made for an endpoint and with bollard's known faults repaired on the way out. Knows nothing
 //! of the port's calls.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment::{Endpoint, Transport, refused};
@@ -51,7 +50,7 @@ pub(super) fn client(endpoint: &Endpoint, budgets: &TimeBudgets) -> Result<Clien
                 std::fs::File::open(file)
                     .map_err(|error| refused(&endpoint.shown(), &format!("{}: {error}", file.display())))?;
             }
-            install_tls_provider();
+            crate::tls::prepare();
             Client::connect_with_ssl(
                 &format!("https://{authority}"),
                 &files.key,
@@ -64,11 +63,6 @@ pub(super) fn client(endpoint: &Endpoint, budgets: &TimeBudgets) -> Result<Clien
     };
     made.map(|client| client.with_request_modifier(repaired))
         .map_err(|error| refused(&endpoint.shown(), &format!("no engine answers there: {error}")))
-}
-
-/// Once per process; whoever was first stays. Without it rustls panics, because no default is compiled in.
-fn install_tls_provider() {
-    let _: std::result::Result<(), Arc<_>> = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Separates several `extrahosts` in bollard's single field; it cannot occur in a host or an address.

@@ -272,11 +272,13 @@ pub fn end_sessions(access: &DatabaseAccess, live: &str, incoming: &str) -> Exec
          FOR attempt IN 1..600 LOOP \
          held := EXISTS (SELECT FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass \
          AND objid = was AND mode = 'AccessExclusiveLock' AND granted); \
-         EXIT WHEN NOT held AND (seen OR attempt > 250); \
+         EXIT WHEN NOT held AND (seen OR attempt > 250 \
+         OR NOT EXISTS (SELECT FROM pg_database WHERE datname = {incoming})); \
          IF held THEN seen := true; PERFORM pg_stat_clear_snapshot(); \
          PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({names}); END IF; \
          PERFORM pg_sleep(0.02); END LOOP; END $$",
         live = literal(live),
+        incoming = literal(incoming),
     ))
 }
 

@@ -249,6 +249,23 @@ pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
     options.open(path).map(File::from_std)
 }
 
+/// Writes something that is known about a file or folder, whole or not at all; if it is lost, it is found out again.
+pub(super) fn write_note(path: &Path, note: &impl serde::Serialize) -> io::Result<()> {
+    write_known(path, &serde_json::to_vec_pretty(note)?)
+}
+
+/// Writes what can be found out again, whole or not at all.
+pub(super) fn write_known(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        create_private_folders(parent)?;
+    }
+    let partial = with_suffix(path, ".partial");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&partial)?.write_all(content)?;
+    std::fs::rename(&partial, path)
+}
+
 /// Renames, and syncs the folder, so that the name too survives a power cut.
 pub(super) async fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;

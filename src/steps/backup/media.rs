@@ -5,14 +5,13 @@
 //! After a crash: the container is found by its label, and what has come in goes with the folder it came into.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use super::database::enough_room;
 use super::encryption::Recipients;
-use super::file::{create_private_folders, on_a_thread, write_whole};
+use super::file::{on_a_thread, write_known, write_whole};
 use super::manifest::{BackupFile, MediaFacts};
 use super::media_archive::archive;
 use super::media_container::{Access, MediaContainer};
@@ -237,18 +236,6 @@ fn entry(listed: &Listed, what: What) -> MediaEntry {
         group: listed.group,
         what,
     }
-}
-
-/// Whole or not at all. It says how files stood whose contents are here by now; if it is lost, they are read again.
-fn write_known(path: &Path, content: &[u8]) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        create_private_folders(parent)?;
-    }
-    let partial = path.with_extension("partial");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(&partial)?.write_all(content)?;
-    std::fs::rename(&partial, path)
 }
 
 /// What was noted of the volume, and cannot be read, is nothing: everything is read again.

@@ -24,12 +24,12 @@ use crate::pipeline::Settings;
 use crate::release::RunId;
 
 /// In which folder, beside the backups.
-const OBJECTS: &str = "media-objects";
+pub(super) const OBJECTS: &str = "media-objects";
 const INCOMING: &str = "new-";
 const PIECE: usize = 1 << 18;
 
 /// What is not encrypted.
-const PLAIN: &str = "plain";
+pub(super) const PLAIN: &str = "plain";
 
 /// One space of a project's objects.
 #[derive(Clone)]
@@ -97,10 +97,15 @@ impl Objects {
         self.folder.join(format!("known-{volume}.jsonl.gz"))
     }
 
+    /// The name of the object of this digest, from its space.
+    pub(super) fn name(sha256: &str) -> String {
+        let (first, rest) = sha256.split_at_checked(2).unwrap_or(("", sha256));
+        format!("{first}/{rest}")
+    }
+
     /// Where the object of this digest is.
     pub(super) fn path(&self, sha256: &str) -> PathBuf {
-        let (first, rest) = sha256.split_at_checked(2).unwrap_or(("", sha256));
-        self.folder.join(first).join(rest)
+        self.folder.join(Self::name(sha256))
     }
 
     /// The digests of all that are there: a call for each folder of them, not for each of them. What is in one is for

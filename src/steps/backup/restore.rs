@@ -5,7 +5,7 @@
 //! After a crash: a database that never served stands under a name of its own, marked by its comment, and goes at the
 //! next prune; or the restored one serves already. Media files may be restored half: another restore does the rest.
 
-mod database;
+pub(super) mod database;
 pub mod kept;
 pub mod loss;
 mod media;

@@ -69,6 +69,12 @@ pub(super) struct Going {
     unreadable: bool,
 }
 
+/// The backups that kept releases were preceded by.
+pub(super) fn needed(releases: &Releases, settings: &Settings) -> BTreeSet<String> {
+    let kept = kept(releases, settings.config.release.keep).into_iter();
+    kept.filter_map(|release| release.backup.clone()).collect()
+}
+
 /// Chooses what goes. `run` is under way.
 ///
 /// # Errors
@@ -80,8 +86,7 @@ pub(super) async fn going(
     releases: &Releases,
 ) -> Result<Going, Failure> {
     let sets = Sets::read(&settings.backup_directory, &settings.project.name).await?;
-    let needed = kept(releases, settings.config.release.keep).into_iter();
-    let needed: BTreeSet<String> = needed.filter_map(|release| release.backup.clone()).collect();
+    let needed = needed(releases, settings);
     let gone = expendable(&sets.backups, &settings.config.backup.keep, &needed);
     // Of runs that are over: this one holds the lock.
     let over = memory.runs.iter().map(|past| &past.header.run);

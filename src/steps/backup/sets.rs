@@ -11,7 +11,7 @@ use crate::error::{Failure, FailureKind};
 
 /// What stands there.
 #[derive(Debug, Default)]
-pub(crate) struct Sets {
+pub struct Sets {
     /// Of this project, the oldest first.
     pub backups: Vec<Manifest>,
     /// Folders without a manifest, by name: whose they are is not known.
@@ -25,7 +25,7 @@ impl Sets {
     ///
     /// # Errors
     /// A folder or manifest that cannot be read.
-    pub(crate) async fn read(folder: &Path, project: &str) -> Result<Self, Failure> {
+    pub async fn read(folder: &Path, project: &str) -> Result<Self, Failure> {
         Self::found(folder, project).await.map_err(|error| {
             Failure::from(anyhow::Error::new(error))
                 .context(format!("reading the backups in {}", folder.display()))
@@ -62,7 +62,7 @@ impl Sets {
     }
 
     /// The one that was completed last.
-    pub(crate) fn newest(&self) -> Option<&Manifest> {
+    pub fn newest(&self) -> Option<&Manifest> {
         self.backups.last()
     }
 
@@ -70,7 +70,7 @@ impl Sets {
     ///
     /// # Errors
     /// Where there is none, or more than one.
-    pub(crate) fn named(&self, id: Option<&str>) -> Result<&Manifest, Failure> {
+    pub fn named(&self, id: Option<&str>) -> Result<&Manifest, Failure> {
         let refuse = |why: String| {
             Failure::message(FailureKind::Configuration, why).hint("viatique-deploy backup list")
         };
@@ -92,7 +92,7 @@ impl Sets {
 }
 
 /// When it was completed, if it says so.
-pub(crate) fn completed(backup: &Manifest) -> Option<OffsetDateTime> {
+pub fn completed(backup: &Manifest) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&backup.completed_at, &Rfc3339).ok()
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::support::database::{answers, hold, query};
 use super::support::{Stack, docker};
 
+const DIRECTORY: &str = "  directory: backups\n";
 const AGREED: [&str; 2] = ["--yes", "--accept-loss"];
 
 #[test]
@@ -19,6 +20,7 @@ fn what_was_saved_serves_again_or_nothing_has_changed() {
     damaged(&stack);
     encrypted(&stack);
     another_schema(&stack);
+    with_the_code_that_it_was_of(&stack);
     on_a_fresh_machine(&stack);
 }
 
@@ -108,6 +110,10 @@ fn an_accident_and_back(stack: &Stack) {
     );
     let (rows_after, files_after) = (rows(stack), files(stack));
     assert_ne!((&rows_before, &files_before), (&rows_after, &files_after));
+    // That it can be restored is tried where it harms nobody.
+    let standing = stack.snapshot();
+    stack.run(&["backup", "drill"]).expect_code(0).says("can be restored: ");
+    assert_eq!(stack.snapshot().standing(), standing.standing());
     // Nobody is asked where nobody is, and nothing is changed.
     let refused = stack.run(&["backup", "restore", &saved]).expect_code(5);
     refused.says("--yes --accept-loss");
@@ -246,6 +252,10 @@ fn damaged(stack: &Stack) {
     flipped[whole.len() / 2] ^= 1;
     for content in [flipped.as_slice(), &whole[..whole.len() / 2]] {
         fs::write(&dump, content).unwrap();
+        stack
+            .run(&["backup", "drill", &saved])
+            .expect_code(1)
+            .says("database.dump is damaged");
         restore(stack, &["--skip-backup", &saved])
             .expect_code(1)
             .says("database.dump is damaged: it is not what was written");
@@ -278,7 +288,7 @@ fn damaged(stack: &Stack) {
 
 fn encrypted(stack: &Stack) {
     let key = age::x25519::Identity::generate();
-    let plain = "  directory: backups\n";
+    let plain = DIRECTORY;
     let to = format!("{plain}  encrypt_to: [{}]\n", key.to_public());
     stack.example.replace("deploy.yml", plain, &to);
     stack.run(&["backup"]).expect_code(0);
@@ -317,6 +327,39 @@ fn another_schema(stack: &Stack) {
     prune_all(stack);
 }
 
+/// A release that removes a column, taken back with the column and what was in it.
+fn with_the_code_that_it_was_of(stack: &Stack) {
+    let removes = "from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [(\"papers\", \"0003_annotation_index\")]
+    operations = [migrations.RemoveField(\"copy\", \"total\")]
+";
+    let path = "backend/papers/migrations/0004_without_total.py";
+    stack.example.append(path, removes);
+    query(stack, "DELETE FROM django_migrations WHERE name = '0099_later'");
+    let before = rows(stack);
+    stack
+        .run(&["run", "--tag", "v2", "--allow-breaking"])
+        .expect_code(0);
+    let has_total = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'papers_copy' AND column_name = 'total'";
+    assert_eq!(query(stack, has_total), "0");
+    query(stack, "DELETE FROM accounts_user WHERE username = 'pupil7'");
+    stack
+        .run(&["rollback", "--restore-db"])
+        .expect_code(5)
+        .says("--yes --accept-loss");
+    assert_eq!(stack.serves(), "v2");
+    let words = [&["rollback", "--restore-db"], &AGREED[..]].concat();
+    stack.run(&words).expect_code(0);
+    assert_eq!(stack.serves(), "v1");
+    assert_eq!(query(stack, has_total), "1");
+    assert_eq!(rows(stack), before);
+    fs::remove_file(stack.example.file(path)).unwrap();
+    prune_all(stack);
+}
+
 /// Nothing is left but the folder of the backups.
 fn on_a_fresh_machine(stack: &Stack) {
     stack.run(&["backup"]).expect_code(0);
@@ -331,10 +374,19 @@ fn on_a_fresh_machine(stack: &Stack) {
             .status();
         assert!(done.unwrap().success(), "{words:?}");
     };
+    // And not even that: only its copy elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copies = format!(
+        "{DIRECTORY}  copies: [{{ to: {} }}]\n",
+        elsewhere.path().display()
+    );
+    stack.example.replace("deploy.yml", DIRECTORY, &copies);
+    stack.run(&["backup", "copy"]).expect_code(0);
     compose(&["down", "--volumes"]);
+    fs::remove_dir_all(stack.example.file("backups")).unwrap();
     stack.run(&["run", "--tag", "v1"]).expect_code(0);
     assert_eq!(rows(stack), "0|-|-");
-    restore(stack, &[&saved]).expect_code(0);
+    restore(stack, &["--from-copy", &saved]).expect_code(0);
     assert_eq!((rows(stack), files(stack)), before);
     assert_eq!(
         query(

@@ -43,13 +43,20 @@ fn global_options_stand_before_or_after_the_command() {
 fn rollback_names_a_release_or_none() {
     let to = |arguments| {
         let command = parse(arguments).unwrap().command;
-        let Command::Rollback(RollbackArgs { to }) = command else {
+        let Command::Rollback(RollbackArgs { to, restore_db, .. }) = command else {
             panic!("{command:?}")
         };
-        to
+        (to, restore_db)
     };
-    assert_eq!(to("viatique-deploy rollback"), None);
-    assert_eq!(to("viatique-deploy rollback --to v41"), Some("v41".to_owned()));
+    assert_eq!(to("viatique-deploy rollback"), (None, None));
+    let (v41, any) = (Some("v41".to_owned()), Some(String::new()));
+    assert_eq!(to("viatique-deploy rollback --to v41"), (v41.clone(), None));
+    assert_eq!(to("viatique-deploy rollback --restore-db --to v41"), (v41, any));
+    assert_eq!(
+        to("viatique-deploy rollback --restore-db=2026"),
+        (None, Some("2026".to_owned()))
+    );
+    assert!(parse("viatique-deploy rollback --accept-loss").is_err());
 }
 
 #[test]
@@ -339,18 +346,24 @@ fn rollback_help() {
       1. finds the release; images that are not on the engine any more are pulled
          from their registry
       2. says which migrations were applied since; the schema is NOT taken back
+         With --restore-db, it is: it says which rows would go, asks for the
+         project's name, makes a backup of now, and restores beside what serves
       3. collects its static files again: its pages find their own
       4. replaces the services: web, workers, scheduler
       5. asks the app whether it is well
 
-    Leaves alone: the database, the media, backups. To get data back, restore a
-    backup by hand.
+    Leaves alone, without --restore-db: the database, the media. Removes no data.
 
     Usage: viatique-deploy rollback [OPTIONS]
 
     Options:
-          --to <TAG>  Go back to this release [default: the one that served before]
-      -h, --help      Print help
+          --to <TAG>           Go back to this release [default: the one that served
+                               before]
+          --restore-db[=<ID>]  Restore the database and the media too, from the
+                               backup taken before the release after it; or from
+                               this backup
+          --accept-loss        With --restore-db and --yes: also where rows would go
+      -h, --help               Print help
 
     Global options:
           --config <FILE>     Read this file [default: deploy.yml here, else in the
@@ -370,12 +383,14 @@ fn rollback_help() {
                               auto]
 
     Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
-    3 no such release, or configuration invalid; 4 locked; 6 the earlier release
-    failed too, and the one before the rollback serves again; 7 stuck.
+    3 no such release or backup, or configuration invalid; 4 locked; 5 rows would
+    go, and nobody agreed; 6 the earlier release failed too, and the one before the
+    rollback serves again; 7 stuck.
 
     Examples:
       viatique-deploy releases              see where one can go back to
       viatique-deploy rollback --dry-run
       viatique-deploy rollback --to v41
+      viatique-deploy rollback --to v41 --restore-db
     ");
 }

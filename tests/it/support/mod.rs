@@ -3,6 +3,7 @@
 
 mod fake_app;
 mod fake_engine;
+mod fake_s3;
 mod fake_socket;
 mod stack;
 
@@ -10,5 +11,6 @@ pub(crate) use fake_app::FakeApp;
 pub(crate) use fake_engine::{
     Call, CommandKind, FakeCommand, FakeEngine, FakeOutput, Fault, ImageBehaviour, Seen,
 };
+pub(crate) use fake_s3::FakeS3;
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
 pub(crate) use stack::{DUMP, Database, Ended, FOREVER, FakeDatabase, LIVE, PASSWORD, PROJECT, Stack};

@@ -4,7 +4,7 @@ use serde_json::json;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::ErrorReport;
 use viatique_deploy::ui::{
-    ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_on, printable_block,
+    ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_by_typing_on, confirm_on, printable_block,
     printable_line, render_error_on, table, use_color, write_data, write_error,
 };
 
@@ -147,6 +147,23 @@ fn data_is_a_table_or_a_document() {
         &document,
         &mut ClosedPipe,
     );
+}
+
+#[test]
+fn only_the_whole_word_is_one() {
+    for (typed, agreed) in [
+        ("viatique\n", true),
+        (" viatique \n", true),
+        ("y\n", false),
+        ("Viatique\n", false),
+        ("\n", false),
+        ("", false),
+    ] {
+        let mut prompt = Vec::new();
+        let answered = confirm_by_typing_on("Go?", "viatique", &mut typed.as_bytes(), &mut prompt);
+        assert_eq!(answered, agreed, "{typed:?}");
+        assert!(String::from_utf8(prompt).unwrap().starts_with("Go? Type viatique to go on: "));
+    }
 }
 
 #[test]

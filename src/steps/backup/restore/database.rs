@@ -8,7 +8,7 @@ use super::super::{Manifest, database_container, size};
 use super::loss::{differences, migrations_differ, rows};
 use crate::clock::timestamp;
 use crate::config::DatabaseBackup;
-use crate::engine::{Captured, Container, ExecSpec};
+use crate::engine::{Captured, Container, ContainerId, ExecSpec};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Task};
 use crate::stack::postgres::beside::{self, Mark, Marked, State};
@@ -22,15 +22,17 @@ const AHEAD: usize = 1 << 20;
 const NAMED: usize = 20;
 
 /// The database that is to be as it was: a running server.
-pub(super) struct Target<'a> {
+pub(in crate::steps::backup) struct Target<'a> {
     context: Context<'a>,
     configured: &'a DatabaseBackup,
     container: Container,
+    /// It is nobody's: whether it is the right server is not asked.
+    is_scratch: bool,
     pub access: DatabaseAccess,
 }
 
 /// A restored database that does not serve yet.
-pub(super) struct Incoming {
+pub(in crate::steps::backup) struct Incoming {
     pub name: String,
     /// The comment that it will have.
     pub comment: Option<String>,
@@ -60,6 +62,24 @@ impl<'a> Target<'a> {
             context,
             configured,
             container,
+            is_scratch: false,
+            access: database::access(context.settings, configured)?,
+        })
+    }
+
+    /// A server that was made to try something on it.
+    pub(in crate::steps::backup) async fn scratch(
+        context: Context<'a>,
+        configured: &'a DatabaseBackup,
+        container: &ContainerId,
+    ) -> Result<Self, Failure> {
+        let found = context.engine.container(&container.0).await?;
+        Ok(Self {
+            context,
+            configured,
+            container: found
+                .ok_or_else(|| Failure::message(FailureKind::Failed, "the scratch PostgreSQL is gone"))?,
+            is_scratch: true,
             access: database::access(context.settings, configured)?,
         })
     }
@@ -108,14 +128,16 @@ impl<'a> Target<'a> {
     }
 
     /// Restores a backup into a new database. Where that fails, nothing of it is left.
-    pub(super) async fn fill(
+    pub(in crate::steps::backup) async fn fill(
         &self,
         manifest: &Manifest,
         contents: &Contents,
         task: &Task,
     ) -> Result<Incoming, Failure> {
         let facts = database::facts(self.context, &self.container, &self.access).await?;
-        the_right_one(self.context, self.configured, &facts, Some(manifest))?;
+        if !self.is_scratch {
+            the_right_one(self.context, self.configured, &facts, Some(manifest))?;
+        }
         new_enough(manifest, &facts)?;
         self.enough_room(manifest).await?;
         let saved = saved_description(manifest, contents).await?;
@@ -332,7 +354,7 @@ impl<'a> Target<'a> {
     }
 
     /// Gives a database the name of the one that serves. That one's name from then on.
-    pub(super) async fn swap(
+    pub(in crate::steps::backup) async fn swap(
         &self,
         incoming: &str,
         comment: Option<&str>,

@@ -48,6 +48,8 @@ pub(crate) struct Database {
     /// What the script says of pending ones beyond that they are harmless: by `app.name`, the kind, and the words.
     pub(crate) judged: Vec<(String, &'static str, &'static str)>,
     pub(crate) server: Server,
+    /// Of the container in which a backup is tried.
+    pub(crate) scratch: Server,
 }
 
 type Answers = dyn Fn(&FakeCommand) -> Option<FakeOutput> + Send + Sync;

@@ -67,6 +67,12 @@ impl Server {
                 FakeOutput::silent()
             }
             ["pg_dumpall", "--globals-only", ..] => FakeOutput::stdout(ROLES),
+            // Asked of a new one, which has nothing yet.
+            ["pg_isready", "--host", ..] => {
+                *self = Self::default();
+                *self.live() = FakeDatabase::default();
+                FakeOutput::silent()
+            }
             ["df", ..] => FakeOutput::stdout(
                 "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100000000 1 99999999 1% /\n",
             ),

@@ -140,7 +140,13 @@ impl Database {
 
 /// Answers as the programs of a healthy stack do.
 pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> FakeOutput {
-    if let Some(answer) = database.server.answers(command) {
+    let scratch = command.container.contains("-drill-");
+    let server = if scratch {
+        &mut database.scratch
+    } else {
+        &mut database.server
+    };
+    if let Some(answer) = server.answers(command) {
         return answer;
     }
     let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
