@@ -129,6 +129,13 @@ async fn show(global: &GlobalOptions, id: Option<&str>, output: &OutputOptions) 
             "drilled: {}, in {:.1} s: {}\n",
             drilled.at, drilled.seconds, drilled.found
         ));
+        match drilled.missing_files {
+            None => human.push_str("  whether every file that it names is there was not verified\n"),
+            Some(0) => {}
+            Some(missing) => human.push_str(&format!(
+                "  {missing} files that the database names are missing\n"
+            )),
+        }
     }
     if !backup.encrypted_to.is_empty() {
         human.push_str(&format!("encrypted to: {}\n", backup.encrypted_to.join(", ")));
@@ -220,6 +227,54 @@ fn age(backup: &Manifest, now: OffsetDateTime) -> Option<String> {
         (_, hours) if hours >= 1 => format!("{hours} h"),
         (_, _) => format!("{} min", age.whole_minutes()),
     })
+}
+
+/// How fresh the newest backup of this machine is.
+pub(super) struct Freshness {
+    /// Its id.
+    pub newest: Option<String>,
+    /// Younger than `backup.max_age`.
+    pub fresh: bool,
+    /// In words.
+    pub sentence: String,
+}
+
+impl Freshness {
+    /// `None` where `deploy.yml` has nothing backed up.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub(super) async fn of(session: &Session) -> Result<Option<Self>, Failure> {
+        let backup = &session.config.backup;
+        if backup.database.is_none() && backup.media.is_none() {
+            return Ok(None);
+        }
+        let folder = session.backup_directory()?;
+        let sets = Sets::read(&folder, session.project()).await?;
+        let now = OffsetDateTime::now_utc();
+        Ok(Some(match sets.newest() {
+            None => Self {
+                newest: None,
+                fresh: false,
+                sentence: format!("none in {}", folder.display()),
+            },
+            Some(newest) => {
+                let fresh = session.is_fresh(newest, now);
+                let age =
+                    age(newest, now).map_or_else(|| "of unknown age".to_owned(), |age| format!("{age} old"));
+                let too_old = if fresh {
+                    ""
+                } else {
+                    ", which is too old (backup.max_age)"
+                };
+                Self {
+                    newest: Some(newest.id.clone()),
+                    fresh,
+                    sentence: format!("the newest is {}, {age}{too_old}", newest.id),
+                }
+            }
+        }))
+    }
 }
 
 impl Session {

@@ -454,6 +454,7 @@ impl<'a> Drive<'a> {
             steps: self.step_ids(),
             replace: self.settings.replace.iter().map(ToString::to_string).collect(),
             allow_incompatible: self.settings.allow_incompatible,
+            restores: self.settings.restores.clone(),
         }
     }
 

@@ -38,14 +38,12 @@ pub(super) async fn restore(
     settings.allow_incompatible = arguments.allow_breaking;
     let reporter = ui::reporter(output);
     let looking = Looking::new(Arc::clone(&reporter))?;
-    let mut restore = Restore {
-        id: arguments.id.clone(),
-        parts: match arguments.only {
-            None => Parts::All,
-            Some(RestorePart::Database) => Parts::Database,
-            Some(RestorePart::Media) => Parts::Media,
-        },
+    let parts = match arguments.only {
+        None => Parts::All,
+        Some(RestorePart::Database) => Parts::Database,
+        Some(RestorePart::Media) => Parts::Media,
     };
+    let mut restore = Restore::of(arguments.id.clone(), parts);
     if let Some(place) = &arguments.from_copy {
         if global.dry_run {
             return Err(Failure::message(

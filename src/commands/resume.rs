@@ -9,6 +9,7 @@ use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{Releases, UnfinishedRun};
 use crate::release::{Release, Tag};
+use crate::steps::backup::restore::Restore;
 use crate::ui::{self, OutputOptions};
 
 /// Finishes the unfinished run, if there is one.
@@ -38,8 +39,9 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
     let resumed = Resumed::of(&memory.releases, run, asked)?;
     let mut settings = match &resumed {
         Resumed::Made { tag, .. } => session.settings(tag.clone(), current)?,
-        Resumed::Recorded(release) => session.recorded_settings(release, current)?,
+        Resumed::Recorded { release, .. } => session.recorded_settings(release, current)?,
     };
+    settings.restores = run.header.restores.clone();
     settings.replace = asked_for(&settings.project, &run.header.replace)?;
     settings.allow_incompatible = run.header.allow_incompatible;
     resumed
@@ -53,8 +55,11 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
 pub enum Resumed {
     /// A release made from the files beside `deploy.yml`.
     Made { command: String, tag: Tag },
-    /// A rollback to this one.
-    Recorded(Box<Release>),
+    /// A rollback to this one, with its database where there is a backup.
+    Recorded {
+        release: Box<Release>,
+        restore: Option<Restore>,
+    },
 }
 
 impl Resumed {
@@ -74,7 +79,13 @@ impl Resumed {
             let release = releases
                 .tagged(&tag)
                 .ok_or_else(|| cannot(format!("release {tag} is not recorded any more")))?;
-            return Ok(Self::Recorded(Box::new(release.clone())));
+            let restore = run.header.restores.as_ref();
+            let restore =
+                restore.map(|id| Restore::with_its_code(id.clone()).resuming(run.header.run.clone()));
+            return Ok(Self::Recorded {
+                release: Box::new(release.clone()),
+                restore,
+            });
         }
         let command = run.header.command.clone();
         match Chosen::named(&command) {
@@ -87,7 +98,14 @@ impl Resumed {
     pub fn chosen(&self) -> Chosen {
         let chosen = match self {
             Self::Made { command, .. } => Chosen::named(command).unwrap_or_else(Chosen::run),
-            Self::Recorded(release) => Chosen::rollback(release),
+            Self::Recorded {
+                release,
+                restore: None,
+            } => Chosen::rollback(release),
+            Self::Recorded {
+                release,
+                restore: Some(restore),
+            } => Chosen::rollback_restoring(release, restore.clone()),
         };
         chosen.finishing()
     }

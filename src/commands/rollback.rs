@@ -17,7 +17,7 @@ use crate::release::Release;
 use crate::release::difference::differences;
 use crate::release::schema::{Fit, fit};
 use crate::steps::backup::Manifest;
-use crate::steps::backup::restore::{Parts, Restore};
+use crate::steps::backup::restore::Restore;
 use crate::steps::backup::sets::Sets;
 use crate::ui::{self, OutputOptions};
 
@@ -39,6 +39,19 @@ pub(super) async fn rollback(
     let reporter = ui::reporter(output);
     let asks =
         !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if let Some(half) = memory
+        .unfinished
+        .as_ref()
+        .filter(|run| run.header.restores.is_some())
+    {
+        reporter.event(&Event::Warning {
+            message: format!(
+                "{}, and may have let another database serve already",
+                half.stopped_at()
+            ),
+            hint: Some("viatique-deploy backup restore --undo puts the one from before back".to_owned()),
+        });
+    }
     // Before the question: what it is about.
     if arguments.restore_db.is_none() {
         for warning in warnings(releases, target, &settings) {
@@ -77,10 +90,7 @@ pub(super) async fn rollback(
                 target,
                 Some(id.as_str()).filter(|id| !id.is_empty()),
             )?;
-            let restore = Restore {
-                id: Some(backup.id.clone()),
-                parts: Parts::All,
-            };
+            let restore = Restore::with_its_code(backup.id.clone());
             let what = Some(&restore);
             let looking = Looking::new(Arc::clone(&reporter))?;
             let preview = preview(&looking, &session, &settings, what, output).await?;
@@ -89,6 +99,7 @@ pub(super) async fn rollback(
             }
             // Its code comes with it.
             settings.allow_incompatible = true;
+            settings.restores = restore.id.clone();
             Chosen::rollback_restoring(target, restore)
         }
     };

@@ -192,6 +192,7 @@ impl Session {
             current,
             replace: BTreeSet::new(),
             allow_incompatible: false,
+            restores: None,
         })
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::backups::Freshness;
 use super::drift::drift;
 use super::locked;
 use super::session::Session;
@@ -38,6 +39,7 @@ pub(super) async fn status(global: &GlobalOptions, output: &OutputOptions) -> Re
         memory: &memory,
         standing: &standing,
         held,
+        backups: Freshness::of(&session).await?,
     };
     ui::data(output, &seen.for_people(output.columns), &seen.for_programs());
     Ok(ExitCode::Done)
@@ -50,6 +52,8 @@ struct Seen<'a> {
     standing: &'a Standing,
     /// Who holds the lock, and whether it lives.
     held: Option<(String, Life)>,
+    /// Those of this machine; `None` where `deploy.yml` has nothing backed up.
+    backups: Option<Freshness>,
 }
 
 impl Seen<'_> {
@@ -96,6 +100,9 @@ impl Seen<'_> {
                 current.tag
             ));
         }
+        if self.backups.as_ref().is_some_and(|backups| !backups.fresh) {
+            next.push("viatique-deploy backup    saves the database and the media".to_owned());
+        }
         next
     }
 
@@ -117,6 +124,9 @@ impl Seen<'_> {
         }
         if let Some(unfinished) = self.unfinished() {
             text.push_str(&format!("unfinished: {unfinished}\n"));
+        }
+        if let Some(backups) = &self.backups {
+            text.push_str(&format!("backups here: {}\n", backups.sentence));
         }
         let rows = self.service_rows();
         if rows.is_empty() {
@@ -199,6 +209,10 @@ impl Seen<'_> {
                 "lives": matches!(life, Life::Lives(_)),
             })),
             "unfinished_run": self.unfinished(),
+            "backups": self.backups.as_ref().map(|backups| json!({
+                "newest": backups.newest,
+                "fresh": backups.fresh,
+            })),
             "drift": self.drift(),
             "runs": self.last_runs().iter().map(|run| json!({
                 "run": run.header.run,

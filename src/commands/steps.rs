@@ -193,6 +193,7 @@ impl Chosen {
     /// `backup`: and its copies, without which it has failed.
     pub fn backup() -> Self {
         Self {
+            name: "backup",
             stages: vec![Stage::of(Backup::Only), Stage::of(Copy)],
             ..Self::copy()
         }
@@ -202,7 +203,7 @@ impl Chosen {
     pub fn copy() -> Self {
         Self {
             concerns_what_serves: true,
-            ..Self::one("backup", Copy, Effect::Prepares)
+            ..Self::one("backup copy", Copy, Effect::Prepares)
         }
     }
 
@@ -249,7 +250,7 @@ impl Chosen {
     pub fn undo_restore() -> Self {
         Self {
             name: "backup restore",
-            stages: vec![Stage::of(UndoRestore), Stage::of(Health)],
+            stages: vec![Stage::of(UndoRestore::default()), Stage::of(Health)],
             effect: Effect::Prepares,
             concerns_what_serves: true,
             finishes: false,

@@ -36,6 +36,9 @@ pub struct RunHeader {
     /// `--allow-breaking`
     #[serde(default)]
     pub allow_incompatible: bool,
+    /// `--restore-db`: the backup.
+    #[serde(default)]
+    pub restores: Option<String>,
 }
 
 /// One line of the journal.

@@ -20,6 +20,8 @@ pub enum StepId {
     Prune,
     /// Of backups: `backup restore`.
     Restore,
+    /// The same, of which a release is the other half: `rollback --restore-db`.
+    RestoreWithCode,
     /// Of backups: `backup drill`.
     Drill,
     Build,
@@ -39,7 +41,7 @@ impl StepId {
             Self::Verify => "verify",
             Self::Copy => "copy",
             Self::Prune => "prune",
-            Self::Restore => "restore",
+            Self::Restore | Self::RestoreWithCode => "restore",
             Self::Drill => "drill",
             Self::Build => "build",
             Self::Fetch => "fetch",
@@ -54,7 +56,7 @@ impl StepId {
     /// release nor at the new one until somebody finishes it.
     pub const fn changes_what_serves(self) -> bool {
         match self {
-            Self::Migrate | Self::Collectstatic | Self::Deploy => true,
+            Self::RestoreWithCode | Self::Migrate | Self::Collectstatic | Self::Deploy => true,
             Self::Check
             | Self::Backup
             | Self::Verify

@@ -35,6 +35,8 @@ pub struct Settings {
     pub replace: BTreeSet<ServiceName>,
     /// Migrations are applied although the release that serves fails on what they make.
     pub allow_incompatible: bool,
+    /// The backup that a rollback takes back with the release.
+    pub restores: Option<String>,
 }
 
 /// What the steps so far found out; later steps read it.

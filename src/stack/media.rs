@@ -60,6 +60,21 @@ pub fn lines(printed: &str) -> anyhow::Result<Vec<&str>> {
 #[serde(transparent)]
 pub struct MediaPath(pub String);
 
+impl MediaPath {
+    /// Of a path as it is.
+    pub fn of(path: &[u8]) -> Self {
+        let mut quoted = String::new();
+        for byte in path {
+            if (0x21..0x7f).contains(byte) && *byte != b'%' {
+                quoted.push(char::from(*byte));
+            } else {
+                quoted.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        Self(quoted)
+    }
+}
+
 impl fmt::Display for MediaPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = percent_encoding::percent_decode_str(&self.0);
@@ -440,6 +455,13 @@ mod tests {
                 .unwrap();
         }
         builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_path_is_written_as_the_script_writes_it() {
+        let path = MediaPath::of("scans/Élève 100%.pdf".as_bytes());
+        assert_eq!(path.0, "scans/%C3%89l%C3%A8ve%20100%25.pdf");
+        assert_eq!(path.to_string(), "scans/Élève 100%.pdf");
     }
 
     #[test]

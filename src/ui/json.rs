@@ -425,7 +425,7 @@ const fn step_name(step: StepId) -> &'static str {
         StepId::Verify => "verify",
         StepId::Copy => "copy",
         StepId::Prune => "prune",
-        StepId::Restore => "restore",
+        StepId::Restore | StepId::RestoreWithCode => "restore",
         StepId::Drill => "drill",
         StepId::Collectstatic => "collectstatic",
         StepId::Deploy => "deploy",

@@ -50,7 +50,9 @@ async fn a_backup_that_can_be_restored_is_noted_as_one() {
         "{said}"
     );
     harmed_nobody(&stack, "it was restored");
-    assert_eq!(drilled(&stack, &id).unwrap().found, found);
+    let noted = drilled(&stack, &id).unwrap();
+    assert_eq!(noted.found, found);
+    assert_eq!(noted.missing_files, Some(2));
     // It stood by itself.
     let commands = stack.engine.commands();
     let restored = commands
@@ -62,6 +64,36 @@ async fn a_backup_that_can_be_restored_is_noted_as_one() {
             .container
             .starts_with("viatique-deploy-drill-viatique-")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_the_database_names_are_looked_for_in_the_backup() {
+    let (stack, _) = with_a_backup().await;
+    stack.engine.put_file("viatique_media", "scans/1.png", b"one");
+    stack.command(Chosen::backup(), "v1").await.succeeded();
+    let ended = stack.command(Chosen::drill(None), "v1").await;
+    ended.succeeded();
+    let told = ended.warnings();
+    assert!(
+        told.contains(
+            "1 files that the database names are not in the backup: copies.scan: scans/Élève 2.png"
+        ),
+        "{told}"
+    );
+    stack
+        .engine
+        .put_file("viatique_media", "scans/%C3%89l%C3%A8ve%202.png", b"two");
+    stack.command(Chosen::backup(), "v1").await.succeeded();
+    let ended = stack.command(Chosen::drill(None), "v1").await;
+    assert!(
+        ended
+            .step_message(StepId::Drill)
+            .ends_with("every file that it names is there")
+    );
+    // Without an application nobody knows which columns name files.
+    stack.engine.kill("viatique-backend-1", 0);
+    let ended = stack.command(Chosen::drill(None), "v1").await;
+    assert!(ended.step_message(StepId::Drill).ends_with("was not verified"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,7 @@ fn header(run: &str) -> RunHeader {
         number: 1,
         replace: Vec::new(),
         allow_incompatible: false,
+        restores: None,
     }
 }
 

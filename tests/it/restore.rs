@@ -53,7 +53,7 @@ fn restore(id: &str) -> Chosen {
 
 fn restore_of(id: &str, parts: Parts) -> Chosen {
     let id = Some(id.to_owned());
-    Chosen::restore(Restore { id, parts }, true)
+    Chosen::restore(Restore::of(id, parts), true)
 }
 
 /// The database is as before, and nothing of the restored one is left.
@@ -246,6 +246,20 @@ async fn an_older_server_and_a_full_disk_are_refused_before_anything_is_made() {
         ended.says(said);
         nothing_was_restored(&stack, &ended);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_does_not_run_is_refused_before_anything_is_made() {
+    let (stack, id) = after_an_accident().await;
+    stack.engine.kill("viatique-db-1", 1);
+    let with_backup = stack.command(restore(&id), "v1").await;
+    let restore = Restore::of(Some(id), Parts::All);
+    let without = stack.command(Chosen::restore(restore, false), "v1").await;
+    for ended in [with_backup, without] {
+        ended.ended(Outcome::Failed, ExitCode::Failed);
+        ended.says("viatique-db-1 does not run");
+    }
+    assert_eq!(beside(&stack), Vec::<(String, String)>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,10 +7,10 @@ use viatique_deploy::error::Failure;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ledger::is_closed;
 use viatique_deploy::pipeline::{Outcome, StepId};
-use viatique_deploy::steps::backup::restore::{Parts, Restore};
+use viatique_deploy::steps::backup::restore::Restore;
 use viatique_deploy::steps::backup::sets::Sets;
 
-use crate::support::{Ended, ImageBehaviour, PROJECT, Stack};
+use crate::support::{Ended, FOREVER, Fault, ImageBehaviour, PROJECT, Stack};
 
 const WEB: [&str; 4] = ["backend", "frontend", "celery_worker", "celery_beat"];
 
@@ -263,12 +263,10 @@ async fn rollback_restoring(stack: &Stack, id: Option<&str>) -> Result<Ended, Fa
     let target = rollback::target(&memory, None)?;
     let sets = Sets::read(&stack.backups(), PROJECT).await?;
     let backup = rollback::backup_of(&sets, &memory.releases, target, id)?;
-    let restore = Restore {
-        id: Some(backup.id.clone()),
-        parts: Parts::All,
-    };
+    let restore = Restore::with_its_code(backup.id.clone());
     let mut settings = stack.recorded_settings(target);
     settings.allow_incompatible = true;
+    settings.restores = restore.id.clone();
     Ok(stack
         .command_with(Chosen::rollback_restoring(target, restore), settings)
         .await)
@@ -326,5 +324,62 @@ async fn a_backup_of_another_release_is_none_of_it() {
     assert_eq!(
         failure.error.to_string(),
         "there is no backup of the time in which v1 served"
+    );
+}
+
+/// Wherever it was killed: nothing of it had begun, or it is finished, the release with its database. The database is not
+/// restored a second time over what was written since.
+#[tokio::test(start_paused = true)]
+async fn one_with_its_database_that_was_killed_is_finished_with_both() {
+    let prepared = with_another_schema().await;
+    let execs = |stack: &Stack| {
+        stack
+            .engine
+            .calls()
+            .iter()
+            .filter(|call| call.name == "exec")
+            .count()
+    };
+    let clean = prepared.fork();
+    let before = execs(&clean);
+    rollback_restoring(&clean, None).await.unwrap().succeeded();
+    let (mut begun, mut swapped) = (0, 0);
+    for number in before + 1..=execs(&clean) {
+        let stack = prepared.fork();
+        stack.engine.fault_on("exec", number, Fault::HangAfter);
+        let killed = tokio::time::timeout(FOREVER, rollback_restoring(&stack, None)).await;
+        stack.engine.heal();
+        if killed.is_ok() {
+            // Something else was waited for beside it.
+            continue;
+        }
+        stack.engine.relabel(
+            "viatique-deploy-lock-viatique",
+            "viatique-deploy.lock.process",
+            "4194305",
+        );
+        let restored = copies(&stack) == 3;
+        if restored {
+            swapped += 1;
+            let mut database = stack.database.lock().unwrap();
+            database.server.live().rows.insert("public.copies".to_owned(), 5);
+        }
+        match stack.resume().await.unwrap() {
+            None => {
+                // Only the lock of the dead run is left.
+                assert_eq!(stack.engine.peek().releases("backend"), ["v2"]);
+                assert_eq!(copies(&stack), 4, "exec {number}");
+            }
+            Some(ended) => {
+                begun += 1;
+                ended.succeeded();
+                serves(&stack, "v1");
+                assert_eq!(copies(&stack), if restored { 5 } else { 3 }, "exec {number}");
+            }
+        }
+    }
+    assert!(
+        begun > 10 && swapped > 0,
+        "{begun} had begun, {swapped} had swapped"
     );
 }

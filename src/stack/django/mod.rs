@@ -66,6 +66,59 @@ def run():
 run()
 "#;
 
+/// Says which columns name files, and in which folder these are: `{"files": [[table, column, folder]]}`. What is kept in
+/// another storage than a folder is left out.
+const FILES: &str = r#"
+def run():
+    import json
+    from django.apps import apps
+    from django.core.files.storage import FileSystemStorage
+    from django.db.models import FileField
+
+    found = []
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.proxy or not model._meta.managed:
+            continue
+        for field in model._meta.local_concrete_fields:
+            if isinstance(field, FileField) and isinstance(field.storage, FileSystemStorage):
+                found.append([model._meta.db_table, field.column, str(field.storage.location)])
+    print("\nviatique-deploy:" + json.dumps({"files": found}), flush=True)
+
+run()
+"#;
+
+/// A column that names files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileColumn {
+    pub table: String,
+    pub column: String,
+    /// The folder that the names are meant from.
+    pub location: String,
+}
+
+/// The command that says the [`FileColumn`]s.
+pub fn file_columns_command(manage: &[String]) -> Vec<String> {
+    management(manage, &["shell", "-c", FILES])
+}
+
+/// Reads its answer, the mark taken off.
+///
+/// # Errors
+/// What is not what the script prints.
+pub fn parse_file_columns(answer: &str) -> Result<Vec<FileColumn>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct Wire {
+        files: Vec<(String, String, String)>,
+    }
+    let Wire { files } = serde_json::from_str(answer)?;
+    let columns = files.into_iter().map(|(table, column, location)| FileColumn {
+        table,
+        column,
+        location,
+    });
+    Ok(columns.collect())
+}
+
 /// What stands in the database, and what the image would add.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MigrationState {

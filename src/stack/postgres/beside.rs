@@ -133,8 +133,9 @@ pub fn marked(access: &DatabaseAccess) -> ExecSpec {
     ))
 }
 
-/// Makes an empty database like another one.
-pub fn create(access: &DatabaseAccess, name: &str, like: &Properties) -> ExecSpec {
+/// Makes an empty database like another one, and marks it: in one go, so that whatever becomes of who asks for it, none
+/// stands without a mark.
+pub fn create(access: &DatabaseAccess, name: &str, like: &Properties, mark: &Mark) -> ExecSpec {
     let mut sql = format!(
         "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
         identifier(name),
@@ -154,12 +155,14 @@ pub fn create(access: &DatabaseAccess, name: &str, like: &Properties) -> ExecSpe
         (Some(_) | None, _) => {}
     }
     sql.push_str(&format!(" CONNECTION LIMIT {}", like.connections));
-    elsewhere(access).ask(&sql)
-}
-
-/// Says what a database is that is not the project's own.
-pub fn mark(access: &DatabaseAccess, name: &str, mark: &Mark) -> ExecSpec {
-    elsewhere(access).ask(&commented(name, Some(&mark.written())))
+    let mut order = elsewhere(access).ask(&sql);
+    let comment = commented(name, Some(&mark.written()));
+    order.command.extend([
+        "--command".to_owned(),
+        comment,
+        "--set=ON_ERROR_STOP=1".to_owned(),
+    ]);
+    order
 }
 
 fn commented(name: &str, comment: Option<&str>) -> String {

@@ -5,6 +5,8 @@
 //! What a migration would do to it is not tried here. After a crash: the container is found by its label, and its volume
 //! goes with it.
 
+mod files;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ pub struct Drilled {
     pub seconds: f64,
     /// What was found, in words.
     pub found: String,
+    /// How many files the restored database names that are not in the backup; `None` where that was not looked at.
+    pub missing_files: Option<u64>,
 }
 
 impl Drilled {
@@ -100,10 +104,15 @@ impl Step for Drill {
         let folder = settings.backup_directory.join(&manifest.id);
         file::write_note(&folder.join(DRILL), &drilled)
             .map_err(|error| super::at("noting the drill", error))?;
+        let files = match drilled.missing_files {
+            None => "; whether every file that it names is there was not verified".to_owned(),
+            Some(0) => "; every file that it names is there".to_owned(),
+            Some(missing) => format!("; {missing} files that it names are missing"),
+        };
         Ok(Receipt::changed(
             format!(
-                "backup {} of {} can be restored: {} in {:.1} s",
-                manifest.id, manifest.completed_at, drilled.found, drilled.seconds
+                "backup {} of {} can be restored, in {:.1} s: {}{files}",
+                manifest.id, manifest.completed_at, drilled.seconds, drilled.found
             ),
             Fact::Nothing,
         ))
@@ -171,7 +180,54 @@ async fn restore(
         at: timestamp(context.clock.now()),
         seconds,
         found: incoming.counted,
+        missing_files: missing_files(context, &target, manifest, contents).await,
     })
+}
+
+/// A row that names a file which is nowhere is no fault of the backup, and somebody should know.
+async fn missing_files(
+    context: Context<'_>,
+    target: &Target<'_>,
+    manifest: &Manifest,
+    contents: &Contents,
+) -> Option<u64> {
+    let title = "looking for the files that the database names";
+    let task = context.task(StepId::Drill, "files", title);
+    let looked = files::referred(context, target, manifest, contents).await;
+    let concluded = task.conclude(looked, |referred| match referred {
+        None => (
+            StepResult::NotRun,
+            "not verified: there is no application to ask, or the backup has no list of media".to_owned(),
+        ),
+        Some(one) => (
+            StepResult::Succeeded,
+            format!("{} files are named, {} are missing", one.files, one.missing),
+        ),
+    });
+    let referred = match concluded {
+        Ok(referred) => referred?,
+        Err(failure) => {
+            let why = format!("{:#}", failure.error);
+            context.warn(
+                format!("whether every file that the database names is there was not verified: {why}"),
+                None,
+            );
+            return None;
+        }
+    };
+    if referred.missing > 0 {
+        let all = referred.missing as usize == referred.named.len();
+        let more = if all { "" } else { ", …" };
+        context.warn(
+            format!(
+                "{} files that the database names are not in the backup: {}{more}",
+                referred.missing,
+                referred.named.join(", ")
+            ),
+            Some("are they in the volume, or in an older backup?".to_owned()),
+        );
+    }
+    Some(referred.missing)
 }
 
 /// Starts it, and waits until it takes connections.

@@ -11,9 +11,11 @@ pub mod loss;
 mod media;
 pub mod undo;
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 
-use self::database::{Incoming, Target};
+use self::database::{Incoming, TakenBack, Target};
 use super::content::Contents;
 use super::database::DUMP;
 use super::media_archive::ARCHIVE;
@@ -25,6 +27,7 @@ use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, StepResult, Undone, View,
 };
+use crate::release::RunId;
 use crate::stack::postgres::beside::State;
 use crate::steps::one_off;
 
@@ -54,16 +57,59 @@ impl Parts {
 }
 
 /// The step, for the backup of this id, or the newest.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restore {
     pub id: Option<String>,
     pub parts: Parts,
+    /// A release comes with it: half of both is nothing that could serve.
+    pub with_code: bool,
+    /// A run that stopped half-way, and may have done it.
+    pub resumes: Option<RunId>,
+    /// Since the first thing that would have to be taken back.
+    begun: OnceLock<()>,
 }
 
 impl Restore {
+    /// Of the backup of this id, or the newest.
+    pub fn of(id: Option<String>, parts: Parts) -> Self {
+        Self {
+            id,
+            parts,
+            ..Self::default()
+        }
+    }
+
+    /// The same, as the end of a run that stopped half-way.
+    #[must_use]
+    pub fn resuming(mut self, run: RunId) -> Self {
+        self.resumes = Some(run);
+        self
+    }
+
+    /// Of the backup of this id, for the release that it is of.
+    pub fn with_its_code(id: String) -> Self {
+        Self {
+            id: Some(id),
+            with_code: true,
+            ..Self::default()
+        }
+    }
+
     /// Whether this part is asked for, stands in the backup, and has a place to go to.
     fn has_database(&self, manifest: &Manifest, settings: &Settings) -> bool {
         self.parts.database() && manifest.file(DUMP).is_some() && settings.config.backup.database.is_some()
+    }
+
+    /// Whether the run that stopped half-way had come to the swap.
+    async fn is_done_by_then(&self, target: &Target<'_>) -> Result<bool, Failure> {
+        let Some(run) = &self.resumes else {
+            return Ok(false);
+        };
+        let marked = target.marked().await?;
+        Ok(marked.iter().any(|one| {
+            let mark = &one.mark;
+            mark.run == run.0 && mark.state == State::Replaced && mark.of == target.access.name
+        }))
     }
 
     fn has_media(&self, manifest: &Manifest, view: View<'_>) -> bool {
@@ -75,7 +121,11 @@ impl Restore {
 #[async_trait]
 impl Step for Restore {
     fn id(&self) -> StepId {
-        StepId::Restore
+        if self.with_code {
+            StepId::RestoreWithCode
+        } else {
+            StepId::Restore
+        }
     }
 
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
@@ -88,6 +138,7 @@ impl Step for Restore {
         if self.has_database(manifest, settings)
             && let Some(database) = &settings.config.backup.database
         {
+            Target::require(view).await?;
             changes.push(Change {
                 kind: ChangeKind::ReplaceWithGap,
                 target: format!("database of {}", database.service),
@@ -127,12 +178,17 @@ impl Step for Restore {
                 "restoring database {} beside the one that serves",
                 target.access.name
             );
-            let task = context.task(StepId::Restore, "database", title);
-            let filled = target.fill(manifest, &contents, &task).await;
-            let filled = task.conclude(filled, |filled: &Incoming| {
-                (StepResult::Succeeded, filled.counted.clone())
-            })?;
-            incoming = Some((target, filled));
+            let task = context.task(self.id(), "database", title);
+            self.begun.get_or_init(|| ());
+            if self.is_done_by_then(&target).await? {
+                task.finish(StepResult::Unchanged, "the run that stopped has done so");
+            } else {
+                let filled = target.fill(manifest, &contents, &task).await;
+                let filled = task.conclude(filled, |filled: &Incoming| {
+                    (StepResult::Succeeded, filled.counted.clone())
+                })?;
+                incoming = Some((target, filled));
+            }
         }
         let mut done = Vec::new();
         if self.has_media(manifest, context.view())
@@ -149,7 +205,7 @@ impl Step for Restore {
         // Last: rows never name a file that is not there yet.
         if let Some((target, incoming)) = incoming {
             let title = format!("giving it the name {}", target.access.name);
-            let task = context.task(StepId::Restore, "swap", title);
+            let task = context.task(self.id(), "swap", title);
             let by = format!("backup {} of {}", manifest.id, manifest.completed_at);
             let swapped = target
                 .swap(&incoming.name, incoming.comment.as_deref(), State::Replaced, by)
@@ -176,27 +232,37 @@ impl Step for Restore {
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
         one_off::sweep(context.engine, &context.settings.project.name, context.run, false).await?;
-        let mut back = Vec::new();
-        if self.parts.database() && context.settings.config.backup.database.is_some() {
-            let target = Target::of(context).await?;
-            back.extend(target.take_back(State::Replaced, State::TakenBack).await?);
-        }
-        if self.parts.media()
-            && let Some(volume) = media_volume(context.view())
-        {
-            let undone = format!("{}-undone", context.run);
-            back.extend(media::put_back(context, &volume, &context.run.0, &undone).await?);
-        }
-        Ok(reverted(back))
+        let database = match self.begun.get() {
+            Some(()) => {
+                let target = Target::once_it_answers(context).await?;
+                let of = [Some(context.run), self.resumes.as_ref()];
+                target.take_back(&of, State::Replaced, State::TakenBack).await?
+            }
+            None => None,
+        };
+        let media = match media_volume(context.view()) {
+            Some(volume) if self.parts.media() => {
+                let undone = format!("{}-undone", context.run);
+                media::put_back(context, &volume, &context.run.0, &undone).await?
+            }
+            Some(_) | None => None,
+        };
+        Ok(reverted(database, media))
     }
 }
 
-fn reverted(back: Vec<String>) -> Undone {
+/// Only a database that served, and does not any more, is something that stood before.
+fn reverted(database: Option<TakenBack>, media: Option<String>) -> Undone {
+    let restored_previous = matches!(database, Some(TakenBack::Swapped(_)));
+    let database = database.map(|taken| match taken {
+        TakenBack::Swapped(message) | TakenBack::Dropped(message) => message,
+    });
+    let back: Vec<String> = database.into_iter().chain(media).collect();
     if back.is_empty() {
         return Undone::NothingToDo;
     }
     Undone::Reverted {
         message: back.join("; "),
-        restored_previous: true,
+        restored_previous,
     }
 }

@@ -4,8 +4,8 @@ use serde_json::json;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::ErrorReport;
 use viatique_deploy::ui::{
-    ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_by_typing_on, confirm_on, printable_block,
-    printable_line, render_error_on, table, use_color, write_data, write_error,
+    ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_by_typing_on, confirm_on,
+    printable_block, printable_line, render_error_on, table, use_color, write_data, write_error,
 };
 
 use super::script::{self, ClosedPipe, Written};
@@ -162,7 +162,11 @@ fn only_the_whole_word_is_one() {
         let mut prompt = Vec::new();
         let answered = confirm_by_typing_on("Go?", "viatique", &mut typed.as_bytes(), &mut prompt);
         assert_eq!(answered, agreed, "{typed:?}");
-        assert!(String::from_utf8(prompt).unwrap().starts_with("Go? Type viatique to go on: "));
+        assert!(
+            String::from_utf8(prompt)
+                .unwrap()
+                .starts_with("Go? Type viatique to go on: ")
+        );
     }
 }
 

@@ -1,6 +1,10 @@
 //! The database's part of a restore: a new database beside the one that serves, filled from the dump, counted, and given
 //! its name. Everything is found again by the mark that each such database carries as its comment.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::super::content::{Contents, Streamed, damaged};
 use super::super::database::{self, DESCRIPTION, DUMP, ROLES, readable, said, the_right_one};
 use super::super::description::describe;
@@ -10,7 +14,8 @@ use crate::clock::timestamp;
 use crate::config::DatabaseBackup;
 use crate::engine::{Captured, Container, ContainerId, ExecSpec};
 use crate::error::{Failure, FailureKind};
-use crate::pipeline::{Context, Task};
+use crate::pipeline::{Context, Task, View};
+use crate::release::RunId;
 use crate::stack::postgres::beside::{self, Mark, Marked, State};
 use crate::stack::postgres::description::{Description, Properties};
 use crate::stack::postgres::roles;
@@ -20,6 +25,18 @@ use crate::stack::postgres::{DatabaseAccess, Facts};
 const AHEAD: usize = 1 << 20;
 /// How many tables are named that are not as they should be.
 const NAMED: usize = 20;
+
+/// A server that is being restarted answers again within this time, or somebody must look at it.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// How a restore was taken back, in words.
+pub(super) enum TakenBack {
+    /// What had served serves again.
+    Swapped(String),
+    /// What had never served is gone.
+    Dropped(String),
+}
 
 /// The database that is to be as it was: a running server.
 pub(in crate::steps::backup) struct Target<'a> {
@@ -41,16 +58,18 @@ pub(in crate::steps::backup) struct Incoming {
 }
 
 impl<'a> Target<'a> {
+    /// The container of the database.
+    ///
     /// # Errors
     /// Where `deploy.yml` names none, or it does not run.
-    pub(super) async fn of(context: Context<'a>) -> Result<Self, Failure> {
-        let configured = context.settings.config.backup.database.as_ref().ok_or_else(|| {
+    pub(super) async fn require(view: View<'_>) -> Result<(&DatabaseBackup, Container), Failure> {
+        let configured = view.settings.config.backup.database.as_ref().ok_or_else(|| {
             Failure::message(
                 FailureKind::Configuration,
                 "deploy.yml names no database: backup.database",
             )
         })?;
-        let container = database_container(context.engine, context.view(), configured).await?;
+        let container = database_container(view.inspect, view, configured).await?;
         let container = container.ok_or_else(|| {
             Failure::message(
                 FailureKind::Failed,
@@ -58,6 +77,13 @@ impl<'a> Target<'a> {
             )
             .hint("viatique-deploy deploy starts the stack")
         })?;
+        Ok((configured, container))
+    }
+
+    /// # Errors
+    /// As [`Target::require`].
+    pub(super) async fn of(context: Context<'a>) -> Result<Self, Failure> {
+        let (configured, container) = Self::require(context.view()).await?;
         Ok(Self {
             context,
             configured,
@@ -65,6 +91,30 @@ impl<'a> Target<'a> {
             is_scratch: false,
             access: database::access(context.settings, configured)?,
         })
+    }
+
+    /// The same, for the way back: a server that is just being restarted is waited for, since what stands there has to be
+    /// known.
+    ///
+    /// # Errors
+    /// One that does not answer within a minute.
+    pub(super) async fn once_it_answers(context: Context<'a>) -> Result<Self, Failure> {
+        let began = Instant::now();
+        loop {
+            let asked = async {
+                let target = Self::of(context).await?;
+                target.marked().await?;
+                Ok(target)
+            };
+            match asked.await {
+                Ok(target) => return Ok(target),
+                Err(failure) if began.elapsed() > ANSWERS_WITHIN => return Err(failure),
+                Err(failure) => {
+                    tracing::debug!(error = ?failure.error, "the database does not answer yet");
+                    tokio::time::sleep(ASKED_EVERY).await;
+                }
+            }
+        }
     }
 
     /// A server that was made to try something on it.
@@ -96,6 +146,11 @@ impl<'a> Target<'a> {
 
     async fn told(&self, command: &ExecSpec, what: &str) -> Result<String, Failure> {
         said(self.context.engine, &self.container.id, command, what).await
+    }
+
+    /// What the database answers.
+    pub(in crate::steps::backup) async fn ask(&self, sql: &str, what: &str) -> Result<String, Failure> {
+        self.told(&self.access.ask(sql), what).await
     }
 
     fn application(&self) -> String {
@@ -167,7 +222,8 @@ impl<'a> Target<'a> {
             Err(failure) => Err(match self.remove(&name).await {
                 Ok(()) => failure,
                 Err(second) => failure.hint(format!(
-                    "the unfinished database {name} could not be dropped: {:#}",
+                    "the unfinished database {name} could not be dropped at once ({:#}); where it still stands, \
+                     viatique-deploy backup prune drops it",
                     second.error
                 )),
             }),
@@ -185,14 +241,9 @@ impl<'a> Target<'a> {
         let Some(dump) = manifest.file(DUMP) else {
             return Err(Failure::message(FailureKind::Failed, "the backup has no dump"));
         };
-        self.told(
-            &beside::create(&self.access, name, like),
-            &format!("making database {name}"),
-        )
-        .await?;
         let mark = self.mark(State::Incoming, format!("backup {}", manifest.id), None);
-        let marking = beside::mark(&self.access, name, &mark);
-        self.told(&marking, &format!("marking database {name}")).await?;
+        let making = beside::create(&self.access, name, like, &mark);
+        self.told(&making, &format!("making database {name}")).await?;
         task.progress(format!("pg_restore fills {name}"));
         let (to, mut from) = tokio::io::duplex(AHEAD);
         let streaming = contents.stream(dump, to)?;
@@ -397,26 +448,34 @@ impl<'a> Target<'a> {
             .map_err(|error| Failure::from(anyhow::Error::new(error)).context(what))
     }
 
-    /// What this run has swapped out in this state serves again, and what it had put in its place is kept as that. What
-    /// it was filling is dropped.
-    pub(super) async fn take_back(&self, state: State, becomes: State) -> Result<Option<String>, Failure> {
+    /// What one of these runs has swapped out in this state serves again, and what it had put in its place is kept as
+    /// that. What it was filling is dropped.
+    pub(super) async fn take_back(
+        &self,
+        runs: &[Option<&RunId>],
+        state: State,
+        becomes: State,
+    ) -> Result<Option<TakenBack>, Failure> {
         let mut done = None;
         for one in self.marked().await? {
-            if one.mark.run != self.context.run.0 || one.mark.of != self.access.name {
+            let ours = runs.iter().flatten().any(|run| run.0 == one.mark.run);
+            if !ours || one.mark.of != self.access.name {
                 continue;
             }
             if one.mark.state == State::Incoming {
                 self.remove(&one.name).await?;
-                done.get_or_insert_with(|| format!("dropped the unfinished {}", one.name));
+                done.get_or_insert_with(|| {
+                    TakenBack::Dropped(format!("dropped the unfinished {}", one.name))
+                });
             } else if one.mark.state == state {
                 let by = one.mark.by.clone();
                 let aside = self
                     .swap(&one.name, one.mark.comment.as_deref(), becomes, by)
                     .await?;
-                done = Some(format!(
+                done = Some(TakenBack::Swapped(format!(
                     "database {} is the one from before again; the other is kept as {aside}",
                     self.access.name
-                ));
+                )));
             }
         }
         Ok(done)

@@ -19,10 +19,8 @@ pub(crate) async fn drop_old(context: Context<'_>, step: StepId) -> Result<Optio
     let Some(configured) = &context.settings.config.backup.database else {
         return Ok(None);
     };
-    if database_container(context.engine, context.view(), configured)
-        .await?
-        .is_none()
-    {
+    let running = database_container(context.engine, context.view(), configured).await;
+    if !matches!(running, Ok(Some(_))) {
         return Ok(None);
     }
     let target = Target::of(context).await?;

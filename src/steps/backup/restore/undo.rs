@@ -1,6 +1,8 @@
 //! `backup restore --undo`: the database that the last restore replaced serves again, and the media files that it set
 //! aside are back. What had been restored is kept in their stead, so that the undo too can be undone.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 
 use super::database::Target;
@@ -12,8 +14,11 @@ use crate::steps::backup::media_volume;
 use crate::steps::one_off;
 
 /// The step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct UndoRestore;
+#[derive(Debug, Clone, Default)]
+pub struct UndoRestore {
+    /// Since the swap.
+    begun: OnceLock<()>,
+}
 
 #[async_trait]
 impl Step for UndoRestore {
@@ -24,6 +29,7 @@ impl Step for UndoRestore {
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
         if let Some(database) = &view.settings.config.backup.database {
+            Target::require(view).await?;
             changes.push(Change {
                 kind: ChangeKind::ReplaceWithGap,
                 target: format!("database of {}", database.service),
@@ -75,6 +81,7 @@ impl Step for UndoRestore {
         if let (Some(target), Some(last)) = (&target, &last) {
             let title = format!("giving {} the name {}", last.name, target.access.name);
             let task = context.task(StepId::Restore, "swap", title);
+            self.begun.get_or_init(|| ());
             let comment = last.mark.comment.as_deref();
             let swapped = target
                 .swap(&last.name, comment, State::TakenBack, last.mark.by.clone())
@@ -98,15 +105,21 @@ impl Step for UndoRestore {
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
         one_off::sweep(context.engine, &context.settings.project.name, context.run, false).await?;
-        let mut back = Vec::new();
-        if context.settings.config.backup.database.is_some() {
-            let target = Target::of(context).await?;
-            back.extend(target.take_back(State::TakenBack, State::Replaced).await?);
-        }
-        if let Some(volume) = media_volume(context.view()) {
-            let undone = format!("{}-undone", context.run);
-            back.extend(media::put_back(context, &volume, &context.run.0, &undone).await?);
-        }
-        Ok(reverted(back))
+        let database = match self.begun.get() {
+            Some(()) => {
+                let target = Target::once_it_answers(context).await?;
+                let of = [Some(context.run)];
+                target.take_back(&of, State::TakenBack, State::Replaced).await?
+            }
+            None => None,
+        };
+        let media = match media_volume(context.view()) {
+            Some(volume) => {
+                let undone = format!("{}-undone", context.run);
+                media::put_back(context, &volume, &context.run.0, &undone).await?
+            }
+            None => None,
+        };
+        Ok(reverted(database, media))
     }
 }

@@ -242,6 +242,7 @@ impl Stack {
             current: None,
             replace: BTreeSet::new(),
             allow_incompatible: false,
+            restores: None,
         }
     }
 
@@ -341,8 +342,10 @@ impl Stack {
         let resumed = Resumed::of(&memory.releases, run, asked)?;
         let mut settings = match &resumed {
             Resumed::Made { tag, .. } => self.settings(tag.as_str()),
-            Resumed::Recorded(release) => self.recorded_settings(release),
+            Resumed::Recorded { release, .. } => self.recorded_settings(release),
         };
+        settings.restores = run.header.restores.clone();
+        settings.allow_incompatible = run.header.allow_incompatible;
         settings.replace = asked_for(&settings.project, &run.header.replace)?;
         let chosen = resumed.chosen();
         Ok(Some(

@@ -154,6 +154,13 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["python", "manage.py", ..] if command.collects_static_files() => {
             FakeOutput::stdout("3 static files copied.\n")
         }
+        ["python", "manage.py", "shell", "-c", script] if script.contains("FileField") => {
+            let files = serde_json::json!({"files": [
+                ["copies", "scan", "/srv/media/scans"],
+                ["pupils", "letter", "/elsewhere"],
+            ]});
+            FakeOutput::stdout(format!("\nviatique-deploy:{files}\n"))
+        }
         ["python", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
             let migrates = script.contains("\nrun(\"migrate\"");
