@@ -20,6 +20,7 @@ use crate::stack::postgres::description::Table;
 use crate::steps::backup::copies;
 use crate::steps::backup::restore::loss::{self, Preview, TableDifference, rows};
 use crate::steps::backup::restore::{Parts, Restore};
+use crate::steps::backup::sets::Sets;
 use crate::ui::{self, OutputOptions};
 
 /// Restores, or takes a restore back.
@@ -54,6 +55,11 @@ pub(super) async fn restore(
         let copy = place_of(&settings, place)?;
         let context = looking.context(&session, &settings);
         restore.id = Some(copies::fetch(context, &copy, restore.id.as_deref()).await?);
+    }
+    if !arguments.undo {
+        // What is shown is what is restored, whoever makes another one meanwhile.
+        let sets = Sets::read(&settings.backup_directory, session.project()).await?;
+        restore.id = Some(sets.named(restore.id.as_deref())?.id.clone());
     }
     let what = (!arguments.undo).then_some(&restore);
     let preview = preview(&looking, &session, &settings, what, output).await?;

@@ -121,7 +121,10 @@ async fn copy_to(context: Context<'_>, copy: &BackupCopy, task: &Task) -> Result
     let settings = context.settings;
     let storage = open(copy, settings)?;
     let here = Sets::read(&settings.backup_directory, &settings.project.name).await?;
-    let mut there = sets_at(&storage, &settings.project.name).await?;
+    let At {
+        backups: mut there,
+        unreadable,
+    } = At::of(&storage, &settings.project.name).await?;
     let has: BTreeSet<String> = there.iter().map(|backup| backup.id.clone()).collect();
     let mut copied = Copied {
         place: copy.to.to_string(),
@@ -154,7 +157,11 @@ async fn copy_to(context: Context<'_>, copy: &BackupCopy, task: &Task) -> Result
         task.progress("removing backups that are kept no longer");
         let (goes, stays): (Vec<Manifest>, Vec<Manifest>) =
             there.into_iter().partition(|backup| gone.contains(&backup.id));
-        remove(&storage, &settings.project.name, &goes, &stays).await?;
+        remove_backups(&storage, &goes).await?;
+        // No content may go that a backup may list which cannot be read.
+        if !unreadable {
+            remove_contents(&storage, &settings.project.name, &goes, &stays).await?;
+        }
     }
     Ok(copied)
 }
@@ -164,24 +171,37 @@ fn open(copy: &BackupCopy, settings: &Settings) -> Result<Storage, Failure> {
     opened.map_err(|error| Failure::from(error).hint("backup.copies in deploy.yml says where copies go"))
 }
 
-/// The backups of a project that a place has whole, the oldest first.
-async fn sets_at(storage: &Storage, project: &str) -> Result<Vec<Manifest>, Failure> {
-    let mut sets = Vec::new();
-    for folder in storage.folders().await? {
-        let Some(content) = storage.read(&format!("{folder}/{MANIFEST}")).await? else {
-            continue;
+/// What a place has.
+struct At {
+    /// Those of the project that are whole, the oldest first.
+    backups: Vec<Manifest>,
+    /// There is one that cannot be read: of a newer version, or of something else. It is left alone.
+    unreadable: bool,
+}
+
+impl At {
+    async fn of(storage: &Storage, project: &str) -> Result<Self, Failure> {
+        let mut at = Self {
+            backups: Vec::new(),
+            unreadable: false,
         };
-        // One of a newer version, or of something else, is left alone.
-        if let Ok(manifest) = serde_json::from_slice::<Manifest>(&content)
-            && manifest.format <= MANIFEST_FORMAT
-            && manifest.project == project
-            && manifest.id == folder
-        {
-            sets.push(manifest);
+        for folder in storage.folders().await? {
+            let Some(content) = storage.read(&format!("{folder}/{MANIFEST}")).await? else {
+                continue;
+            };
+            match serde_json::from_slice::<Manifest>(&content) {
+                Ok(manifest) if manifest.format > MANIFEST_FORMAT => at.unreadable = true,
+                Ok(manifest) if manifest.project == project && manifest.id == folder => {
+                    at.backups.push(manifest);
+                }
+                Ok(_) => {}
+                Err(_) => at.unreadable = true,
+            }
         }
+        at.backups
+            .sort_by_cached_key(|backup| (completed(backup), backup.id.clone()));
+        Ok(at)
     }
-    sets.sort_by_cached_key(|backup| (completed(backup), backup.id.clone()));
-    Ok(sets)
 }
 
 /// Where the objects of a space stand, here and there.
@@ -320,19 +340,24 @@ fn read_digests(path: &Path) -> Result<Vec<String>, Failure> {
     })
 }
 
-/// The manifest first, the objects last, once no backup that stays lists them.
-async fn remove(
-    storage: &Storage,
-    project: &str,
-    goes: &[Manifest],
-    stays: &[Manifest],
-) -> Result<(), Failure> {
+/// The manifest first: half of one is none.
+async fn remove_backups(storage: &Storage, goes: &[Manifest]) -> Result<(), Failure> {
     for backup in goes {
         storage.remove(&format!("{}/{MANIFEST}", backup.id)).await?;
         for name in storage.names(&backup.id).await? {
             storage.remove(&format!("{}/{name}", backup.id)).await?;
         }
     }
+    Ok(())
+}
+
+/// Contents that no backup lists which stays.
+async fn remove_contents(
+    storage: &Storage,
+    project: &str,
+    goes: &[Manifest],
+    stays: &[Manifest],
+) -> Result<(), Failure> {
     let mut listed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for backup in goes.iter().chain(stays) {
         if let Some(media) = &backup.media {
@@ -386,7 +411,7 @@ async fn fetch_from(
     let storage = open(copy, settings)?;
     let project = &settings.project.name;
     let there = Sets {
-        backups: sets_at(&storage, project).await?,
+        backups: At::of(&storage, project).await?.backups,
         ..Sets::default()
     };
     let backup = there.named(id)?;
