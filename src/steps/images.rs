@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deploy::{containers_of, standing};
 use crate::compose::{Project, Service, ServiceName};
 use crate::engine::ImageId;
 use crate::error::{Failure, FailureKind};
@@ -103,6 +104,19 @@ pub(crate) async fn find(view: View<'_>) -> Result<Found, Failure> {
         }
     }
     Ok(found)
+}
+
+/// What a service runs; where it does not run yet, what it would, if that is on the engine.
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn serving(view: View<'_>, service: &ServiceName) -> Result<Option<ImageId>, Failure> {
+    let standing = standing(view.inspect, &view.settings.project.name).await?;
+    if let Some(container) = containers_of(&standing, service).first() {
+        return Ok(Some(container.image.clone()));
+    }
+    let found = find(view).await?;
+    Ok(found.images.get(service).map(|image| image.id.clone()))
 }
 
 /// Every service's image.

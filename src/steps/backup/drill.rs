@@ -21,13 +21,12 @@ use super::{Manifest, file};
 use crate::clock::timestamp;
 use crate::compose::{Healthcheck, Mount, MountKind, NetworkMode, RestartPolicy, Service};
 use crate::config::DatabaseBackup;
-use crate::engine::{Captured, ContainerId, ContainerState, ImageId, labels};
+use crate::engine::{Captured, ContainerId, ContainerState, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 use crate::stack::postgres;
 use crate::stack::postgres::beside::State;
 use crate::steps::deploy::infrastructure::NetworkIds;
-use crate::steps::deploy::standing;
 use crate::steps::deploy::target::{Purpose, container_spec};
 use crate::steps::{images, one_off};
 
@@ -237,7 +236,14 @@ async fn start(
     service: &Service,
 ) -> Result<ContainerId, Failure> {
     let settings = context.settings;
-    let image = image(context, service).await?;
+    let image = images::serving(context.view(), &service.name).await?;
+    let image = image.ok_or_else(|| {
+        Failure::message(
+            FailureKind::Failed,
+            format!("the image of {} is not on the engine", service.name),
+        )
+        .hint("viatique-deploy build pulls it")
+    })?;
     let name = format!(
         "viatique-deploy-drill-{}-{}",
         settings.project.name,
@@ -270,24 +276,6 @@ async fn start(
                 .evidence(format!("last lines of {name}"), lines))
         }
     }
-}
-
-/// The image that the database serves from; where it does not run, the one that it would.
-async fn image(context: Context<'_>, service: &Service) -> Result<ImageId, Failure> {
-    let standing = standing(context.engine, &context.settings.project.name).await?;
-    let containers = standing.get(service.name.as_str());
-    if let Some(container) = containers.and_then(|containers| containers.first()) {
-        return Ok(container.image.clone());
-    }
-    let found = images::find(context.view()).await?;
-    let image = found.images.get(&service.name).map(|image| image.id.clone());
-    image.ok_or_else(|| {
-        Failure::message(
-            FailureKind::Failed,
-            format!("the image of {} is not on the engine", service.name),
-        )
-        .hint("viatique-deploy build pulls it")
-    })
 }
 
 /// The database's service, where nothing reaches it and it reaches nothing of the one that serves: no network, no port,

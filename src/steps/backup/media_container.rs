@@ -7,16 +7,13 @@ use async_trait::async_trait;
 
 use super::media::Volume;
 use crate::compose::{Mount, MountKind, NetworkMode};
-use crate::engine::{
-    Captured, ContainerId, EngineErrorKind, ExecSpec, ImageId, OutputSink, OutputStream, labels,
-};
+use crate::engine::{Captured, ContainerId, EngineErrorKind, ExecSpec, OutputSink, OutputStream, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Context;
 use crate::stack::media::{self, Listed, Listing};
 use crate::stack::python;
 use crate::steps::application::{Interpreter, NOT_THERE};
 use crate::steps::deploy::infrastructure::NetworkIds;
-use crate::steps::deploy::standing;
 use crate::steps::deploy::target::{Purpose, container_spec};
 use crate::steps::images;
 
@@ -58,7 +55,7 @@ impl<'a> MediaContainer<'a> {
         let Some(interpreter) = Interpreter::of(settings) else {
             return Ok(None);
         };
-        let Some(image) = image(context, &interpreter).await? else {
+        let Some(image) = images::serving(context.view(), interpreter.application()).await? else {
             return Ok(None);
         };
         let command = python::waiting(&interpreter.python);
@@ -139,18 +136,6 @@ impl<'a> MediaContainer<'a> {
             .map(Some)
             .map_err(|error| Failure::from(error).context(what))
     }
-}
-
-/// What the application runs; where it does not run yet, what it would.
-async fn image(context: Context<'_>, interpreter: &Interpreter<'_>) -> Result<Option<ImageId>, Failure> {
-    let standing = standing(context.engine, &context.settings.project.name).await?;
-    let containers = standing.get(interpreter.application().as_str());
-    if let Some(container) = containers.and_then(|containers| containers.first()) {
-        return Ok(Some(container.image.clone()));
-    }
-    let found = images::find(context.view()).await?;
-    let image = found.images.get(interpreter.application());
-    Ok(image.map(|image| image.id.clone()))
 }
 
 pub(super) fn container_name(context: Context<'_>) -> String {

@@ -240,12 +240,10 @@ impl Step for Restore {
             }
             None => None,
         };
-        let media = match media_volume(context.view()) {
-            Some(volume) if self.parts.media() => {
-                let undone = format!("{}-undone", context.run);
-                media::put_back(context, &volume, &context.run.0, &undone).await?
-            }
-            Some(_) | None => None,
+        let media = if self.parts.media() {
+            media::undo(context).await?
+        } else {
+            None
         };
         Ok(reverted(database, media))
     }

@@ -13,7 +13,7 @@ use super::super::media::{Compared, Volume, compare};
 use super::super::media_container::{Access, FOLDER, MediaContainer, failed};
 use super::super::media_list::{self, MEDIA_LIST, MediaEntry, What};
 use super::super::objects::Objects;
-use super::super::{Manifest, at, size};
+use super::super::{Manifest, at, media_volume, size};
 use crate::engine::{Captured, ExecSpec};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Task, Unit};
@@ -261,6 +261,15 @@ pub(super) async fn put_back(
     media::lines(&printed?).map_err(|error| Failure::from(error).context(what))?;
     removed?;
     Ok(Some(format!("the files of volume {} are back", volume.name)))
+}
+
+/// Puts back what this run has set aside, if it has.
+pub(super) async fn undo(context: Context<'_>) -> Result<Option<String>, Failure> {
+    let Some(volume) = media_volume(context.view()) else {
+        return Ok(None);
+    };
+    let undone = format!("{}-undone", context.run);
+    put_back(context, &volume, &context.run.0, &undone).await
 }
 
 /// Under which names something is set aside, the oldest first; none where the application's image has no Python, since

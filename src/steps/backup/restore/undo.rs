@@ -113,13 +113,7 @@ impl Step for UndoRestore {
             }
             None => None,
         };
-        let media = match media_volume(context.view()) {
-            Some(volume) => {
-                let undone = format!("{}-undone", context.run);
-                media::put_back(context, &volume, &context.run.0, &undone).await?
-            }
-            None => None,
-        };
+        let media = media::undo(context).await?;
         Ok(reverted(database, media))
     }
 }
