@@ -22,6 +22,7 @@ Deploy:
   check          Find what would make a deploy fail, before it starts
   backup         Save the database and the media, and read the copy back
   build          Build the release's images
+  rehearse       Try the new release's migrations on a copy of the data
   migrate        Migrate the database with the new release's code
   collectstatic  Put the new release's static files in place
   deploy         Replace the running containers, one service at a time
@@ -214,6 +215,36 @@ Examples:
     )]
     Build(BuildArgs),
 
+    /// Try the new release's migrations on a copy of the data
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. asks Django which migrations are not applied, and judges them
+  2. restores the newest backup into a scratch PostgreSQL of the same image,
+     which has no network
+  3. migrates there, with the new release's code: how long does each migration
+     take, and which tables does it lock meanwhile?
+  4. has Django check what came of it
+  5. takes the migrations back again: is the schema the one before?
+  6. removes it all
+
+What it found is kept beside the backup, and in the release's record. `run`
+does not try the same migrations of the same image again while that is younger
+than backup.max_age. With django.rehearse: true, `run` does all of this itself.
+
+Leaves alone: the running containers, the database, the files.",
+        after_help = "\
+Exit codes: 0 they can be applied, or none is pending; 1 failed; 3 configuration
+invalid, or no such backup; 4 locked; 5 they fail on the data, or the running
+release would fail on the new schema.
+
+Examples:
+  viatique-deploy build --tag v42
+  viatique-deploy rehearse --tag v42"
+    )]
+    Rehearse(RehearseArgs),
+
     /// Migrate the database with the new release's code
     #[command(
         help_template = ONE_COMMAND,
@@ -388,7 +419,8 @@ In order:
   1. check          finds what would make the rest fail
   2. backup         saves the database and the media
   3. build          builds the images
-  4. migrate        migrates the database, with the new code
+  4. migrate        migrates the database, with the new code; with
+                    django.rehearse: true, on a copy of the data first
   5. collectstatic  puts the static files in place
   6. deploy         replaces the containers, one service at a time
   7. health         asks the app whether it is well
@@ -576,6 +608,21 @@ pub struct RunArgs {
     pub migrate: MigrateArgs,
     #[command(flatten)]
     pub replace: ReplaceArgs,
+
+    /// Do not try the migrations on a copy first, although deploy.yml says django.rehearse
+    #[arg(long)]
+    pub skip_rehearsal: bool,
+}
+
+/// What `rehearse` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct RehearseArgs {
+    /// Restore this backup, by its id or the beginning of it [default: the newest]
+    #[arg(long, value_name = "ID")]
+    pub backup: Option<String>,
+
+    #[command(flatten)]
+    pub migrate: MigrateArgs,
 }
 
 /// What commands that migrate take.

@@ -2,6 +2,7 @@
 //! they are kept is the ledger's business.
 
 pub mod difference;
+pub mod rehearsal;
 pub mod schema;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+use self::rehearsal::Rehearsal;
 use crate::compose::ServiceName;
 use crate::engine::ImageId;
 
@@ -147,6 +149,9 @@ pub struct Release {
     pub project: serde_json::Value,
     /// `None` where the run had no migration step.
     pub migrations: Option<MigrationRecord>,
+    /// What came of trying its migrations on a copy, where that was done.
+    #[serde(default)]
+    pub rehearsal: Option<Rehearsal>,
     /// The backup taken before it.
     pub backup: Option<String>,
 }
@@ -247,10 +252,10 @@ pub struct MigrationRecord {
 }
 
 impl MigrationRecord {
-    /// Only what the release added.
+    /// Only what the release added, and what it took back.
     fn shortened(&self) -> Self {
         Self {
-            before: Vec::new(),
+            before: self.removed().into_iter().cloned().collect(),
             after: self.added().into_iter().cloned().collect(),
             assessed: self.assessed.clone(),
         }
@@ -261,6 +266,14 @@ impl MigrationRecord {
         self.after
             .iter()
             .filter(|migration| !self.before.contains(migration))
+            .collect()
+    }
+
+    /// What the release took back, in the order recorded.
+    pub fn removed(&self) -> Vec<&Migration> {
+        self.before
+            .iter()
+            .filter(|migration| !self.after.contains(migration))
             .collect()
     }
 }

@@ -480,6 +480,7 @@ impl<'a> Drive<'a> {
             compose: settings.sources.clone(),
             project: settings.project.without_secrets(&fingerprint),
             migrations: state.migrations.clone(),
+            rehearsal: state.rehearsal.clone(),
             backup: state.backup.clone(),
         }
     }

@@ -20,7 +20,7 @@ pub mod steps;
 mod unfinished;
 
 use self::steps::{Asked, Chosen};
-use crate::cli::{Cli, Command, GlobalOptions, ReleasesCommand};
+use crate::cli::{Cli, Command, GlobalOptions, RehearseArgs, ReleasesCommand};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::pipeline::Outcome;
@@ -54,6 +54,13 @@ pub async fn run(cli: Cli) -> ExitCode {
             };
             steps::steps(&cli.global, Chosen::migrate(), asked, &output).await
         }
+        Command::Rehearse(RehearseArgs { backup, migrate }) => {
+            let asked = Asked {
+                allow_incompatible: migrate.allow_breaking,
+                ..Asked::default()
+            };
+            steps::steps(&cli.global, Chosen::rehearse(backup), asked, &output).await
+        }
         Command::Collectstatic => {
             steps::steps(&cli.global, Chosen::collectstatic(), Asked::default(), &output).await
         }
@@ -65,14 +72,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             steps::steps(&cli.global, Chosen::deploy(), asked, &output).await
         }
         Command::Health => steps::steps(&cli.global, Chosen::health(), Asked::default(), &output).await,
-        Command::Run(arguments) => {
-            let chosen = Chosen::run_with(arguments.build);
-            let asked = Asked {
-                replace: &arguments.replace.replace,
-                allow_incompatible: arguments.migrate.allow_breaking,
-            };
-            steps::steps(&cli.global, chosen, asked, &output).await
-        }
+        Command::Run(arguments) => steps::run(&cli.global, &arguments, &output).await,
     };
     match done {
         Ok(code) => code,

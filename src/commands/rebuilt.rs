@@ -142,6 +142,7 @@ fn blank(tag: &Tag, at: &str) -> Release {
         compose: Vec::new(),
         project: serde_json::Value::Null,
         migrations: None,
+        rehearsal: None,
         backup: None,
     }
 }

@@ -139,6 +139,7 @@ pub(super) async fn show(
         "images": release.images,
         "images_missing": missing,
         "migrations": added,
+        "rehearsal": release.rehearsal,
         "backup": release.backup,
         "changes": changes,
     });
@@ -154,6 +155,9 @@ pub(super) async fn show(
     let migrations: Vec<String> = added.iter().map(ToString::to_string).collect();
     if !migrations.is_empty() {
         human.push_str(&format!("migrations: {}\n", migrations.join(", ")));
+    }
+    if let Some(rehearsal) = &release.rehearsal {
+        human.push_str(&format!("rehearsed: {}\n", rehearsal.in_words()));
     }
     if let Some(backup) = &release.backup {
         human.push_str(&format!("backup: {backup}\n"));

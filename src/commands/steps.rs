@@ -7,7 +7,7 @@ use super::drive::{Drive, Effect, ReturnsTo};
 use super::session::Session;
 use super::unfinished::refusal;
 use crate::app::http::HttpApp;
-use crate::cli::{BuildArgs, GlobalOptions};
+use crate::cli::{BuildArgs, GlobalOptions, RunArgs};
 use crate::clock::SystemClock;
 use crate::compose::{Project, ServiceName};
 use crate::error::{Failure, FailureKind};
@@ -31,6 +31,7 @@ use crate::steps::deploy::Deploy;
 use crate::steps::fetch::Fetch;
 use crate::steps::health::Health;
 use crate::steps::migrate::Migrate;
+use crate::steps::rehearse::Rehearse;
 use crate::ui::{self, OutputOptions};
 use crate::yaml::nearest;
 
@@ -40,6 +41,13 @@ pub(super) struct Asked<'a> {
     /// Names of services.
     pub replace: &'a [String],
     pub allow_incompatible: bool,
+}
+
+/// Whether a run tries its migrations on a copy before it applies them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rehearsing {
+    First,
+    Not,
 }
 
 /// Drives the steps of a subcommand.
@@ -53,6 +61,44 @@ pub(super) async fn steps(
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
+    drive(session, global, chosen, asked, output).await
+}
+
+/// `run`: with a rehearsal, where `deploy.yml` wants one and nobody says otherwise.
+///
+/// # Errors
+/// Whatever is wrong before the first step.
+pub(super) async fn run(
+    global: &GlobalOptions,
+    arguments: &RunArgs,
+    output: &OutputOptions,
+) -> Result<ExitCode, Failure> {
+    let session = Session::open(global)?;
+    let wanted = session
+        .config
+        .django
+        .as_ref()
+        .is_some_and(|django| django.rehearse);
+    let rehearsal = if wanted && !arguments.skip_rehearsal {
+        Rehearsing::First
+    } else {
+        Rehearsing::Not
+    };
+    let chosen = Chosen::run_with(arguments.build, rehearsal);
+    let asked = Asked {
+        replace: &arguments.replace.replace,
+        allow_incompatible: arguments.migrate.allow_breaking,
+    };
+    drive(session, global, chosen, asked, output).await
+}
+
+async fn drive(
+    session: Session,
+    global: &GlobalOptions,
+    chosen: Chosen,
+    asked: Asked<'_>,
+    output: &OutputOptions,
+) -> Result<ExitCode, Failure> {
     // A release to be made is read from its files before the engine is asked anything.
     let mut settings = if chosen.concerns_what_serves {
         let releases = session.releases(global).await?;
@@ -267,6 +313,11 @@ impl Chosen {
         Self::one("build", build_step(flags), Effect::Prepares)
     }
 
+    /// `rehearse`, on the backup of this id, or the newest.
+    pub fn rehearse(backup: Option<String>) -> Self {
+        Self::one("rehearse", Rehearse::on(backup), Effect::Prepares)
+    }
+
     /// `migrate`
     pub fn migrate() -> Self {
         Self::one("migrate", Migrate::default(), Effect::Prepares)
@@ -325,22 +376,30 @@ impl Chosen {
 
     /// `run`
     pub fn run() -> Self {
-        Self::run_with(BuildArgs::default())
+        Self::run_with(BuildArgs::default(), Rehearsing::Not)
     }
 
     /// `run`, with its flags: all of it. A migration needs the backup whole and the images built; static files need
     /// the images.
-    pub fn run_with(flags: BuildArgs) -> Self {
+    pub fn run_with(flags: BuildArgs, rehearsing: Rehearsing) -> Self {
         let preparation = Preparation::default();
+        let mut stages = vec![
+            Stage::of(Check),
+            Stage::of(Backup::Copied).beside(build_step(flags)),
+        ];
+        // By itself: until it has gone well, nothing that serves is changed.
+        match rehearsing {
+            Rehearsing::First => stages.push(Stage::of(Rehearse::sharing(preparation.clone()))),
+            Rehearsing::Not => {}
+        }
+        stages.extend([
+            Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
+            Stage::of(Deploy),
+            Stage::of(Health),
+        ]);
         Self {
             name: "run",
-            stages: vec![
-                Stage::of(Check),
-                Stage::of(Backup::Copied).beside(build_step(flags)),
-                Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
-                Stage::of(Deploy),
-                Stage::of(Health),
-            ],
+            stages,
             effect: Effect::Deploys(ReturnsTo::WhatServes),
             concerns_what_serves: false,
             finishes: false,

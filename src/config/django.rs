@@ -11,6 +11,9 @@ pub struct Django {
     /// How `manage.py` is called in it: `[python, manage.py]` by default.
     #[serde(default = "manage", deserialize_with = "super::one_or_many::command")]
     pub manage: Vec<String>,
+    /// Whether `run` tries the migrations on a restored copy of the data before it applies them: `false` by default.
+    #[serde(default)]
+    pub rehearse: bool,
 }
 
 fn manage() -> Vec<String> {

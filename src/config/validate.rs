@@ -14,6 +14,14 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
     };
     if let Some(django) = &config.django {
         validation.service(&["django", "service"], &django.service);
+        if django.rehearse && config.backup.database.is_none() {
+            validation.refuse(
+                &["django", "rehearse"],
+                "`django.rehearse` needs `backup.database`: what is rehearsed on is a backup of it"
+                    .to_owned(),
+                Some("write backup: { database: { service: <the database's service> } }".to_owned()),
+            );
+        }
     }
     for (name, settings) in &config.services {
         let Some(service) = validation.service(&["services", name.as_str()], name) else {

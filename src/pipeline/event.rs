@@ -26,6 +26,7 @@ pub enum StepId {
     Drill,
     Build,
     Fetch,
+    Rehearse,
     Migrate,
     Collectstatic,
     Deploy,
@@ -45,6 +46,7 @@ impl StepId {
             Self::Drill => "drill",
             Self::Build => "build",
             Self::Fetch => "fetch",
+            Self::Rehearse => "rehearse",
             Self::Migrate => "migrate",
             Self::Collectstatic => "collectstatic",
             Self::Deploy => "deploy",
@@ -66,6 +68,7 @@ impl StepId {
             | Self::Drill
             | Self::Build
             | Self::Fetch
+            | Self::Rehearse
             | Self::Health => false,
         }
     }

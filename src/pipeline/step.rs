@@ -15,7 +15,8 @@ use crate::compose::{Project, ServiceName};
 use crate::config::Config;
 use crate::engine::{ContainerId, Engine, Inspect};
 use crate::error::Failure;
-use crate::release::{MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
+use crate::release::rehearsal::Rehearsal;
+use crate::release::{Migration, MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
 
 /// Everything that was decided before the first step.
 #[derive(Debug)]
@@ -48,6 +49,10 @@ pub struct RunState {
     pub build_planned: bool,
     pub backup: Option<String>,
     pub migrations: Option<MigrationRecord>,
+    /// What stands, where it was asked just now and nothing is pending.
+    pub nothing_pending: Option<Vec<Migration>>,
+    /// What came of trying the migrations on a copy.
+    pub rehearsal: Option<Rehearsal>,
     /// Since when `deploy` has known its containers to be well: their health test has passed, or without one they have
     /// run.
     pub well_since: BTreeMap<ContainerId, Instant>,
@@ -60,6 +65,8 @@ impl RunState {
             Fact::Backup(id) => self.backup = Some(id.clone()),
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
+            Fact::NothingPending(applied) => self.nothing_pending = Some(applied.clone()),
+            Fact::Rehearsed(rehearsal) => self.rehearsal = Some((**rehearsal).clone()),
             Fact::Deployed { images, well_since } => {
                 self.images.clone_from(images);
                 self.well_since.clone_from(well_since);
@@ -252,6 +259,9 @@ pub enum Fact {
     Backup(String),
     Images(BTreeMap<ServiceName, ReleasedImage>),
     Migrations(MigrationRecord),
+    /// What stands.
+    NothingPending(Vec<Migration>),
+    Rehearsed(Box<Rehearsal>),
     Deployed {
         images: BTreeMap<ServiceName, ReleasedImage>,
         /// See [`RunState::well_since`].

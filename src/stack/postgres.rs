@@ -5,6 +5,7 @@
 pub mod beside;
 pub mod description;
 pub mod roles;
+pub mod schema;
 
 use std::collections::BTreeMap;
 

@@ -80,6 +80,11 @@ async fn prepare(
 }
 
 impl Prepared {
+    /// The application's image.
+    pub(crate) const fn image(&self) -> &ImageId {
+        &self.image
+    }
+
     /// Runs a command of the application to its end, in a container of its own.
     ///
     /// # Errors

@@ -5,13 +5,13 @@
 //! A backup is a folder named by its run; what is in the media files stands beside them, once for all backups
 //! (`objects`). Copies elsewhere and restoring are left to later work.
 
-mod content;
+pub(super) mod content;
 pub mod copies;
 mod database;
 mod description;
 pub mod drill;
 mod encryption;
-mod file;
+pub(super) mod file;
 mod manifest;
 mod media;
 mod media_archive;
@@ -22,6 +22,7 @@ mod objects;
 pub mod prune;
 pub mod restore;
 pub mod retention;
+pub(super) mod scratch;
 pub mod sets;
 pub mod verify;
 
@@ -356,7 +357,7 @@ fn reads_back_differently(path: &Path) -> Failure {
 /// What to look at where a backup could not be written.
 const IS_THERE_ROOM: &str = "is there room where backup.directory in deploy.yml points? see: df -h";
 
-fn at(what: &str, error: std::io::Error) -> Failure {
+pub(super) fn at(what: &str, error: std::io::Error) -> Failure {
     let failure = Failure::from(anyhow::Error::new(error)).context(what.to_owned());
     failure.hint(IS_THERE_ROOM)
 }

@@ -3,7 +3,7 @@
 //! where the first could not say what stands. A failed migration leaves what was applied in place: the old code still
 //! serves, and going back is a decision of its own.
 
-mod talk;
+pub(super) mod talk;
 
 use async_trait::async_trait;
 
@@ -16,10 +16,10 @@ use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View, WhenAnotherFails,
 };
-use crate::release::MigrationRecord;
+use crate::release::{Migration, MigrationRecord};
 use crate::stack::django::{self, MigrationState};
 
-const NOT_SAID: &str = "django could not say which migrations are applied";
+pub(super) const NOT_SAID: &str = "django could not say which migrations are applied";
 
 /// The step.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,10 @@ impl Step for Migrate {
                 Fact::Nothing,
             ));
         };
+        // Found out by a rehearsal a moment ago.
+        if let Some(applied) = &context.state.nothing_pending {
+            return Ok(nothing_pending(applied.clone()));
+        }
         let prepared = self.0.prepared(context, StepId::Migrate, &application).await?;
         let one_offs = OneOffs {
             context,
@@ -118,10 +122,14 @@ struct OneOffs<'a> {
 impl OneOffs<'_> {
     /// Applies what is pending, if anything is.
     async fn migrate(&self) -> Result<Receipt, Failure> {
-        let served = self.is_served().await?;
+        let served = is_served(self.context, self.application).await?;
         let allow = self.context.settings.allow_incompatible || !served;
         let command = django::migrate_command(self.application.manage, allow);
-        let mut talk = Talk::begin(self.context, Purpose::Migrating { allow, served });
+        let mut talk = Talk::begin(
+            self.context,
+            StepId::Migrate,
+            Purpose::Migrating { allow, served },
+        );
         let ended = self.run("migrate", &command, &mut talk).await;
         let (before, ended) = talk.before(ended)?;
         if talk.refused {
@@ -130,15 +138,7 @@ impl OneOffs<'_> {
         }
         let Some((task, pending)) = talk.applying else {
             require_success(ended, NOT_SAID)?;
-            let record = MigrationRecord {
-                before: before.applied.clone(),
-                after: before.applied,
-                assessed: Vec::new(),
-            };
-            return Ok(Receipt::unchanged(
-                "no migration is pending",
-                Fact::Migrations(record),
-            ));
+            return Ok(nothing_pending(before.applied));
         };
         let migrated = task.conclude(require_success(ended, "the migration failed"), |_| {
             (StepResult::Succeeded, format!("{pending} applied"))
@@ -165,16 +165,8 @@ impl OneOffs<'_> {
         }
     }
 
-    /// Whether code runs that does not know the migrations.
-    async fn is_served(&self) -> Result<bool, Failure> {
-        let context = self.context;
-        let standing = deploy::standing(context.engine, &context.settings.project.name).await?;
-        let containers = deploy::containers_of(&standing, &self.application.service.name);
-        Ok(containers.iter().any(|one| one.state == ContainerState::Running))
-    }
-
     async fn ask_again(&self) -> Result<MigrationState, Failure> {
-        let mut talk = Talk::begin(self.context, Purpose::Asking);
+        let mut talk = Talk::begin(self.context, StepId::Migrate, Purpose::Asking);
         let command = django::migration_state_command(self.application.manage);
         let ended = self.run("state", &command, &mut talk).await;
         let (state, ended) = talk.before(ended)?;
@@ -225,8 +217,24 @@ impl OneOffs<'_> {
     }
 }
 
+fn nothing_pending(applied: Vec<Migration>) -> Receipt {
+    let record = MigrationRecord {
+        before: applied.clone(),
+        after: applied,
+        assessed: Vec::new(),
+    };
+    Receipt::unchanged("no migration is pending", Fact::Migrations(record))
+}
+
+/// Whether code runs that does not know the migrations.
+pub(super) async fn is_served(context: Context<'_>, application: &Application<'_>) -> Result<bool, Failure> {
+    let standing = deploy::standing(context.engine, &context.settings.project.name).await?;
+    let containers = deploy::containers_of(&standing, &application.service.name);
+    Ok(containers.iter().any(|one| one.state == ContainerState::Running))
+}
+
 /// Why nothing was applied.
-fn refused(state: &MigrationState) -> Failure {
+pub(super) fn refused(state: &MigrationState) -> Failure {
     let each = state
         .assessed
         .iter()
@@ -240,6 +248,9 @@ fn refused(state: &MigrationState) -> Failure {
     .hint("to migrate all the same, and lose requests until the new release serves: --allow-breaking")
 }
 
-fn require_success(ended: Result<OneOffResult, Failure>, what: &str) -> Result<OneOffResult, Failure> {
+pub(super) fn require_success(
+    ended: Result<OneOffResult, Failure>,
+    what: &str,
+) -> Result<OneOffResult, Failure> {
     ended.and_then(|result| result.require_success(what))
 }

@@ -14,6 +14,7 @@ mod images;
 mod lines;
 pub mod migrate;
 pub(crate) mod one_off;
+pub mod rehearse;
 pub mod retention;
 
 pub use images::release_reference;

@@ -33,8 +33,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::exit_code::ExitCode;
 use crate::pipeline::{
-    Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepId, StepResult, StepSummary, Unit,
-    UnwindResult,
+    Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepResult, StepSummary, Unit, UnwindResult,
 };
 
 use super::clock::Clock;
@@ -282,19 +281,17 @@ impl From<&Event> for Body {
                 command: command.into(),
                 project: project.into(),
                 release: release.as_ref().map(Text::from),
-                steps: steps.iter().map(|step| step_name(*step)).collect(),
+                steps: steps.iter().map(|step| step.as_str()).collect(),
                 dry_run: *dry_run,
             },
-            Event::StepStarted { step } => Self::StepStarted {
-                step: step_name(*step),
-            },
+            Event::StepStarted { step } => Self::StepStarted { step: step.as_str() },
             Event::TaskStarted { step, task, title } => Self::TaskStarted {
-                step: step_name(*step),
+                step: step.as_str(),
                 task: (&task.0).into(),
                 title: title.into(),
             },
             Event::TaskProgress { step, task, message } => Self::TaskProgress {
-                step: step_name(*step),
+                step: step.as_str(),
                 task: (&task.0).into(),
                 message: message.into(),
             },
@@ -305,14 +302,14 @@ impl From<&Event> for Body {
                 total,
                 unit,
             } => Self::TaskAmount {
-                step: step_name(*step),
+                step: step.as_str(),
                 task: (&task.0).into(),
                 done: *done,
                 total: *total,
                 unit: unit_name(*unit),
             },
             Event::TaskOutput { step, task, line } => Self::TaskOutput {
-                step: step_name(*step),
+                step: step.as_str(),
                 task: (&task.0).into(),
                 line: line.into(),
             },
@@ -323,7 +320,7 @@ impl From<&Event> for Body {
                 message,
                 duration,
             } => Self::TaskFinished {
-                step: step_name(*step),
+                step: step.as_str(),
                 task: (&task.0).into(),
                 result: result_name(*result),
                 message: message.into(),
@@ -335,13 +332,13 @@ impl From<&Event> for Body {
                 message,
                 duration,
             } => Self::StepFinished {
-                step: step_name(*step),
+                step: step.as_str(),
                 result: result_name(*result),
                 message: message.into(),
                 seconds: seconds(*duration),
             },
             Event::UnwindStarted { step, reason } => Self::UnwindStarted {
-                step: step_name(*step),
+                step: step.as_str(),
                 reason: reason.into(),
             },
             Event::UnwindFinished {
@@ -349,12 +346,12 @@ impl From<&Event> for Body {
                 result,
                 message,
             } => Self::UnwindFinished {
-                step: step_name(*step),
+                step: step.as_str(),
                 result: unwind_result_name(*result),
                 message: message.into(),
             },
             Event::Planned { step, changes } => Self::Planned {
-                step: step_name(*step),
+                step: step.as_str(),
                 changes: changes.iter().map(WireChange::from).collect(),
             },
             Event::Warning { message, hint } => Self::Warning {
@@ -393,7 +390,7 @@ impl From<&Change> for WireChange {
 impl From<&StepSummary> for WireStep {
     fn from(summary: &StepSummary) -> Self {
         Self {
-            step: step_name(summary.step),
+            step: summary.step.as_str(),
             result: result_name(summary.result),
             seconds: seconds(summary.duration),
         }
@@ -413,24 +410,6 @@ impl From<&ErrorReport> for WireError {
                 })
                 .collect(),
         }
-    }
-}
-
-const fn step_name(step: StepId) -> &'static str {
-    match step {
-        StepId::Check => "check",
-        StepId::Backup => "backup",
-        StepId::Build => "build",
-        StepId::Migrate => "migrate",
-        StepId::Verify => "verify",
-        StepId::Copy => "copy",
-        StepId::Prune => "prune",
-        StepId::Restore | StepId::RestoreWithCode => "restore",
-        StepId::Drill => "drill",
-        StepId::Collectstatic => "collectstatic",
-        StepId::Deploy => "deploy",
-        StepId::Fetch => "fetch",
-        StepId::Health => "health",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use viatique_deploy::cli::BuildArgs;
-use viatique_deploy::commands::steps::Chosen;
+use viatique_deploy::commands::steps::{Chosen, Rehearsing};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 
@@ -144,7 +144,10 @@ async fn the_cache_is_left_aside_and_bases_are_pulled_where_that_is_asked_for() 
             [(true, true), (true, true)],
         ),
     ] {
-        for chosen in [Chosen::build_with(arguments), Chosen::run_with(arguments)] {
+        for chosen in [
+            Chosen::build_with(arguments),
+            Chosen::run_with(arguments, Rehearsing::Not),
+        ] {
             let stack = Stack::viatique();
             stack.edit_compose(
                 "build: ./backend",

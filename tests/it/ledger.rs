@@ -29,6 +29,7 @@ fn release(sequence: u64, tag: &str, previous: Option<u64>) -> Release {
         }],
         project: serde_json::Value::Null,
         migrations: None,
+        rehearsal: None,
         backup: None,
     }
 }

@@ -31,6 +31,7 @@ mod lock;
 mod migrate;
 mod pipeline;
 mod rebuilt;
+mod rehearse;
 mod restore;
 mod resume;
 mod retention;

@@ -2,7 +2,11 @@
 #
 #   {"state": {"applied": [[app, name]], "pending": [[app, name]], "assessed": [...]}}   what stands, and what is to come
 #   {"refused": true}             nothing was migrated: code that runs would not bear it
-#   {"took": {...}}               how long one of them took
+#   {"took": {...}}               how long one of them took, and where that is watched, what it locked meanwhile
+#   {"reversed": {...}}           the same, of one that was taken back
+#   {"irreversible": [why]}       nothing was taken back: it could not all be
+#   {"not_reversed": "why"}       taking back has failed, in a rehearsal
+#   {"loses": [{...}]}            what taking back would delete: tables and columns, and how much is in them
 #   {"waiting": {...}}            a lock was not had in time, who stands in the way, and which try comes next
 #   {"unusable": [index]}         indexes that were left half-made
 #   {"unknown": "why"}            it could not be found out what stands
@@ -11,9 +15,10 @@
 # takes longer than most migrations.
 
 
-def run(order, allow_incompatible=False, lock_timeout_ms=2000, tries=5, pause_seconds=3):
+def run(order, allow_incompatible=False, to=(), lock_timeout_ms=2000, tries=5, pause_seconds=3):
     import json
     import re
+    import threading
     import time
 
     from django.core.management import call_command
@@ -243,44 +248,99 @@ def run(order, allow_incompatible=False, lock_timeout_ms=2000, tries=5, pause_se
     KEY = int.from_bytes(b"viatique", "big")
     KEY_PARTS = f"classid = {KEY >> 32} AND objid = {KEY & 0xFFFFFFFF}"
 
-    def bound_one_by_one():
+    def bound_one_by_one(watch=None):
         """Says how long each migration took, and lets one that makes or drops indexes beside everybody's work wait for as
         long as it must: it holds up nobody, and what it leaves half-made when it gives up is in the way."""
-        original = MigrationExecutor.apply_migration
 
-        def apply_migration(self, state, migration, *rest, **named):
-            kinds = [type(operation).__name__ for operation in migration.operations]
-            beside = bool(kinds) and all(kind.endswith("Concurrently") for kind in kinds)
-            if is_postgres() and beside:
-                with connection().cursor() as cursor:
-                    cursor.execute("SET lock_timeout = 0")
-            began = time.monotonic()
-            try:
-                done = original(self, state, migration, *rest, **named)
-                seconds = round(time.monotonic() - began, 3)
-                tell(took={"migration": [migration.app_label, migration.name], "seconds": seconds})
-                return done
-            finally:
+        def bounded(original, answer):
+            def one(self, state, migration, *rest, **named):
+                kinds = [type(operation).__name__ for operation in migration.operations]
+                beside = bool(kinds) and all(kind.endswith("Concurrently") for kind in kinds)
                 if is_postgres() and beside:
-                    bound_locks(connection=connection())
+                    with connection().cursor() as cursor:
+                        cursor.execute("SET lock_timeout = 0")
+                if watch:
+                    watch.begin()
+                began = time.monotonic()
+                try:
+                    done = original(self, state, migration, *rest, **named)
+                    took = round((time.monotonic() - began) * 1000)
+                    told = {"migration": [migration.app_label, migration.name], "milliseconds": took}
+                    if watch:
+                        told["locks"] = watch.seen()
+                    tell(**{answer: told})
+                    return done
+                finally:
+                    if is_postgres() and beside:
+                        bound_locks(connection=connection())
 
-        MigrationExecutor.apply_migration = apply_migration
+            return one
 
-    def apply():
-        """As `manage.py migrate --noinput` does, but a lock that is not had in time is tried for again: the queue behind
-        a waiting migration is everybody. Each migration commits on its own, so it goes on where it stood."""
+        MigrationExecutor.apply_migration = bounded(MigrationExecutor.apply_migration, "took")
+        MigrationExecutor.unapply_migration = bounded(MigrationExecutor.unapply_migration, "reversed")
+
+    class Watch:
+        """Looks twenty times a second which tables are locked so that others wait, on a database that nobody else uses.
+        A table that is being made is nobody's yet, and is not seen from outside its transaction."""
+
+        EVERY = 0.05
+        LOCKS = """SELECT c.oid::regclass::text, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                   WHERE l.granted AND l.pid <> pg_backend_pid() AND c.relkind IN ('r', 'p', 'm')
+                   AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+        def __init__(self):
+            self.guard, self.over, self.held = threading.Lock(), threading.Event(), {}
+            self.problem = None
+            self.thread = threading.Thread(target=self.look, daemon=True)
+            self.thread.start()
+
+        def look(self):
+            try:
+                # Each thread has its own.
+                own = connection()
+                while not self.over.wait(self.EVERY):
+                    found, now = rows(own, self.LOCKS), time.monotonic()
+                    with self.guard:
+                        for lock in found:
+                            first, _ = self.held.get(lock, (now, now))
+                            self.held[lock] = (first, now)
+                own.close()
+            except Exception as error:
+                self.problem = f"{type(error).__name__}: {error}"
+
+        def begin(self):
+            with self.guard:
+                self.held = {}
+
+        def seen(self):
+            if self.problem:
+                raise RuntimeError(f"the locks could not be watched: {self.problem}")
+            with self.guard:
+                return [
+                    {"table": table, "mode": mode, "milliseconds": round((last - first + self.EVERY) * 1000)}
+                    for (table, mode), (first, last) in sorted(self.held.items())
+                ]
+
+        def end(self):
+            self.over.set()
+            self.thread.join()
+
+    def until_done(work, next_one):
+        """A lock that is not had in time is tried for again: the queue behind a waiting migration is everybody. Each
+        migration commits on its own, so it goes on where it stood. `next_one` is the one that stands next."""
         for number in range(1, tries + 1):
             try:
-                return call_command("migrate", interactive=False, skip_checks=False)
+                return work()
             except OperationalError as error:
                 connection().close()
-                pending = plan_of(MigrationExecutor(connection()))
+                waits = next_one()
                 # What is not atomic may be half done: not again.
-                again = number < tries and pending and pending[0].atomic
+                again = number < tries and waits is not None and waits.atomic
                 if not (is_postgres() and lock_not_had(error)):
                     raise
                 tell(waiting={
-                    "for": [pending[0].app_label, pending[0].name] if pending else None,
+                    "for": [waits.app_label, waits.name] if waits else None,
                     "in_the_way": in_the_way(connection()),
                     "next_try": number + 1 if again else None,
                     "tries": tries,
@@ -289,8 +349,146 @@ def run(order, allow_incompatible=False, lock_timeout_ms=2000, tries=5, pause_se
                     raise
                 time.sleep(pause_seconds)
 
+    def apply():
+        """As `manage.py migrate --noinput` does."""
+
+        def next_one():
+            pending = plan_of(MigrationExecutor(connection()))
+            return pending[0] if pending else None
+
+        until_done(lambda: call_command("migrate", interactive=False, skip_checks=False), next_one)
+
+    # --- Taking it back ----------------------------------------------------------------------------------------------
+
+    class Unable(Exception):
+        """Why it cannot be taken back, in words."""
+
+    def surplus(kept):
+        """What stands beyond `kept`, the newest first: exactly that, where `migrate app name` would leave the other
+        branch of a merge."""
+        executor = MigrationExecutor(connection())
+        applied = set(executor.loader.applied_migrations)
+        beyond = applied - kept
+        known = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
+        found = [migration for migration, _ in known if (migration.app_label, migration.name) in beyond]
+        unknown = beyond - {(migration.app_label, migration.name) for migration in found}
+        # One that replaces others is recorded by their names, too.
+        unknown -= {replaced for migration in found for replaced in map(tuple, migration.replaces)}
+        if unknown:
+            names = ", ".join(sorted(f"{app}.{name}" for app, name in unknown))
+            raise Unable(f"the newer release does not know these migrations, and cannot take them back: {names}")
+        if missing := kept - applied:
+            names = ", ".join(sorted(f"{app}.{name}" for app, name in missing))
+            raise Unable(f"these migrations should stand and do not: {names}")
+        return list(reversed(found))
+
+    def irreversible(migrations):
+        def within(operation):
+            yield operation
+            for inner in getattr(operation, "database_operations", ()):
+                yield from within(inner)
+
+        return [
+            f"{migration.app_label}.{migration.name}: {described(operation)}"
+            for migration in migrations
+            for outer in migration.operations
+            for operation in within(outer)
+            if not operation.reversible
+        ]
+
+    def take_back(kept):
+        def reverse():
+            executor = MigrationExecutor(connection())
+            plan = [(migration, True) for migration in surplus(kept)]
+            if plan:
+                executor.migrate([], plan=plan)
+
+        def next_one():
+            left = surplus(kept)
+            return left[0] if left else None
+
+        until_done(reverse, next_one)
+
+    def loses(migrations):
+        """Of the tables and columns that go when these are taken back: how much is in them, and since when."""
+        executor = MigrationExecutor(connection())
+        applied = [key for key in executor.loader.applied_migrations if key in executor.loader.graph.nodes]
+        apps = executor.loader.project_state(applied).apps
+        quoted = connection().ops.quote_name
+        tables, told = set(), []
+
+        def say(migration, table, column, counting, newest=None):
+            count, since = rows(connection(), f"SELECT {counting}, {newest or 'NULL'} FROM {quoted(table)}")[0]
+            if count:
+                told.append({
+                    "migration": [migration.app_label, migration.name], "table": table, "column": column,
+                    "rows": count, "newest": since.isoformat() if since else None,
+                })
+
+        for migration in migrations:
+            for operation in migration.operations:
+                # What it is called now; what is not there any more has nothing to lose.
+                try:
+                    model = apps.get_model(migration.app_label, getattr(operation, "model_name", None) or operation.name)
+                except (LookupError, AttributeError):
+                    continue
+                table = model._meta.db_table
+                if isinstance(operation, operations.CreateModel):
+                    if not model._meta.managed or model._meta.proxy:
+                        continue
+                    tables.add(table)
+                    kinds = [field for field in model._meta.local_concrete_fields if type_of(field) == "timestamp with time zone"]
+                    newest = ", ".join(f"max({quoted(field.column)})" for field in kinds)
+                    say(migration, table, None, "count(*)", f"greatest({newest})" if newest else None)
+                elif isinstance(operation, operations.AddField):
+                    try:
+                        field = model._meta.get_field(operation.name)
+                    except Exception:
+                        continue
+                    if field.many_to_many:
+                        through = field.remote_field.through._meta
+                        if through.auto_created:
+                            say(migration, through.db_table, None, "count(*)")
+                    elif type_of(field) is not None:
+                        say(migration, table, field.column, f"count({quoted(field.column)})")
+        return [one for one in told if one["column"] is None or one["table"] not in tables]
+
+    def unusable_and_state():
+        # What failed may have left it unusable.
+        connection().close()
+        if is_postgres():
+            unusable = rows(
+                connection(), "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"
+            )
+            if unusable:
+                tell(unusable=[name for (name,) in unusable])
+        tell(state=state())
+
+    def talk_to_nobody():
+        """Where it is only tried, nobody gets a task or a letter by it."""
+        from django.conf import settings
+
+        settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+        try:
+            from celery import current_app
+        except ImportError:
+            return
+        current_app.conf.broker_url = "memory://"
+        current_app.conf.broker_write_url = "memory://"
+
+    kept = set(map(tuple, to))
     if order == "ask":
         return tell(state=state())
+    if order == "judge":
+        return tell(state=state(assessing=True))
+    if order == "loses":
+        try:
+            beyond = surplus(kept)
+        except Unable as why:
+            return tell(unknown=str(why))
+        if unable := irreversible(beyond):
+            return tell(irreversible=unable)
+        return tell(loses=loses(beyond))
     connection_created.connect(bound_locks)
     # Opened by what was asked before the signal was heard.
     connection().close()
@@ -298,28 +496,49 @@ def run(order, allow_incompatible=False, lock_timeout_ms=2000, tries=5, pause_se
         effective = rows(connection(), "SHOW lock_timeout")[0][0]
         if effective in ("0", "0ms"):
             raise SystemExit("lock_timeout is not in force on Django's own connection: a migration could hold up everybody")
-    before = state(assessing=True)
+    if order == "rehearse":
+        talk_to_nobody()
+        before = state()
+        tell(state=before)
+        watch = Watch() if is_postgres() else None
+        bound_one_by_one(watch)
+        kept = {(app, name) for app, name in before["applied"]}
+        apply()
+        call_command("check", databases=[DEFAULT_DB_ALIAS])
+        try:
+            if unable := irreversible(surplus(kept)):
+                tell(irreversible=unable)
+            else:
+                take_back(kept)
+        except Exception as error:
+            tell(not_reversed=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        if watch:
+            watch.end()
+        return unusable_and_state()
+    before = state(assessing=order == "migrate")
     tell(state=before)
-    if not before["pending"]:
+    if order == "migrate" and not before["pending"]:
         return
-    if not allow_incompatible and any(one["breaks"] for one in before.get("assessed", [])):
+    if order == "migrate" and not allow_incompatible and any(one["breaks"] for one in before.get("assessed", [])):
         return tell(refused=True)
     guard = only_one() if is_postgres() else None
+    if order == "reverse":
+        try:
+            unable = irreversible(surplus(kept))
+        except Unable as why:
+            return tell(unknown=str(why))
+        if unable:
+            return tell(irreversible=unable)
     bound_one_by_one()
     try:
-        apply()
+        if order == "reverse":
+            take_back(kept)
+        else:
+            apply()
     finally:
         # A failure here must not stand before the migration's own.
         try:
-            # What failed may have left it unusable.
-            connection().close()
-            if is_postgres():
-                unusable = rows(
-                    connection(), "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"
-                )
-                if unusable:
-                    tell(unusable=[name for (name,) in unusable])
-            tell(state=state())
+            unusable_and_state()
             if guard is not None:
                 guard.close()
         except Exception as error:

@@ -8,6 +8,7 @@
 //! it writes them anew under the same name. Measured: of 7,381 requests during three deploys one came in between, and was
 //! answered 404 for an asset that was there before and after.
 
+use crate::release::rehearsal::{HeldLock, TimedMigration};
 use crate::release::{AssessedMigration, Assessment, Migration};
 
 /// Asks Django's own executor what is applied and what `migrate` would do, judges it, and does it; see the script.
@@ -135,17 +136,40 @@ pub enum MigrationAnswer {
     State(MigrationState),
     /// Nothing was applied: what runs would not bear it, and it was not asked for all the same.
     Refused,
-    /// One was applied, in so many seconds.
-    Took {
-        migration: Migration,
-        seconds: f64,
-    },
+    /// One was applied.
+    Took(TimedMigration),
+    /// One was taken back.
+    Reversed(TimedMigration),
+    /// Why nothing was taken back: what of it cannot be.
+    Irreversible(Vec<String>),
+    /// In a rehearsal: why taking back has failed.
+    NotReversed(String),
+    /// What taking back would delete.
+    Loses(Vec<Lost>),
     /// A lock was not had in time.
     Waiting(Waiting),
     /// Indexes that stand half-made, by name.
     Unusable(Vec<String>),
     /// It could not be found out, and why.
     Unknown(String),
+}
+
+/// What is in a table or a column that goes when a migration is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Lost {
+    #[serde(deserialize_with = "pair")]
+    pub migration: Migration,
+    pub table: String,
+    /// `None`: the whole table goes.
+    pub column: Option<String>,
+    /// Of a column: those that have a value in it.
+    pub rows: u64,
+    /// ISO 8601: the newest time in the table.
+    pub newest: Option<String>,
+}
+
+fn pair<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Migration, D::Error> {
+    serde::Deserialize::deserialize(deserializer).map(migration)
 }
 
 /// A migration that did not get its lock in time.
@@ -176,13 +200,38 @@ pub struct Session {
 enum WireAnswer {
     State(WireState),
     Refused(serde::de::IgnoredAny),
-    Took {
-        migration: (String, String),
-        seconds: f64,
-    },
+    Took(WireTimed),
+    Reversed(WireTimed),
+    Irreversible(Vec<String>),
+    NotReversed(String),
+    Loses(Vec<Lost>),
     Waiting(WireWaiting),
     Unusable(Vec<String>),
     Unknown(String),
+}
+
+#[derive(serde::Deserialize)]
+struct WireTimed {
+    #[serde(deserialize_with = "pair")]
+    migration: Migration,
+    milliseconds: u64,
+    #[serde(default)]
+    locks: Vec<HeldLock>,
+}
+
+impl From<WireTimed> for TimedMigration {
+    fn from(wire: WireTimed) -> Self {
+        let WireTimed {
+            migration,
+            milliseconds,
+            locks,
+        } = wire;
+        Self {
+            migration,
+            milliseconds,
+            locks,
+        }
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -217,20 +266,50 @@ fn management(manage: &[String], words: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The command that says the [`MigrationState`].
-pub fn migration_state_command(manage: &[String]) -> Vec<String> {
+fn order(manage: &[String], order: &str) -> Vec<String> {
     management(
         manage,
-        &["shell", "-c", &format!("{MIGRATIONS}\n\nrun(\"ask\")\n")],
+        &["shell", "-c", &format!("{MIGRATIONS}\n\nrun({order})\n")],
     )
+}
+
+/// The command that says the [`MigrationState`].
+pub fn migration_state_command(manage: &[String]) -> Vec<String> {
+    order(manage, r#""ask""#)
+}
+
+/// The command that says the [`MigrationState`], judged, and applies nothing.
+pub fn judge_command(manage: &[String]) -> Vec<String> {
+    order(manage, r#""judge""#)
+}
+
+/// The command that applies what is pending to a database that nobody uses, says what each of it locked and for how long,
+/// has Django check what came of it, and takes it back again where it can.
+pub fn rehearse_command(manage: &[String]) -> Vec<String> {
+    order(manage, r#""rehearse""#)
+}
+
+/// The command that says what would go if everything beyond these migrations were taken back, or that it cannot be.
+pub fn loses_command(manage: &[String], kept: &[Migration]) -> Vec<String> {
+    order(manage, &format!(r#""loses", to={}"#, pairs(kept)))
+}
+
+/// The command that takes back everything beyond these migrations, by the code that knows them all.
+pub fn reverse_command(manage: &[String], kept: &[Migration]) -> Vec<String> {
+    order(manage, &format!(r#""reverse", to={}"#, pairs(kept)))
+}
+
+/// A list of pairs, as Python reads it: JSON's strings are Python's.
+fn pairs(migrations: &[Migration]) -> String {
+    let pairs = migrations.iter().map(|one| [one.app.as_str(), one.name.as_str()]);
+    serde_json::json!(pairs.collect::<Vec<_>>()).to_string()
 }
 
 /// The command that says the [`MigrationState`], judged, applies what is pending, and where something was, says what
 /// stands then. Asks nobody. Without `allow_incompatible` it applies nothing that code which does not know it cannot bear.
 pub fn migrate_command(manage: &[String], allow_incompatible: bool) -> Vec<String> {
     let allow = if allow_incompatible { "True" } else { "False" };
-    let order = format!("{MIGRATIONS}\n\nrun(\"migrate\", allow_incompatible={allow})\n");
-    management(manage, &["shell", "-c", &order])
+    order(manage, &format!(r#""migrate", allow_incompatible={allow}"#))
 }
 
 /// The command that collects static files, none of which is missing at any time. Never `--clear`: the old release still
@@ -259,13 +338,11 @@ pub fn parse_migration_answer(answer: &str) -> Result<MigrationAnswer, serde_jso
                 .collect(),
         }),
         WireAnswer::Refused(_) => MigrationAnswer::Refused,
-        WireAnswer::Took {
-            migration: took,
-            seconds,
-        } => MigrationAnswer::Took {
-            migration: migration(took),
-            seconds,
-        },
+        WireAnswer::Took(took) => MigrationAnswer::Took(took.into()),
+        WireAnswer::Reversed(took) => MigrationAnswer::Reversed(took.into()),
+        WireAnswer::Irreversible(why) => MigrationAnswer::Irreversible(why),
+        WireAnswer::NotReversed(why) => MigrationAnswer::NotReversed(why),
+        WireAnswer::Loses(lost) => MigrationAnswer::Loses(lost),
         WireAnswer::Waiting(waiting) => MigrationAnswer::Waiting(Waiting {
             migration: waiting.migration.map(migration),
             in_the_way: waiting.in_the_way,

@@ -23,7 +23,7 @@ pub(super) type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Read>> + Send>;
 
 /// The files of one backup, with the keys that open them.
 #[derive(Clone)]
-pub(super) struct Contents {
+pub(in crate::steps) struct Contents {
     folder: PathBuf,
     keys: Option<Keys>,
 }
@@ -41,7 +41,7 @@ impl Contents {
     ///
     /// # Errors
     /// A key that cannot be read.
-    pub(super) fn of(settings: &Settings, manifest: &Manifest) -> Result<Self, Failure> {
+    pub(in crate::steps) fn of(settings: &Settings, manifest: &Manifest) -> Result<Self, Failure> {
         let encrypted = manifest.files.iter().any(BackupFile::is_encrypted);
         Ok(Self {
             folder: settings.backup_directory.join(&manifest.id),

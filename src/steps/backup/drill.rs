@@ -1,43 +1,27 @@
-//! `backup drill`: proves that a backup can be restored, by restoring it: into a scratch PostgreSQL made from the image of
-//! the one that serves, which has no network, no port and none of its volumes. The way is the restore's own, up to the
-//! swap; what comes of it is counted, and then goes with its container. How long it took stands beside the backup.
+//! `backup drill`: proves that a backup can be restored, by restoring it where it harms nobody (`scratch`). What comes of
+//! it is counted, and then goes with its container. How long it took stands beside the backup.
 //!
-//! What a migration would do to it is not tried here. After a crash: the container is found by its label, and its volume
-//! goes with it.
+//! What a migration would do to it is tried by `rehearse`. After a crash: the container is found by its label, and its
+//! volume goes with it.
 
 mod files;
 
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use super::content::Contents;
-use super::database::DUMP;
-use super::restore::database::{Incoming, Target};
+use super::restore::database::Target;
+use super::scratch::{self, Scratch};
 use super::sets::Sets;
 use super::{Manifest, file};
 use crate::clock::timestamp;
-use crate::compose::{Healthcheck, Mount, MountKind, NetworkMode, RestartPolicy, Service};
-use crate::config::DatabaseBackup;
-use crate::engine::{Captured, ContainerId, ContainerState, labels};
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
-use crate::stack::postgres;
-use crate::stack::postgres::beside::State;
-use crate::steps::deploy::infrastructure::NetworkIds;
-use crate::steps::deploy::target::{Purpose, container_spec};
-use crate::steps::{images, one_off};
+use crate::steps::one_off;
 
 /// What a drill came to, beside the backup.
 pub(super) const DRILL: &str = "drill.json";
-/// A new server makes its first database in this time, or never.
-const READY_WITHIN: Duration = Duration::from_secs(120);
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
-/// How many of its last lines are shown where it does not start.
-const LINES: u32 = 20;
-
 /// That a backup was restored once, as far as its database goes.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Drilled {
@@ -74,9 +58,9 @@ impl Step for Drill {
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
         let settings = view.settings;
         let sets = Sets::read(&settings.backup_directory, &settings.project.name).await?;
-        let manifest = with_a_dump(&sets, self.id.as_deref())?;
+        let manifest = scratch::with_a_dump(&sets, self.id.as_deref())?;
         Contents::of(settings, manifest)?;
-        let (_, service) = database(view)?;
+        let (_, service) = scratch::database(settings)?;
         Ok(vec![Change {
             kind: ChangeKind::Run,
             target: format!("scratch {}", service.name),
@@ -87,16 +71,11 @@ impl Step for Drill {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let settings = context.settings;
         let sets = Sets::read(&settings.backup_directory, &settings.project.name).await?;
-        let manifest = with_a_dump(&sets, self.id.as_deref())?;
+        let manifest = scratch::with_a_dump(&sets, self.id.as_deref())?;
         let contents = Contents::of(settings, manifest)?;
-        let (configured, service) = database(context.view())?;
-        let task = context.task(StepId::Drill, "scratch", "starting a scratch PostgreSQL");
-        let started = start(context, configured, service).await;
-        let scratch = task.conclude(started, |_| {
-            (StepResult::Succeeded, "takes connections".to_owned())
-        })?;
-        let drilled = restore(context, configured, &scratch, manifest, &contents).await;
-        let removed = context.engine.remove_container(&scratch).await;
+        let scratch = Scratch::start(context, StepId::Drill).await?;
+        let drilled = restore(context, &scratch, manifest, &contents).await;
+        let removed = scratch.remove().await;
         let drilled =
             drilled.map_err(|failure| failure.context(format!("backup {} was not restored", manifest.id)))?;
         removed?;
@@ -131,55 +110,18 @@ impl Step for Drill {
     }
 }
 
-fn with_a_dump<'a>(sets: &'a Sets, id: Option<&str>) -> Result<&'a Manifest, Failure> {
-    let manifest = sets.named(id)?;
-    if manifest.file(DUMP).is_some() {
-        return Ok(manifest);
-    }
-    Err(Failure::message(
-        FailureKind::Configuration,
-        format!("backup {} has no database", manifest.id),
-    ))
-}
-
-fn database(view: View<'_>) -> Result<(&DatabaseBackup, &Service), Failure> {
-    let configured = view.settings.config.backup.database.as_ref();
-    let service = configured.and_then(|one| view.settings.project.services.get(&one.service));
-    configured.zip(service).ok_or_else(|| {
-        Failure::message(
-            FailureKind::Configuration,
-            "deploy.yml names no database: backup.database",
-        )
-    })
-}
-
 async fn restore(
     context: Context<'_>,
-    configured: &DatabaseBackup,
-    scratch: &ContainerId,
+    scratch: &Scratch<'_>,
     manifest: &Manifest,
     contents: &Contents,
 ) -> Result<Drilled, Failure> {
-    let target = Target::scratch(context, configured, scratch).await?;
-    let task = context.task(StepId::Drill, "restore", "restoring into it");
-    let began = Instant::now();
-    let restored = async {
-        let incoming = target.fill(manifest, contents, &task).await?;
-        let comment = incoming.comment.as_deref();
-        let by = format!("backup {}", manifest.id);
-        target.swap(&incoming.name, comment, State::Replaced, by).await?;
-        Ok(incoming)
-    };
-    let restored = restored.await;
-    let seconds = began.elapsed().as_secs_f64();
-    let incoming = task.conclude(restored, |incoming: &Incoming| {
-        (StepResult::Succeeded, incoming.counted.clone())
-    })?;
+    let restored = scratch.restore(StepId::Drill, manifest, contents).await?;
     Ok(Drilled {
         at: timestamp(context.clock.now()),
-        seconds,
-        found: incoming.counted,
-        missing_files: missing_files(context, &target, manifest, contents).await,
+        seconds: restored.took.as_secs_f64(),
+        found: restored.counted,
+        missing_files: missing_files(context, &restored.target, manifest, contents).await,
     })
 }
 
@@ -227,118 +169,4 @@ async fn missing_files(
         );
     }
     Some(referred.missing)
-}
-
-/// Starts it, and waits until it takes connections.
-async fn start(
-    context: Context<'_>,
-    configured: &DatabaseBackup,
-    service: &Service,
-) -> Result<ContainerId, Failure> {
-    let settings = context.settings;
-    let image = images::serving(context.view(), &service.name).await?;
-    let image = image.ok_or_else(|| {
-        Failure::message(
-            FailureKind::Failed,
-            format!("the image of {} is not on the engine", service.name),
-        )
-        .hint("viatique-deploy build pulls it")
-    })?;
-    let name = format!(
-        "viatique-deploy-drill-{}-{}",
-        settings.project.name,
-        context.run.suffix()
-    );
-    let purpose = Purpose {
-        role: labels::Role::Drill,
-        number: 1,
-        name: &name,
-        tag: &settings.tag,
-        run: context.run,
-    };
-    let networks = NetworkIds::new();
-    let scratch = alone(service);
-    let spec = container_spec(&settings.project, &scratch, &image, &networks, None, purpose)?;
-    let what = "starting a scratch PostgreSQL";
-    let container = context.engine.create_container(&spec).await;
-    let container = container.map_err(|error| Failure::from(error).context(what))?;
-    let started = async {
-        context.engine.start(&container).await?;
-        ready(context, &container, configured).await
-    };
-    match started.await {
-        Ok(()) => Ok(container),
-        Err(failure) => {
-            let lines = context.engine.logs(&container, LINES).await.unwrap_or_default();
-            context.engine.remove_container(&container).await?;
-            Err(failure
-                .context(what)
-                .evidence(format!("last lines of {name}"), lines))
-        }
-    }
-}
-
-/// The database's service, where nothing reaches it and it reaches nothing of the one that serves: no network, no port,
-/// a fresh volume for each of its own, and of the host's files those that it may only read.
-fn alone(service: &Service) -> Service {
-    let mounts = service.mounts.iter().filter_map(|mount| {
-        let kind = match &mount.kind {
-            MountKind::Volume { .. } | MountKind::AnonymousVolume => MountKind::AnonymousVolume,
-            MountKind::Bind { .. } if !mount.read_only => return None,
-            kind @ (MountKind::Bind { .. } | MountKind::Tmpfs { .. }) => kind.clone(),
-        };
-        Some(Mount {
-            kind,
-            ..mount.clone()
-        })
-    });
-    Service {
-        mounts: mounts.collect(),
-        build: None,
-        networks: indexmap::IndexMap::new(),
-        network_mode: Some(NetworkMode::None),
-        ports: Vec::new(),
-        expose: Vec::new(),
-        container_name: None,
-        hostname: None,
-        labels: std::collections::BTreeMap::new(),
-        depends_on: std::collections::BTreeMap::new(),
-        restart: Some(RestartPolicy::No),
-        healthcheck: Some(Healthcheck::Disabled),
-        replicas: 1,
-        ..service.clone()
-    }
-}
-
-/// A new server first makes its databases, and takes no connections from elsewhere meanwhile.
-async fn ready(
-    context: Context<'_>,
-    container: &ContainerId,
-    configured: &DatabaseBackup,
-) -> Result<(), Failure> {
-    let began = Instant::now();
-    let command = postgres::is_ready();
-    loop {
-        let mut output = Captured::default();
-        let asked = context.engine.exec(container, &command, None, &mut output).await;
-        if asked.is_ok_and(|exit| exit.success()) {
-            return Ok(());
-        }
-        let standing = context.engine.container(&container.0).await?;
-        let state = standing.map(|container| container.state);
-        if state != Some(ContainerState::Running) {
-            return Err(Failure::message(FailureKind::Failed, "it has ended"));
-        }
-        if began.elapsed() > READY_WITHIN {
-            return Err(Failure::message(
-                FailureKind::Failed,
-                format!(
-                    "{} takes no connections after {} s",
-                    configured.service,
-                    READY_WITHIN.as_secs()
-                ),
-            ));
-        }
-        tokio::time::sleep(LOOKED_AT_EVERY).await;
-    }
 }

@@ -250,7 +250,7 @@ pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
 }
 
 /// Writes something that is known about a file or folder, whole or not at all; if it is lost, it is found out again.
-pub(super) fn write_note(path: &Path, note: &impl serde::Serialize) -> io::Result<()> {
+pub(in crate::steps) fn write_note(path: &Path, note: &impl serde::Serialize) -> io::Result<()> {
     write_known(path, &serde_json::to_vec_pretty(note)?)
 }
 

@@ -8,45 +8,65 @@ use super::{NOT_SAID, require_success};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepId, StepResult, Task};
 use crate::release::Assessment;
+use crate::release::rehearsal::TimedMigration;
 use crate::stack::django::{self, MigrationAnswer, MigrationState, Waiting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::steps) enum Purpose {
     Asking,
     /// Also where the code that runs cannot bear it.
     Migrating {
         allow: bool,
         served: bool,
     },
+    /// On a database that nobody uses.
+    Rehearsing,
+}
+
+/// What was said beside the state.
+#[derive(Debug, Default)]
+pub(in crate::steps) struct Told {
+    /// What was applied.
+    pub took: Vec<TimedMigration>,
+    /// What was taken back.
+    pub reversed: Vec<TimedMigration>,
+    /// Why nothing was taken back: what of it cannot be.
+    pub irreversible: Option<Vec<String>>,
+    /// Why taking back has failed.
+    pub not_reversed: Option<String>,
 }
 
 /// What a container of ours says, as it says it: the state first, then perhaps a migration and the state after it.
-pub(super) struct Talk<'a> {
+pub(in crate::steps) struct Talk<'a> {
     context: Context<'a>,
+    step: StepId,
     purpose: Purpose,
     /// Until the first answer.
     asking: Option<Task>,
     before: Option<MigrationState>,
     /// Since it said that something is pending, and how much.
-    pub(super) applying: Option<(Task, usize)>,
+    pub(in crate::steps) applying: Option<(Task, usize)>,
     /// It will not apply what is pending.
-    pub(super) refused: bool,
+    pub(in crate::steps) refused: bool,
     /// What stands after it has applied, or why that is not known.
-    pub(super) last: Option<Result<MigrationState, String>>,
+    pub(in crate::steps) last: Option<Result<MigrationState, String>>,
+    pub(in crate::steps) told: Told,
     unreadable: Option<serde_json::Error>,
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn begin(context: Context<'a>, purpose: Purpose) -> Self {
+    pub(in crate::steps) fn begin(context: Context<'a>, step: StepId, purpose: Purpose) -> Self {
         let title = "asking django which migrations are applied";
         Self {
             context,
+            step,
             purpose,
-            asking: Some(context.task(StepId::Migrate, "state", title)),
+            asking: Some(context.task(step, "state", title)),
             before: None,
             applying: None,
             refused: false,
             last: None,
+            told: Told::default(),
             unreadable: None,
         }
     }
@@ -55,7 +75,7 @@ impl<'a> Talk<'a> {
     ///
     /// # Errors
     /// Where there was none, and why.
-    pub(super) fn before(
+    pub(in crate::steps) fn before(
         &mut self,
         ended: Result<OneOffResult, Failure>,
     ) -> Result<(MigrationState, Result<OneOffResult, Failure>), Failure> {
@@ -82,22 +102,27 @@ impl<'a> Talk<'a> {
             let counts = format!("{} applied, {} pending", state.applied.len(), state.pending.len());
             task.finish(StepResult::Succeeded, counts);
         }
-        if let Purpose::Migrating { allow, served } = self.purpose
-            && !state.pending.is_empty()
-        {
-            let breaks = state.assessed.iter().any(|one| !one.assessment.breaks.is_empty());
-            if breaks && !allow {
-                // It says so next.
-                self.before = Some(state);
-                return;
+        let (doing, named) = match self.purpose {
+            Purpose::Asking => (None, &[][..]),
+            Purpose::Migrating { allow, served } => {
+                let breaks = state.assessed.iter().any(|one| !one.assessment.breaks.is_empty());
+                if breaks && !allow {
+                    // It says so next.
+                    self.before = Some(state);
+                    return;
+                }
+                if served {
+                    self.tell_of(&state);
+                }
+                (Some("applying"), &state.pending[..])
             }
-            if served {
-                self.tell_of(&state);
-            }
-            let pending: Vec<String> = state.pending.iter().map(ToString::to_string).collect();
-            let title = format!("applying {}", pending.join(", "));
-            let task = self.context.task(StepId::Migrate, "migrate", title);
-            self.applying = Some((task, pending.len()));
+            Purpose::Rehearsing => (Some("trying"), &state.pending[..]),
+        };
+        if let Some(doing) = doing.filter(|_| !named.is_empty()) {
+            let names: Vec<String> = named.iter().map(ToString::to_string).collect();
+            let title = format!("{doing} {}", names.join(", "));
+            let task = self.context.task(self.step, "migrate", title);
+            self.applying = Some((task, named.len()));
         }
         self.before = Some(state);
     }
@@ -117,11 +142,21 @@ impl Listener for Talk<'_> {
             Ok(MigrationAnswer::State(state)) => self.last = Some(Ok(state)),
             Ok(MigrationAnswer::Unknown(why)) => self.last = Some(Err(why)),
             Ok(MigrationAnswer::Refused) => self.refused = true,
-            Ok(MigrationAnswer::Took { migration, seconds }) => {
-                if let Some((task, _)) = &self.applying {
-                    task.progress(format!("{migration} took {seconds} s"));
-                }
+            Ok(MigrationAnswer::Took(took)) => {
+                self.progress(&format!("{} took {} ms", took.migration, took.milliseconds));
+                self.told.took.push(took);
             }
+            Ok(MigrationAnswer::Reversed(took)) => {
+                self.progress(&format!(
+                    "{} was taken back in {} ms",
+                    took.migration, took.milliseconds
+                ));
+                self.told.reversed.push(took);
+            }
+            Ok(MigrationAnswer::Irreversible(why)) => self.told.irreversible = Some(why),
+            Ok(MigrationAnswer::NotReversed(why)) => self.told.not_reversed = Some(why),
+            // Asked for by itself, and not of a step.
+            Ok(MigrationAnswer::Loses(_)) => {}
             Ok(MigrationAnswer::Waiting(waiting)) => self.waits(&waiting),
             Ok(MigrationAnswer::Unusable(indexes)) => self.context.warn(
                 format!(
@@ -139,6 +174,12 @@ impl Listener for Talk<'_> {
 }
 
 impl Talk<'_> {
+    fn progress(&self, message: &str) {
+        if let Some((task, _)) = &self.applying {
+            task.progress(message);
+        }
+    }
+
     fn waits(&self, waiting: &Waiting) {
         let migration = waiting
             .migration
@@ -173,7 +214,7 @@ impl Talk<'_> {
     }
 
     /// What is pending and cannot be called harmless, for people.
-    fn tell_of(&self, state: &MigrationState) {
+    pub(in crate::steps) fn tell_of(&self, state: &MigrationState) {
         let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for one in &state.assessed {
             let Assessment {

@@ -5,6 +5,7 @@ use std::process::Child;
 
 use super::support::Stack;
 use super::support::database::{hold, query};
+use super::support::django::{migration, migration_in_pieces};
 
 #[test]
 fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
@@ -17,32 +18,9 @@ fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
     left_half_done(&stack);
 }
 
-fn migration(stack: &Stack, name: &str, after: &str, atomic: &str, operation: &str) {
-    let text = format!(
-        "from django.contrib.postgres.operations import AddIndexConcurrently
-from django.db import migrations, models
-
-
-class Migration(migrations.Migration):
-    atomic = {atomic}
-    dependencies = [(\"papers\", \"{after}\")]
-    operations = [{operation}]
-"
-    );
-    stack
-        .example
-        .append(&format!("backend/papers/migrations/{name}.py"), &text);
-}
-
 fn refused(stack: &Stack) {
     let field = "migrations.RemoveField(\"copy\", \"total\")";
-    migration(
-        stack,
-        "0004_without_total",
-        "0003_annotation_index",
-        "True",
-        field,
-    );
+    migration(stack, "0004_without_total", &["0003_annotation_index"], field);
     let before = stack.snapshot();
     let visitor = stack.poll();
     let finished = stack.run(&["run", "--tag", "v2"]).expect_code(5);
@@ -72,7 +50,7 @@ fn wait_until_it_holds(stack: &Stack, holder: &mut Child, count: &str) {
 
 fn waits_for_its_lock(stack: &Stack) {
     let field = "migrations.AddField(\"copy\", \"note\", models.TextField(null=True))";
-    migration(stack, "0004_note", "0003_annotation_index", "True", field);
+    migration(stack, "0004_note", &["0003_annotation_index"], field);
     // A report that reads for a long time; what stands in quotes is nobody's business.
     let mut report = hold(
         stack,
@@ -107,7 +85,7 @@ fn waits_for_its_lock(stack: &Stack) {
 
 fn only_one(stack: &Stack) {
     let field = "migrations.AddField(\"copy\", \"note2\", models.TextField(null=True))";
-    migration(stack, "0005_note2", "0004_note", "True", field);
+    migration(stack, "0005_note2", &["0004_note"], field);
     // What another one holds, from wherever it was started.
     let mut other = hold(
         stack,
@@ -127,7 +105,7 @@ fn only_one(stack: &Stack) {
 /// An index that is made beside everybody's work and is ended meanwhile stands, half-made.
 fn left_half_done(stack: &Stack) {
     let index = "AddIndexConcurrently(\"copy\", models.Index(fields=[\"note\"], name=\"copy_note\"))";
-    migration(stack, "0006_index", "0005_note2", "False", index);
+    migration_in_pieces(stack, "0006_index", &["0005_note2"], index);
     let mut report = hold(
         stack,
         "BEGIN; LOCK TABLE papers_copy IN ROW EXCLUSIVE MODE; SELECT pg_sleep(3600)",

@@ -11,6 +11,7 @@ mod killed;
 mod ledger;
 mod migrations;
 mod proxy;
+mod rehearsal;
 mod replicas;
 mod restarted_engine;
 mod restore;

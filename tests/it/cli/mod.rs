@@ -95,6 +95,7 @@ fn what_builds_takes_the_options_of_a_build() {
             build: flags,
             migrate: MigrateArgs::default(),
             replace: ReplaceArgs::default(),
+            skip_rehearsal: false,
         };
         assert_eq!(parsed("run"), Command::Run(run));
     }
@@ -214,6 +215,7 @@ fn top_level_help() {
       check          Find what would make a deploy fail, before it starts
       backup         Save the database and the media, and read the copy back
       build          Build the release's images
+      rehearse       Try the new release's migrations on a copy of the data
       migrate        Migrate the database with the new release's code
       collectstatic  Put the new release's static files in place
       deploy         Replace the running containers, one service at a time
@@ -277,7 +279,8 @@ fn run_help() {
       1. check          finds what would make the rest fail
       2. backup         saves the database and the media
       3. build          builds the images
-      4. migrate        migrates the database, with the new code
+      4. migrate        migrates the database, with the new code; with
+                        django.rehearse: true, on a copy of the data first
       5. collectstatic  puts the static files in place
       6. deploy         replaces the containers, one service at a time
       7. health         asks the app whether it is well
@@ -300,6 +303,8 @@ fn run_help() {
           --replace <SERVICE>  Replace this service too, with a gap, where it has
                                changed; may be repeated. For what a deploy leaves
                                alone or reloads: databases, brokers, nginx
+          --skip-rehearsal     Do not try the migrations on a copy first, although
+                               deploy.yml says django.rehearse
       -h, --help               Print help
 
     Global options:

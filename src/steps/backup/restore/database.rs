@@ -39,7 +39,7 @@ pub(super) enum TakenBack {
 }
 
 /// The database that is to be as it was: a running server.
-pub(in crate::steps::backup) struct Target<'a> {
+pub(in crate::steps) struct Target<'a> {
     context: Context<'a>,
     configured: &'a DatabaseBackup,
     container: Container,
@@ -144,13 +144,19 @@ impl<'a> Target<'a> {
         Ok(aside.max_by(|one, other| one.mark.at.cmp(&other.mark.at)))
     }
 
-    async fn told(&self, command: &ExecSpec, what: &str) -> Result<String, Failure> {
+    /// What a program in its container writes.
+    pub(in crate::steps) async fn told(&self, command: &ExecSpec, what: &str) -> Result<String, Failure> {
         said(self.context.engine, &self.container.id, command, what).await
     }
 
     /// What the database answers.
     pub(in crate::steps::backup) async fn ask(&self, sql: &str, what: &str) -> Result<String, Failure> {
         self.told(&self.access.ask(sql), what).await
+    }
+
+    /// What server it is.
+    pub(in crate::steps) async fn facts(&self) -> Result<Facts, Failure> {
+        database::facts(self.context, &self.container, &self.access).await
     }
 
     fn application(&self) -> String {
@@ -189,7 +195,7 @@ impl<'a> Target<'a> {
         contents: &Contents,
         task: &Task,
     ) -> Result<Incoming, Failure> {
-        let facts = database::facts(self.context, &self.container, &self.access).await?;
+        let facts = self.facts().await?;
         if !self.is_scratch {
             the_right_one(self.context, self.configured, &facts, Some(manifest))?;
         }

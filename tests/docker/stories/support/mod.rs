@@ -4,6 +4,7 @@
 mod between;
 mod client;
 pub(crate) mod database;
+pub(crate) mod django;
 mod docker;
 mod example;
 mod own_engine;

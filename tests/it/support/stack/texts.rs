@@ -161,6 +161,9 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
             ]});
             FakeOutput::stdout(format!("\nviatique-deploy:{files}\n"))
         }
+        ["python", "manage.py", "shell", "-c", script] if script.contains("\nrun(\"rehearse\"") => {
+            rehearsed(database)
+        }
         ["python", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
             let migrates = script.contains("\nrun(\"migrate\"");
@@ -195,6 +198,34 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["python", "-IS", "-c", _, order, _] => sidecar(order),
         other => panic!("a command that the stack does not know: {other:?}"),
     }
+}
+
+/// What is pending is applied and taken back, a second each, on a database that is removed afterwards.
+fn rehearsed(database: &Database) -> FakeOutput {
+    let timed = |answer: &str, (app, name): &(String, String)| {
+        let locks =
+            serde_json::json!([{"table": "copies", "mode": "AccessExclusiveLock", "milliseconds": 700}]);
+        let told =
+            serde_json::json!({answer: {"migration": [app, name], "milliseconds": 1000, "locks": locks}});
+        format!("\nviatique-deploy:{told}\n")
+    };
+    let took = database.pending.iter().map(|one| timed("took", one));
+    let irreversible = database.judged.iter().filter(|one| one.1 == "irreversible");
+    let irreversible: Vec<String> = irreversible.map(|one| format!("{}: {}", one.0, one.2)).collect();
+    let back: Vec<String> = if irreversible.is_empty() {
+        let reversed = database.pending.iter().rev();
+        reversed.map(|one| timed("reversed", one)).collect()
+    } else {
+        let told = serde_json::json!({ "irreversible": irreversible });
+        vec![format!("\nviatique-deploy:{told}\n")]
+    };
+    let lines: Vec<String> = [database.answer()]
+        .into_iter()
+        .chain(took)
+        .chain(back)
+        .chain([database.answer()])
+        .collect();
+    FakeOutput::stdout(lines.concat())
 }
 
 /// A file that has another content was written later.
