@@ -455,6 +455,7 @@ impl<'a> Drive<'a> {
             replace: self.settings.replace.iter().map(ToString::to_string).collect(),
             allow_incompatible: self.settings.allow_incompatible,
             restores: self.settings.restores.clone(),
+            reverses: self.settings.reverses.clone(),
         }
     }
 

@@ -12,6 +12,7 @@ mod record;
 mod releases;
 mod restore;
 pub mod resume;
+pub mod reversing;
 pub mod rollback;
 mod session;
 mod signals;

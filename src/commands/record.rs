@@ -9,15 +9,15 @@ use crate::steps::release_reference;
 
 /// The same thing deployed again is no new release.
 pub(super) fn is_same(current: &Release, new: &Release) -> bool {
-    let added_nothing = new
+    let migrated_nothing = new
         .migrations
         .as_ref()
-        .is_none_or(|record| record.added().is_empty());
+        .is_none_or(|record| record.added().is_empty() && record.removed().is_empty());
     current.tag == new.tag
         && current.images == new.images
         && current.compose == new.compose
         && current.project == new.project
-        && added_nothing
+        && migrated_nothing
 }
 
 /// By the reference that stays with the release.

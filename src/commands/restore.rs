@@ -64,7 +64,9 @@ pub(super) async fn restore(
     let what = (!arguments.undo).then_some(&restore);
     let preview = preview(&looking, &session, &settings, what, output).await?;
     if !global.dry_run {
-        agreed(session.project(), preview.as_ref(), global, arguments.accept_loss)?;
+        let loses = preview.as_ref().is_some_and(Preview::loses);
+        let question = question(preview.as_ref());
+        agreed(session.project(), &question, loses, global, arguments.accept_loss)?;
     }
     let chosen = match what {
         Some(_) => Chosen::restore(restore, !arguments.skip_backup),
@@ -93,7 +95,7 @@ impl Looking {
         })
     }
 
-    fn context<'a>(&'a self, session: &'a Session, settings: &'a Settings) -> Context<'a> {
+    pub(super) fn context<'a>(&'a self, session: &'a Session, settings: &'a Settings) -> Context<'a> {
         Context {
             engine: &session.engine,
             app: &self.app,
@@ -218,23 +220,19 @@ fn line(table: &TableDifference) -> Vec<String> {
     ]
 }
 
-/// Somebody has typed the project's name, or has said on the command line that rows may go.
+/// Somebody has typed the project's name, or has said on the command line that data may go.
 pub(super) fn agreed(
     project: &str,
-    preview: Option<&Preview>,
+    question: &str,
+    loses: bool,
     global: &GlobalOptions,
     accept_loss: bool,
 ) -> Result<(), Failure> {
-    let loses = preview.is_some_and(Preview::loses);
     if global.yes && (accept_loss || !loses) {
         return Ok(());
     }
     if !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        let question = match preview {
-            Some(preview) => format!("Let {} serve?", preview.then),
-            None => "Restore the media?".to_owned(),
-        };
-        if ui::confirm_by_typing(&question, project) {
+        if ui::confirm_by_typing(question, project) {
             return Ok(());
         }
         return Err(Failure::message(
@@ -245,11 +243,19 @@ pub(super) fn agreed(
     let (why, hint) = if loses {
         ("rows would go", "--yes --accept-loss")
     } else {
-        ("a restore is asked for", "--yes")
+        ("this is asked for", "--yes")
     };
     Err(Failure::message(
         FailureKind::Gate,
         format!("{why}, and nobody is here to agree; nothing was changed"),
     )
     .hint(format!("to agree beforehand: {hint}")))
+}
+
+/// What is asked before a restore.
+pub(super) fn question(preview: Option<&Preview>) -> String {
+    match preview {
+        Some(preview) => format!("Let {} serve?", preview.then),
+        None => "Restore the media?".to_owned(),
+    }
 }

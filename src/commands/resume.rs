@@ -8,8 +8,10 @@ use crate::cli::GlobalOptions;
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{Releases, UnfinishedRun};
+use crate::pipeline::{Reversal, Settings};
 use crate::release::{Release, Tag};
 use crate::steps::backup::restore::Restore;
+use crate::steps::reverse::{Newer, Reverse};
 use crate::ui::{self, OutputOptions};
 
 /// Finishes the unfinished run, if there is one.
@@ -42,10 +44,12 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
         Resumed::Recorded { release, .. } => session.recorded_settings(release, current)?,
     };
     settings.restores = run.header.restores.clone();
+    settings.reverses = run.header.reverses.clone();
     settings.replace = asked_for(&settings.project, &run.header.replace)?;
     settings.allow_incompatible = run.header.allow_incompatible;
+    let settings_of = |newer: Newer<'_>| newer.settings(&session);
     resumed
-        .chosen()
+        .chosen(&memory.releases, settings_of)?
         .drive(&session, &mut settings, global, ui::reporter(output))
         .await
 }
@@ -55,11 +59,18 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
 pub enum Resumed {
     /// A release made from the files beside `deploy.yml`.
     Made { command: String, tag: Tag },
-    /// A rollback to this one, with its database where there is a backup.
-    Recorded {
-        release: Box<Release>,
-        restore: Option<Restore>,
-    },
+    /// A rollback to this one.
+    Recorded { release: Box<Release>, with: With },
+}
+
+/// What goes back with the code.
+#[derive(Debug, Clone, PartialEq)]
+pub enum With {
+    Nothing,
+    /// The database and the media.
+    Data(Restore),
+    /// The migrations that were applied since.
+    Migrations(Reversal),
 }
 
 impl Resumed {
@@ -79,12 +90,16 @@ impl Resumed {
             let release = releases
                 .tagged(&tag)
                 .ok_or_else(|| cannot(format!("release {tag} is not recorded any more")))?;
-            let restore = run.header.restores.as_ref();
-            let restore =
-                restore.map(|id| Restore::with_its_code(id.clone()).resuming(run.header.run.clone()));
+            let with = match (&run.header.restores, &run.header.reverses) {
+                (Some(id), _) => {
+                    With::Data(Restore::with_its_code(id.clone()).resuming(run.header.run.clone()))
+                }
+                (None, Some(reversal)) => With::Migrations(reversal.clone()),
+                (None, None) => With::Nothing,
+            };
             return Ok(Self::Recorded {
                 release: Box::new(release.clone()),
-                restore,
+                with,
             });
         }
         let command = run.header.command.clone();
@@ -94,19 +109,26 @@ impl Resumed {
         }
     }
 
-    /// The command's steps.
-    pub fn chosen(&self) -> Chosen {
+    /// The command's steps. `settings_of` reads another release than its own.
+    ///
+    /// # Errors
+    /// Where it is not known any more what was to be taken back.
+    pub fn chosen(
+        &self,
+        releases: &Releases,
+        settings_of: impl FnOnce(Newer<'_>) -> Result<Settings, Failure>,
+    ) -> Result<Chosen, Failure> {
         let chosen = match self {
             Self::Made { command, .. } => Chosen::named(command).unwrap_or_else(Chosen::run),
-            Self::Recorded {
-                release,
-                restore: None,
-            } => Chosen::rollback(release),
-            Self::Recorded {
-                release,
-                restore: Some(restore),
-            } => Chosen::rollback_restoring(release, restore.clone()),
+            Self::Recorded { release, with } => match with {
+                With::Nothing => Chosen::rollback(release),
+                With::Data(restore) => Chosen::rollback_restoring(release, restore.clone()),
+                With::Migrations(reversal) => match Reverse::to(releases, release, reversal, settings_of)? {
+                    None => Chosen::rollback(release),
+                    Some(reverse) => Chosen::reversing(release, reverse),
+                },
+            },
         };
-        chosen.finishing()
+        Ok(chosen.finishing())
     }
 }

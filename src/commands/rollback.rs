@@ -5,9 +5,11 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use super::releases::{listed, no_release, whole};
-use super::restore::{Looking, agreed, preview};
+use super::restore::{self, Looking, agreed, preview};
+use super::reversing::Back;
 use super::session::Session;
 use super::steps::Chosen;
+use super::unfinished::sentence;
 use crate::cli::{GlobalOptions, RollbackArgs};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
@@ -15,9 +17,10 @@ use crate::ledger::{Memory, Releases};
 use crate::pipeline::{Event, Settings};
 use crate::release::Release;
 use crate::release::difference::differences;
-use crate::release::schema::{Fit, fit};
+use crate::release::schema::{Fit, fit, since};
 use crate::steps::backup::Manifest;
 use crate::steps::backup::restore::Restore;
+use crate::steps::backup::restore::loss::Preview;
 use crate::steps::backup::sets::Sets;
 use crate::ui::{self, OutputOptions};
 
@@ -39,6 +42,21 @@ pub(super) async fn rollback(
     let reporter = ui::reporter(output);
     let asks =
         !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if arguments.to.is_none()
+        && let Some(half) = memory
+            .unfinished
+            .as_ref()
+            .filter(|run| run.header.reverses.is_some())
+    {
+        return Err(Failure::message(
+            FailureKind::Locked,
+            format!(
+                "{}, and may have taken migrations back that the release before needs",
+                sentence(half)
+            ),
+        )
+        .hint("to finish it, or to have it put back by itself what it took: viatique-deploy resume"));
+    }
     if let Some(half) = memory
         .unfinished
         .as_ref()
@@ -53,7 +71,7 @@ pub(super) async fn rollback(
         });
     }
     // Before the question: what it is about.
-    if arguments.restore_db.is_none() {
+    if arguments.restore_db.is_none() && !arguments.reverse_migrations {
         for warning in warnings(releases, target, &settings) {
             reporter.event(&warning);
         }
@@ -72,6 +90,17 @@ pub(super) async fn rollback(
         ui::data(output, &listed(&current.tag, &target.tag, &changes), &json);
     }
     let chosen = match &arguments.restore_db {
+        _ if arguments.reverse_migrations => {
+            let back = Back {
+                session: &session,
+                memory: &memory,
+                target,
+                global,
+                arguments,
+                output,
+            };
+            return back.with_its_migrations(&mut settings, reporter).await;
+        }
         None => {
             if asks && !ui::confirm(&question(session.project(), &memory, target)) {
                 return Err(Failure::message(
@@ -95,7 +124,9 @@ pub(super) async fn rollback(
             let looking = Looking::new(Arc::clone(&reporter))?;
             let preview = preview(&looking, &session, &settings, what, output).await?;
             if !global.dry_run {
-                agreed(session.project(), preview.as_ref(), global, arguments.accept_loss)?;
+                let loses = preview.as_ref().is_some_and(Preview::loses);
+                let question = restore::question(preview.as_ref());
+                agreed(session.project(), &question, loses, global, arguments.accept_loss)?;
             }
             // Its code comes with it.
             settings.allow_incompatible = true;
@@ -119,11 +150,9 @@ pub fn backup_of<'a>(
 ) -> Result<&'a Manifest, Failure> {
     let of_it = |backup: &&Manifest| backup.release.as_deref() == Some(target.tag.as_str());
     let Some(id) = asked else {
-        let mut later = releases
-            .all()
-            .iter()
-            .filter(|release| release.sequence > target.sequence);
-        let recorded = later.next().and_then(|next| next.backup.as_deref());
+        let recorded = later(releases, target)
+            .next()
+            .and_then(|next| next.backup.as_deref());
         let recorded = recorded.and_then(|id| sets.backups.iter().find(|backup| backup.id == id));
         let last = || sets.backups.iter().rev().find(of_it);
         return recorded.filter(of_it).or_else(last).ok_or_else(|| {
@@ -146,7 +175,7 @@ pub fn backup_of<'a>(
     .hint("viatique-deploy backup list"))
 }
 
-fn question(project: &str, memory: &Memory, target: &Release) -> String {
+pub(super) fn question(project: &str, memory: &Memory, target: &Release) -> String {
     let from = match (&memory.unfinished, memory.releases.current()) {
         (Some(unfinished), _) => format!("a run that stopped at {}", unfinished.stopped_at()),
         (None, Some(release)) => release.tag.to_string(),
@@ -193,24 +222,8 @@ pub fn target<'a>(memory: &'a Memory, asked: Option<&str>) -> Result<&'a Release
 
 /// What an operator must know before the code goes back and the schema does not.
 pub fn warnings(releases: &Releases, target: &Release, settings: &Settings) -> Vec<Event> {
-    let since: Vec<String> = releases
-        .all()
-        .iter()
-        .filter(|release| release.sequence > target.sequence)
-        .filter_map(|release| release.migrations.as_ref())
-        .flat_map(|record| {
-            record
-                .added()
-                .into_iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let later = releases
-        .all()
-        .iter()
-        .filter(|release| release.sequence > target.sequence);
-    let fits = match fit(later) {
+    let since = since(later(releases, target));
+    let fits = match fit(&since) {
         Fit::Same => return Vec::new(),
         Fit::Adds => "they only add to the schema, and its code fits it".to_owned(),
         Fit::CannotTell(why) => format!(
@@ -219,12 +232,29 @@ pub fn warnings(releases: &Releases, target: &Release, settings: &Settings) -> V
         ),
         Fit::Breaks(why) => format!("its code does not fit their schema: {}", why.join("; ")),
     };
-    vec![Event::Warning {
-        message: format!(
-            "migrations applied since {} stay applied ({}); {fits}",
+    let names: Vec<String> = since.applied.iter().map(|(one, _)| one.to_string()).collect();
+    let stay = if names.is_empty() {
+        "no migration is applied again".to_owned()
+    } else {
+        format!(
+            "migrations applied since {} stay applied ({})",
             settings.tag,
-            since.join(", ")
-        ),
-        hint: None,
+            names.join(", ")
+        )
+    };
+    let hint = (!names.is_empty())
+        .then(|| "--reverse-migrations takes them back, --restore-db restores the data too".to_owned());
+    vec![Event::Warning {
+        message: format!("{stay}; {fits}"),
+        hint,
     }]
+}
+
+/// What was deployed after it, the oldest first.
+pub(super) fn later<'a>(releases: &'a Releases, target: &Release) -> impl Iterator<Item = &'a Release> {
+    let sequence = target.sequence;
+    releases
+        .all()
+        .iter()
+        .filter(move |release| release.sequence > sequence)
 }

@@ -193,6 +193,7 @@ impl Session {
             replace: BTreeSet::new(),
             allow_incompatible: false,
             restores: None,
+            reverses: None,
         })
     }
 

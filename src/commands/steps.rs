@@ -32,6 +32,7 @@ use crate::steps::fetch::Fetch;
 use crate::steps::health::Health;
 use crate::steps::migrate::Migrate;
 use crate::steps::rehearse::Rehearse;
+use crate::steps::reverse::Reverse;
 use crate::ui::{self, OutputOptions};
 use crate::yaml::nearest;
 
@@ -366,6 +367,23 @@ impl Chosen {
                 Stage::of(Fetch),
                 Stage::of(Backup::Copied),
                 Stage::of(restore),
+                Stage::of(Collectstatic::sharing(Preparation::default())),
+                Stage::of(Deploy),
+                Stage::of(Health),
+            ],
+            ..Self::rollback(target)
+        }
+    }
+
+    /// `rollback --reverse-migrations`, or its second half where the earlier release's code serves already: that is
+    /// recorded as a rollback of its own, so that nothing of the first half is taken back where it fails. Where the schema
+    /// goes first, code and schema are of two releases from there to the last replaced service.
+    pub fn reversing(target: &Release, reverse: Reverse) -> Self {
+        Self {
+            stages: vec![
+                Stage::of(Fetch),
+                Stage::of(Backup::Copied),
+                Stage::of(reverse),
                 Stage::of(Collectstatic::sharing(Preparation::default())),
                 Stage::of(Deploy),
                 Stage::of(Health),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{File, Ledger, LedgerError, decode, file, release_file, run_folder};
-use crate::pipeline::{Outcome, StepId};
+use crate::pipeline::{Outcome, Reversal, StepId};
 use crate::release::{Release, RunId, Tag};
 
 /// The on-disk format of [`RunHeader`] and [`Entry`].
@@ -39,6 +39,9 @@ pub struct RunHeader {
     /// `--restore-db`: the backup.
     #[serde(default)]
     pub restores: Option<String>,
+    /// `--reverse-migrations`
+    #[serde(default)]
+    pub reverses: Option<Reversal>,
 }
 
 /// One line of the journal.

@@ -28,6 +28,8 @@ pub enum StepId {
     Fetch,
     Rehearse,
     Migrate,
+    /// Of migrations: `rollback --reverse-migrations`.
+    Reverse,
     Collectstatic,
     Deploy,
     Health,
@@ -48,6 +50,7 @@ impl StepId {
             Self::Fetch => "fetch",
             Self::Rehearse => "rehearse",
             Self::Migrate => "migrate",
+            Self::Reverse => "reverse",
             Self::Collectstatic => "collectstatic",
             Self::Deploy => "deploy",
             Self::Health => "health",
@@ -58,7 +61,9 @@ impl StepId {
     /// release nor at the new one until somebody finishes it.
     pub const fn changes_what_serves(self) -> bool {
         match self {
-            Self::RestoreWithCode | Self::Migrate | Self::Collectstatic | Self::Deploy => true,
+            Self::RestoreWithCode | Self::Migrate | Self::Reverse | Self::Collectstatic | Self::Deploy => {
+                true
+            }
             Self::Check
             | Self::Backup
             | Self::Verify

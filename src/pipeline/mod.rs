@@ -13,4 +13,7 @@ pub use event::{
 pub use interrupt::Interrupt;
 pub use run::{RunReport, apply, plan, settle};
 pub use stage::{Stage, changes_what_serves, steps};
-pub use step::{Context, Fact, Receipt, RunState, Settings, Step, Task, Undone, View, WhenAnotherFails};
+pub use step::{
+    Context, Fact, Receipt, Reversal, ReversalOrder, RunState, Settings, Step, Task, Undone, View,
+    WhenAnotherFails,
+};

@@ -38,6 +38,26 @@ pub struct Settings {
     pub allow_incompatible: bool,
     /// The backup that a rollback takes back with the release.
     pub restores: Option<String>,
+    /// How a rollback takes migrations back.
+    pub reverses: Option<Reversal>,
+}
+
+/// How a rollback takes migrations back. Stored in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Reversal {
+    pub order: ReversalOrder,
+    /// The release whose code does it; `None`: the last recorded one that applied any.
+    pub with: Option<Tag>,
+}
+
+/// Which of its halves comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReversalOrder {
+    /// The schema, while the newer code serves: where it fails, what was taken back is applied again.
+    SchemaFirst,
+    /// The code, which fits either schema and serves already: where it fails, what stands is left.
+    CodeFirst,
 }
 
 /// What the steps so far found out; later steps read it.

@@ -16,6 +16,7 @@ pub mod migrate;
 pub(crate) mod one_off;
 pub mod rehearse;
 pub mod retention;
+pub mod reverse;
 
 pub use images::release_reference;
 pub(crate) use images::{kept_reference, release_repository};

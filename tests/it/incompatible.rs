@@ -5,7 +5,7 @@ use viatique_deploy::commands::rollback;
 use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Event, Outcome, StepId};
-use viatique_deploy::release::schema::{Fit, fit};
+use viatique_deploy::release::schema::{Fit, Since, fit, since};
 
 use crate::support::{FakeOutput, Stack};
 
@@ -124,17 +124,17 @@ async fn a_migration_that_nobody_judged_is_not_called_harmless() {
     let stack = served().await;
     let releases = stack.releases().await;
     let release = releases.current().unwrap();
-    assert_eq!(fit([release]), Fit::Adds);
+    assert_eq!(fit(&since([release])), Fit::Adds);
     let mut old = release.clone();
     old.migrations.as_mut().unwrap().assessed.clear();
-    let Fit::CannotTell(why) = fit([&old]) else {
-        panic!("{:?}", fit([&old]))
+    let Fit::CannotTell(why) = fit(&since([&old])) else {
+        panic!("{:?}", fit(&since([&old])))
     };
     assert_eq!(
         why,
         ["copies.0001_initial: it was not judged when it was applied"]
     );
-    assert_eq!(fit([]), Fit::Same);
+    assert_eq!(fit(&Since::default()), Fit::Same);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,7 @@ fn header(run: &str) -> RunHeader {
         replace: Vec::new(),
         allow_incompatible: false,
         restores: None,
+        reverses: None,
     }
 }
 

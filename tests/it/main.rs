@@ -35,6 +35,7 @@ mod rehearse;
 mod restore;
 mod resume;
 mod retention;
+mod reverse;
 mod rollback;
 mod support;
 mod ui;

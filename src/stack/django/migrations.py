@@ -6,7 +6,7 @@
 #   {"reversed": {...}}           the same, of one that was taken back
 #   {"irreversible": [why]}       nothing was taken back: it could not all be
 #   {"not_reversed": "why"}       taking back has failed, in a rehearsal
-#   {"loses": [{...}]}            what taking back would delete: tables and columns, and how much is in them
+#   {"loses": {...}}              what would be taken back, and what that would delete: tables and columns
 #   {"waiting": {...}}            a lock was not had in time, who stands in the way, and which try comes next
 #   {"unusable": [index]}         indexes that were left half-made
 #   {"unknown": "why"}            it could not be found out what stands
@@ -488,7 +488,8 @@ def run(order, allow_incompatible=False, to=(), lock_timeout_ms=2000, tries=5, p
             return tell(unknown=str(why))
         if unable := irreversible(beyond):
             return tell(irreversible=unable)
-        return tell(loses=loses(beyond))
+        names = [[migration.app_label, migration.name] for migration in beyond]
+        return tell(loses={"migrations": names, "lost": loses(beyond)})
     connection_created.connect(bound_locks)
     # Opened by what was asked before the signal was heard.
     connection().close()

@@ -144,14 +144,23 @@ pub enum MigrationAnswer {
     Irreversible(Vec<String>),
     /// In a rehearsal: why taking back has failed.
     NotReversed(String),
-    /// What taking back would delete.
-    Loses(Vec<Lost>),
+    /// What taking back would do.
+    Loses(Loses),
     /// A lock was not had in time.
     Waiting(Waiting),
     /// Indexes that stand half-made, by name.
     Unusable(Vec<String>),
     /// It could not be found out, and why.
     Unknown(String),
+}
+
+/// What taking migrations back would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loses {
+    /// What would be taken back, the newest first.
+    pub migrations: Vec<Migration>,
+    /// Only what is not empty.
+    pub lost: Vec<Lost>,
 }
 
 /// What is in a table or a column that goes when a migration is taken back.
@@ -204,10 +213,16 @@ enum WireAnswer {
     Reversed(WireTimed),
     Irreversible(Vec<String>),
     NotReversed(String),
-    Loses(Vec<Lost>),
+    Loses(WireLoses),
     Waiting(WireWaiting),
     Unusable(Vec<String>),
     Unknown(String),
+}
+
+#[derive(serde::Deserialize)]
+struct WireLoses {
+    migrations: Vec<(String, String)>,
+    lost: Vec<Lost>,
 }
 
 #[derive(serde::Deserialize)]
@@ -342,7 +357,13 @@ pub fn parse_migration_answer(answer: &str) -> Result<MigrationAnswer, serde_jso
         WireAnswer::Reversed(took) => MigrationAnswer::Reversed(took.into()),
         WireAnswer::Irreversible(why) => MigrationAnswer::Irreversible(why),
         WireAnswer::NotReversed(why) => MigrationAnswer::NotReversed(why),
-        WireAnswer::Loses(lost) => MigrationAnswer::Loses(lost),
+        WireAnswer::Loses(WireLoses {
+            migrations: those,
+            lost,
+        }) => MigrationAnswer::Loses(Loses {
+            migrations: migrations(those),
+            lost,
+        }),
         WireAnswer::Waiting(waiting) => MigrationAnswer::Waiting(Waiting {
             migration: waiting.migration.map(migration),
             in_the_way: waiting.in_the_way,

@@ -7,12 +7,12 @@ use super::super::one_off::OneOffResult;
 use super::{NOT_SAID, require_success};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepId, StepResult, Task};
-use crate::release::Assessment;
 use crate::release::rehearsal::TimedMigration;
+use crate::release::{Assessment, Migration};
 use crate::stack::django::{self, MigrationAnswer, MigrationState, Waiting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::steps) enum Purpose {
+pub(in crate::steps) enum Purpose<'a> {
     Asking,
     /// Also where the code that runs cannot bear it.
     Migrating {
@@ -21,6 +21,8 @@ pub(in crate::steps) enum Purpose {
     },
     /// On a database that nobody uses.
     Rehearsing,
+    /// These.
+    TakingBack(&'a [Migration]),
 }
 
 /// What was said beside the state.
@@ -40,7 +42,7 @@ pub(in crate::steps) struct Told {
 pub(in crate::steps) struct Talk<'a> {
     context: Context<'a>,
     step: StepId,
-    purpose: Purpose,
+    purpose: Purpose<'a>,
     /// Until the first answer.
     asking: Option<Task>,
     before: Option<MigrationState>,
@@ -55,7 +57,7 @@ pub(in crate::steps) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    pub(in crate::steps) fn begin(context: Context<'a>, step: StepId, purpose: Purpose) -> Self {
+    pub(in crate::steps) fn begin(context: Context<'a>, step: StepId, purpose: Purpose<'a>) -> Self {
         let title = "asking django which migrations are applied";
         Self {
             context,
@@ -102,8 +104,13 @@ impl<'a> Talk<'a> {
             let counts = format!("{} applied, {} pending", state.applied.len(), state.pending.len());
             task.finish(StepResult::Succeeded, counts);
         }
-        let (doing, named) = match self.purpose {
-            Purpose::Asking => (None, &[][..]),
+        let titled = |doing: &str, named: &[Migration]| {
+            let names: Vec<String> = named.iter().map(ToString::to_string).collect();
+            Some((format!("{doing} {}", names.join(", ")), named.len()))
+        };
+        let pending = Some(&state.pending[..]).filter(|pending| !pending.is_empty());
+        let doing = match self.purpose {
+            Purpose::Asking => None,
             Purpose::Migrating { allow, served } => {
                 let breaks = state.assessed.iter().any(|one| !one.assessment.breaks.is_empty());
                 if breaks && !allow {
@@ -114,15 +121,16 @@ impl<'a> Talk<'a> {
                 if served {
                     self.tell_of(&state);
                 }
-                (Some("applying"), &state.pending[..])
+                pending.and_then(|pending| titled("applying", pending))
             }
-            Purpose::Rehearsing => (Some("trying"), &state.pending[..]),
+            Purpose::Rehearsing => pending.and_then(|pending| titled("trying", pending)),
+            // No record tells of what a run that failed has applied.
+            Purpose::TakingBack([]) => Some(("taking migrations back".to_owned(), 0)),
+            Purpose::TakingBack(those) => titled("taking back", those),
         };
-        if let Some(doing) = doing.filter(|_| !named.is_empty()) {
-            let names: Vec<String> = named.iter().map(ToString::to_string).collect();
-            let title = format!("{doing} {}", names.join(", "));
+        if let Some((title, count)) = doing {
             let task = self.context.task(self.step, "migrate", title);
-            self.applying = Some((task, named.len()));
+            self.applying = Some((task, count));
         }
         self.before = Some(state);
     }

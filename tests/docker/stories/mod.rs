@@ -15,6 +15,7 @@ mod rehearsal;
 mod replicas;
 mod restarted_engine;
 mod restore;
+mod reversal;
 mod support;
 mod take_over;
 mod traffic;

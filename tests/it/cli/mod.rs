@@ -352,23 +352,36 @@ fn rollback_help() {
          from their registry
       2. says which migrations were applied since; the schema is NOT taken back
          With --restore-db, it is: it says which rows would go, asks for the
-         project's name, makes a backup of now, and restores beside what serves
+         project's name, makes a backup of now, and restores beside what serves.
+         With --reverse-migrations, the migrations are taken back, and the rest of
+         the data stays: it says which columns and tables would go, asks for the
+         project's name, makes a backup, and holds what stands against the record.
+         Code that fits the newer schema goes back first, the schema after it
       3. collects its static files again: its pages find their own
       4. replaces the services: web, workers, scheduler
       5. asks the app whether it is well
 
-    Leaves alone, without --restore-db: the database, the media. Removes no data.
+    Leaves alone, without --restore-db and --reverse-migrations: the database, the
+    media. Removes no data.
 
     Usage: viatique-deploy rollback [OPTIONS]
 
     Options:
-          --to <TAG>           Go back to this release [default: the one that served
-                               before]
-          --restore-db[=<ID>]  Restore the database and the media too, from the
-                               backup taken before the release after it; or from
-                               this backup
-          --accept-loss        With --restore-db and --yes: also where rows would go
-      -h, --help               Print help
+          --to <TAG>            Go back to this release [default: the one that
+                                served before]
+          --restore-db[=<ID>]   Restore the database and the media too, from the
+                                backup taken before the release after it; or from
+                                this backup
+          --reverse-migrations  Take the migrations back that were applied since,
+                                exactly those, with the newer release's code
+          --with <TAG>          With --reverse-migrations: the release whose code
+                                takes them back, where its run failed [default: the
+                                last one that applied any]
+          --accept-loss         With --yes: also where rows, or columns with values
+                                in them, would go
+          --allow-breaking      With --reverse-migrations: also where neither
+                                release can serve in between
+      -h, --help                Print help
 
     Global options:
           --config <FILE>     Read this file [default: deploy.yml here, else in the
@@ -388,14 +401,15 @@ fn rollback_help() {
                               auto]
 
     Exit codes: 0 the earlier release serves; 1 failed, production is as it was;
-    3 no such release or backup, or configuration invalid; 4 locked; 5 rows would
-    go, and nobody agreed; 6 the earlier release failed too, and the one before the
-    rollback serves again; 7 stuck.
+    3 no such release or backup, or configuration invalid; 4 locked; 5 data would
+    go and nobody agreed, or the migrations cannot be taken back; 6 the earlier
+    release failed too, and the one before the rollback serves again; 7 stuck.
 
     Examples:
       viatique-deploy releases              see where one can go back to
       viatique-deploy rollback --dry-run
       viatique-deploy rollback --to v41
+      viatique-deploy rollback --to v41 --reverse-migrations
       viatique-deploy rollback --to v41 --restore-db
     ");
 }

@@ -26,6 +26,7 @@ use viatique_deploy::ledger::{self, Memory, Releases};
 use viatique_deploy::pipeline::{Interrupt, Settings};
 use viatique_deploy::release::{RecordedFile, Release, RunId, Tag};
 use viatique_deploy::secret::Secret;
+use viatique_deploy::steps::reverse::Newer;
 
 pub(crate) use ended::Ended;
 use ended::Recorder;
@@ -243,6 +244,7 @@ impl Stack {
             replace: BTreeSet::new(),
             allow_incompatible: false,
             restores: None,
+            reverses: None,
         }
     }
 
@@ -345,13 +347,22 @@ impl Stack {
             Resumed::Recorded { release, .. } => self.recorded_settings(release),
         };
         settings.restores = run.header.restores.clone();
+        settings.reverses = run.header.reverses.clone();
         settings.allow_incompatible = run.header.allow_incompatible;
         settings.replace = asked_for(&settings.project, &run.header.replace)?;
-        let chosen = resumed.chosen();
+        let chosen = resumed.chosen(&memory.releases, |newer| Ok(self.settings_of(newer)))?;
         Ok(Some(
             self.drive(chosen, &mut settings, false, &nobody_interrupts())
                 .await,
         ))
+    }
+
+    /// Of another release than the command is about.
+    pub(crate) fn settings_of(&self, newer: Newer<'_>) -> Settings {
+        match newer {
+            Newer::Recorded(release) => self.recorded_settings(release),
+            Newer::Tagged(tag) => self.settings(tag.as_str()),
+        }
     }
 
     async fn drive(

@@ -164,6 +164,11 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["python", "manage.py", "shell", "-c", script] if script.contains("\nrun(\"rehearse\"") => {
             rehearsed(database)
         }
+        ["python", "manage.py", "shell", "-c", script]
+            if script.contains("\nrun(\"loses\"") || script.contains("\nrun(\"reverse\"") =>
+        {
+            taken_back(script, database)
+        }
         ["python", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
             let migrates = script.contains("\nrun(\"migrate\"");
@@ -226,6 +231,43 @@ fn rehearsed(database: &Database) -> FakeOutput {
         .chain([database.answer()])
         .collect();
     FakeOutput::stdout(lines.concat())
+}
+
+/// What stands beyond what is to be kept goes, or is only asked for; the newer image would apply it again.
+fn taken_back(script: &str, database: &mut Database) -> FakeOutput {
+    let (_, order) = script.rsplit_once("\nrun(").unwrap();
+    let (_, kept) = order.split_once("to=").unwrap();
+    let kept: Vec<(String, String)> = serde_json::from_str(kept.trim_end_matches([')', '\n'])).unwrap();
+    let beyond = database.applied.iter().filter(|one| !kept.contains(one));
+    let surplus: Vec<(String, String)> = beyond.rev().cloned().collect();
+    let say = |told: serde_json::Value| format!("\nviatique-deploy:{told}\n");
+    let unable: Vec<String> = surplus
+        .iter()
+        .flat_map(|(app, name)| {
+            let judged = database.judged.iter();
+            judged.filter(move |one| one.0 == format!("{app}.{name}") && one.1 == "irreversible")
+        })
+        .map(|one| format!("{}: {}", one.0, one.2))
+        .collect();
+    if !unable.is_empty() {
+        return FakeOutput::stdout(database.answer() + &say(serde_json::json!({ "irreversible": unable })));
+    }
+    if order.starts_with("\"loses\"") {
+        let lost: Vec<serde_json::Value> = surplus
+            .iter()
+            .map(|one| serde_json::json!({"migration": one, "table": "copies", "column": "mark", "rows": 3, "newest": null}))
+            .collect();
+        return FakeOutput::stdout(say(
+            serde_json::json!({"loses": {"migrations": surplus, "lost": lost}}),
+        ));
+    }
+    let mut output = database.answer();
+    for one in &surplus {
+        output += &say(serde_json::json!({"reversed": {"migration": one, "milliseconds": 1000}}));
+    }
+    database.applied.retain(|one| kept.contains(one));
+    database.pending.splice(0..0, surplus.into_iter().rev());
+    FakeOutput::stdout(output + &database.answer())
 }
 
 /// A file that has another content was written later.
