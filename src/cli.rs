@@ -58,7 +58,8 @@ Exit codes:
     3  deploy.yml, a Compose file or the environment is invalid, or the engine
        cannot be reached; nothing was touched
     4  another run holds the lock, or one has stopped half-way
-    5  a gate said no: health
+    5  a gate said no: the app is not well, a migration would break what serves
+       or fails on the data, or data would go and nobody agreed
     6  deployed, then rolled back by itself
     7  stuck, a person is needed; the message says what stands where
    70  a bug in this program
@@ -158,11 +159,14 @@ In order:
   3. warns of what would lose requests or tasks although the deploy works: a
      shell that keeps the stop signal to itself, a grace that is too short, a
      missing health test, no room for two containers
+  4. where the release's image is built: asks Django, in a container that is
+     removed, what its migrations would mean for the release that serves
 
 Leaves alone: the running containers, the database, the files, the recorded
 releases.",
         after_help = "\
-Exit codes: 0 all passed; 3 configuration invalid.
+Exit codes: 0 all passed; 3 configuration invalid; 5 the running release would
+fail on the migrations.
 
 Examples:
   viatique-deploy check
@@ -264,7 +268,7 @@ Exit codes: 0 migrated, or nothing to apply; 1 failed; 3 configuration invalid;
 4 locked; 5 the running release would fail on the new schema.
 
 Examples:
-  viatique-deploy migrate --dry-run     see what would be run
+  viatique-deploy migrate --dry-run     what is pending, and what each means
   viatique-deploy migrate --tag v42"
     )]
     Migrate(MigrateArgs),

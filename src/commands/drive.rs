@@ -28,6 +28,7 @@ use crate::pipeline::{
 };
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::hooks::Hooked;
+use crate::steps::migrate::judgement;
 use crate::steps::{backup, one_off, retention};
 
 /// Between two tries to take a lock that is waited for.
@@ -177,8 +178,17 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Nothing is changed. Where migrations are planned, a container of the release that is removed again says what they
+    /// mean.
     async fn plan(&self, run: &RunId, events: &Events) -> RunReport {
-        let state = RunState::default();
+        let mut state = RunState::default();
+        if self.step_ids().contains(&StepId::Migrate) {
+            let judged = judgement::judge(self.context(run, events, &state)).await;
+            match judged {
+                Ok(judged) => state.judged = judged.iter().flat_map(judgement::lines).collect(),
+                Err(failure) => return ended(Outcome::Failed, Some(failure)),
+            }
+        }
         match pipeline::plan(&self.stages, self.context(run, events, &state)).await {
             Ok(()) => ended(Outcome::Succeeded, None),
             Err(failure) => ended(Outcome::Failed, Some(failure)),

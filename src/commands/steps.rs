@@ -234,7 +234,7 @@ impl Chosen {
 
     /// `check`
     pub fn check() -> Self {
-        Self::one("check", Check, Effect::Looks)
+        Self::one("check", Check::Alone, Effect::Looks)
     }
 
     /// `backup`: and its copies, without which it has failed.
@@ -402,7 +402,7 @@ impl Chosen {
     pub fn run_with(flags: BuildArgs, rehearsing: Rehearsing) -> Self {
         let preparation = Preparation::default();
         let mut stages = vec![
-            Stage::of(Check),
+            Stage::of(Check::First),
             Stage::of(Backup::Copied).beside(build_step(flags)),
         ];
         // By itself: until it has gone well, nothing that serves is changed.

@@ -69,6 +69,8 @@ pub struct RunState {
     pub build_planned: bool,
     pub backup: Option<String>,
     pub migrations: Option<MigrationRecord>,
+    /// In a dry run: what is known of the migrations, line by line.
+    pub judged: Vec<Change>,
     /// What stands, where it was asked just now and nothing is pending.
     pub nothing_pending: Option<Vec<Migration>>,
     /// What came of trying the migrations on a copy.

@@ -79,7 +79,42 @@ async fn prepare(
     Ok(Prepared { image, networks })
 }
 
+/// Whether a container of the application could be run as things stand.
+pub(crate) enum Readiness {
+    Ready(Prepared),
+    /// What is missing, in words.
+    NotYet(String),
+}
+
 impl Prepared {
+    /// What is there already: nothing is made or started.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) async fn found(view: View<'_>, application: &Application<'_>) -> Result<Readiness, Failure> {
+        let settings = view.settings;
+        let name = &application.service.name;
+        let found = images::find(view).await?;
+        let Some(image) = found.images.get(name) else {
+            return Ok(Readiness::NotYet(format!(
+                "there is no image of {name} yet: viatique-deploy build --tag {}",
+                settings.tag
+            )));
+        };
+        let networks = deploy::infrastructure::find_networks(view.inspect, &settings.project).await?;
+        let missing = deploy::missing_dependencies(view, name).await?;
+        let is_there = |key: &String| networks.contains_key(key);
+        if !missing.is_empty() || !application.service.networks.keys().all(is_there) {
+            return Ok(Readiness::NotYet(
+                "nothing runs yet that could be asked".to_owned(),
+            ));
+        }
+        Ok(Readiness::Ready(Self {
+            image: image.id.clone(),
+            networks,
+        }))
+    }
+
     /// The application's image.
     pub(crate) const fn image(&self) -> &ImageId {
         &self.image

@@ -3,6 +3,7 @@
 //! where the first could not say what stands. A failed migration leaves what was applied in place: the old code still
 //! serves, and going back is a decision of its own.
 
+pub mod judgement;
 pub(super) mod talk;
 
 use async_trait::async_trait;
@@ -55,6 +56,7 @@ impl Step for Migrate {
                 application.service.name
             ),
         });
+        changes.extend(view.state.judged.iter().cloned());
         Ok(changes)
     }
 

@@ -10,10 +10,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::application::{Application, Preparation};
-use super::deploy::infrastructure::find_networks;
-use super::images;
-use super::lines::Listener;
+use super::application::{Application, Preparation, Prepared, Readiness};
+use super::migrate::judgement::{ask, unexpected};
 use super::migrate::talk::{Purpose, Talk};
 use super::migrate::{NOT_SAID, require_success};
 use super::one_off::{self, Command};
@@ -133,44 +131,25 @@ pub(crate) async fn loses(context: Context<'_>, reverse: &Reverse) -> Result<Los
     let state = without_images(context.state);
     let context = reverse.newer(context, &state);
     let application = reverse.application()?;
-    let images = images::require(context.view()).await?;
-    let image = images.get(&application.service.name).ok_or_else(|| {
-        Failure::message(
-            FailureKind::Failed,
-            format!("no image is known for {}", application.service.name),
-        )
-    })?;
-    let networks = find_networks(context.engine, &context.settings.project).await?;
+    let prepared = match Prepared::found(context.view(), &application).await? {
+        Readiness::Ready(prepared) => prepared,
+        Readiness::NotYet(why) => return Err(Failure::message(FailureKind::Configuration, why)),
+    };
     let words = django::loses_command(application.manage, &reverse.kept);
     let command = Command {
         name: "loses",
         words: &words,
     };
-    let mut asking = Asking::default();
-    let service = application.service;
-    let ended = one_off::run_heard(context, service, &image.id, &networks, command, &mut asking).await;
     let what = "asking django what would go with the migrations";
-    ended?.require_success(what)?;
-    match asking.answer {
-        Some(Ok(MigrationAnswer::Loses(loses))) => Ok(loses),
-        Some(Ok(MigrationAnswer::Irreversible(why))) => Err(irreversible(why)),
-        Some(Ok(MigrationAnswer::Unknown(why))) => {
-            Err(Failure::message(FailureKind::Gate, why).hint("with the data: --restore-db"))
-        }
-        Some(Err(error)) => Err(Failure::new(FailureKind::Failed, error).context(what)),
-        Some(Ok(
-            MigrationAnswer::State(_)
-            | MigrationAnswer::Refused
-            | MigrationAnswer::Took(_)
-            | MigrationAnswer::Reversed(_)
-            | MigrationAnswer::NotReversed(_)
-            | MigrationAnswer::Waiting(_)
-            | MigrationAnswer::Unusable(_),
-        ))
-        | None => Err(Failure::message(
-            FailureKind::Failed,
-            format!("{what}: there was no answer"),
-        )),
+    let answer = ask(context, &application, &prepared, command, what).await?;
+    if let MigrationAnswer::Loses(loses) = answer {
+        Ok(loses)
+    } else if let MigrationAnswer::Irreversible(why) = answer {
+        Err(irreversible(why))
+    } else if let MigrationAnswer::Unknown(why) = answer {
+        Err(Failure::message(FailureKind::Gate, why).hint("with the data: --restore-db"))
+    } else {
+        Err(unexpected(what, &answer))
     }
 }
 
@@ -190,19 +169,6 @@ fn irreversible(why: Vec<String>) -> Failure {
     .evidence("what cannot be taken back", why)
     .hint("with the data of before: --restore-db")
     .hint("the code alone: without --reverse-migrations")
-}
-
-#[derive(Default)]
-struct Asking {
-    answer: Option<Result<MigrationAnswer, serde_json::Error>>,
-}
-
-impl Listener for Asking {
-    fn line(&mut self, _line: &str) {}
-
-    fn answer(&mut self, answer: &str) {
-        self.answer = Some(django::parse_migration_answer(answer));
-    }
 }
 
 #[async_trait]

@@ -174,3 +174,70 @@ async fn who_stands_in_the_way_of_a_migration_is_named() {
     }
     assert_eq!(ended.step_message(StepId::Migrate), "applied copies.0002_adds");
 }
+
+/// What `migrate --dry-run` plans beyond the command itself.
+async fn foreseen(stack: &Stack, chosen: Chosen, tag: &str) -> Vec<String> {
+    let ended = stack.dry_run(chosen, tag).await;
+    ended.succeeded();
+    let planned = ended.planned(StepId::Migrate);
+    let judged = planned
+        .iter()
+        .filter(|change| !change.detail.contains("manage.py migrate"));
+    judged
+        .map(|change| format!("{}: {}", change.target, change.detail))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pending_is_judged_in_a_dry_run_and_by_check() {
+    let stack = served().await;
+    for chosen in [Chosen::migrate, Chosen::run] {
+        assert_eq!(
+            foreseen(&stack, chosen(), "v1").await,
+            ["migrations: none is pending, 1 are applied"]
+        );
+    }
+    let ended = stack.dry_run(Chosen::run(), "v2").await;
+    assert!(ended.planned(StepId::Migrate).iter().any(|change| {
+        change
+            .detail
+            .ends_with("there is no image of backend yet: viatique-deploy build --tag v2")
+    }),);
+    stack.command(Chosen::build(), "v2").await.succeeded();
+    stack.bring_migration("copies", "0002_adds");
+    stack.bring_migration_that("copies", "0003_data", "unsure", "Run fill()");
+    assert_eq!(
+        foreseen(&stack, Chosen::migrate(), "v2").await,
+        [
+            "copies.0002_adds: the running release bears it; it can be taken back",
+            "copies.0003_data: whether the running release bears it cannot be told (Run fill()); it can be taken back",
+        ]
+    );
+    let checked = stack.command(Chosen::check(), "v2").await;
+    checked.succeeded();
+    assert!(
+        checked.warnings().contains("copies.0003_data: whether"),
+        "{}",
+        checked.warnings()
+    );
+    stack.bring_migration_that("copies", "0004_removes", "breaks", BREAKS);
+    let planned = foreseen(&stack, Chosen::migrate(), "v2").await;
+    assert!(
+        planned[2].starts_with("copies.0004_removes: the running release fails on it (Remove field note"),
+        "{planned:?}"
+    );
+    let checked = stack.command(Chosen::check(), "v2").await;
+    checked.ended(Outcome::Failed, ExitCode::Gate);
+    checked.says("the running release would fail on the migrated database");
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_says_what_it_has_not_verified() {
+    let stack = served().await;
+    let checked = stack.command(Chosen::check(), "v2").await;
+    checked.succeeded();
+    assert_eq!(
+        checked.task_message(StepId::Check, "migrations").unwrap(),
+        "not verified: there is no image of backend yet: viatique-deploy build --tag v2"
+    );
+}

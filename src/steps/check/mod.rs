@@ -9,14 +9,21 @@ use async_trait::async_trait;
 use self::lint::{Severity, Told};
 use super::deploy::{infrastructure, refuse_another_project, standing};
 use super::images;
+use super::migrate::judgement::{self, Judgement};
+use super::migrate::refused;
 use crate::compose::HostPort;
 use crate::engine::{ContainerFilter, ContainerState, EngineErrorKind, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 
 /// The step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Check;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// What comes next asks the rest.
+    First,
+    /// By itself: also what the release's migrations mean, where its image is there.
+    Alone,
+}
 
 #[async_trait]
 impl Step for Check {
@@ -51,8 +58,12 @@ impl Step for Check {
                 context.warn(told.message, Some(told.remedy));
             }
         }
+        let judged = match self {
+            Self::First => 0,
+            Self::Alone => check_migrations(context).await?,
+        };
         Ok(Receipt::unchanged(
-            format!("{} checks passed", Kind::ALL.len()),
+            format!("{} checks passed", Kind::ALL.len() + judged),
             Fact::Nothing,
         ))
     }
@@ -133,6 +144,37 @@ impl Kind {
             warnings: Vec::new(),
         })
     }
+}
+
+/// What the running release would fail on stops a deploy; of the rest it is told what it means. How many checks that was.
+async fn check_migrations(context: Context<'_>) -> Result<usize, Failure> {
+    let task = context.task(StepId::Check, "migrations", "migrations");
+    let judged = judgement::judge(context).await;
+    let judged = task.conclude(judged, |judged| match judged {
+        None => (
+            StepResult::NotRun,
+            "deploy.yml names no django service".to_owned(),
+        ),
+        Some(Judgement::NotYet(why)) => (StepResult::NotRun, format!("not verified: {why}")),
+        Some(Judgement::Known(state)) => (
+            StepResult::Succeeded,
+            format!("{} applied, {} pending", state.applied.len(), state.pending.len()),
+        ),
+    })?;
+    let Some(judged) = judged else { return Ok(0) };
+    let Judgement::Known(state) = &judged else {
+        return Ok(0);
+    };
+    let breaks = state.assessed.iter().any(|one| !one.assessment.breaks.is_empty());
+    if breaks {
+        return Err(refused(state));
+    }
+    for line in judgement::lines(&judged) {
+        if line.kind == ChangeKind::Warn {
+            context.warn(format!("{}: {}", line.target, line.detail), None);
+        }
+    }
+    Ok(1)
 }
 
 /// What is certain to lose something stops here; what may be meant is told.

@@ -256,7 +256,8 @@ fn top_level_help() {
         3  deploy.yml, a Compose file or the environment is invalid, or the engine
            cannot be reached; nothing was touched
         4  another run holds the lock, or one has stopped half-way
-        5  a gate said no: health
+        5  a gate said no: the app is not well, a migration would break what serves
+           or fails on the data, or data would go and nobody agreed
         6  deployed, then rolled back by itself
         7  stuck, a person is needed; the message says what stands where
        70  a bug in this program

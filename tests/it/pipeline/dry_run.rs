@@ -3,7 +3,7 @@
 use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::pipeline::{Change, ChangeKind, StepId};
 
-use crate::support::Stack;
+use crate::support::{Call, Stack};
 
 fn every_command() -> Vec<Chosen> {
     vec![
@@ -26,7 +26,12 @@ async fn nothing_is_changed(stack: &Stack, tag: &str) {
         let files = std::fs::read_dir(stack.directory.path()).unwrap().count();
         stack.dry_run(chosen, tag).await.succeeded();
         let made = &stack.engine.calls()[calls..];
-        assert!(made.iter().all(|call| !call.changes()), "{name}: {made:?}");
+        // What the migrations mean is asked in a container that is gone afterwards.
+        let asks = |call: &Call| call.name == "run_one_off" && call.target.contains("-run-judge-");
+        assert!(
+            made.iter().all(|call| !call.changes() || asks(call)),
+            "{name}: {made:?}"
+        );
         assert_eq!(stack.engine.peek(), before, "{name}");
         assert_eq!(
             std::fs::read_dir(stack.directory.path()).unwrap().count(),

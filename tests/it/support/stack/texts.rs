@@ -154,22 +154,24 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["python", "manage.py", ..] if command.collects_static_files() => {
             FakeOutput::stdout("3 static files copied.\n")
         }
-        ["python", "manage.py", "shell", "-c", script] if script.contains("FileField") => {
+        ["python" | "python3", "manage.py", "shell", "-c", script] if script.contains("FileField") => {
             let files = serde_json::json!({"files": [
                 ["copies", "scan", "/srv/media/scans"],
                 ["pupils", "letter", "/elsewhere"],
             ]});
             FakeOutput::stdout(format!("\nviatique-deploy:{files}\n"))
         }
-        ["python", "manage.py", "shell", "-c", script] if script.contains("\nrun(\"rehearse\"") => {
+        ["python" | "python3", "manage.py", "shell", "-c", script]
+            if script.contains("\nrun(\"rehearse\"") =>
+        {
             rehearsed(database)
         }
-        ["python", "manage.py", "shell", "-c", script]
+        ["python" | "python3", "manage.py", "shell", "-c", script]
             if script.contains("\nrun(\"loses\"") || script.contains("\nrun(\"reverse\"") =>
         {
             taken_back(script, database)
         }
-        ["python", "manage.py", "shell", "-c", script] => {
+        ["python" | "python3", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
             let migrates = script.contains("\nrun(\"migrate\"");
             if migrates && script.contains("run(\"migrate\", allow_incompatible=False)") && database.breaks()
