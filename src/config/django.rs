@@ -1,5 +1,6 @@
 //! `django`: the service that holds the Django application.
 
+use super::quantity::HumanDuration;
 use crate::compose::ServiceName;
 
 /// The `django` section.
@@ -14,6 +15,10 @@ pub struct Django {
     /// Whether `run` tries the migrations on a restored copy of the data before it applies them: `false` by default.
     #[serde(default)]
     pub rehearse: bool,
+    /// How long all pending migrations together may take. By default three times as long as in a rehearsal, a minute at
+    /// least; without a rehearsal as long as they like.
+    #[serde(default)]
+    pub migrate_within: Option<HumanDuration>,
 }
 
 fn manage() -> Vec<String> {

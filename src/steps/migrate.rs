@@ -6,6 +6,8 @@
 pub mod judgement;
 pub(super) mod talk;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use self::talk::{Purpose, Talk};
@@ -19,6 +21,11 @@ use crate::pipeline::{
 };
 use crate::release::{Migration, MigrationRecord};
 use crate::stack::django::{self, MigrationState};
+
+/// Production has others to wait for, and colder caches.
+const BEYOND_THE_COPY: u32 = 3;
+/// Below this a limit would end what merely waits for its lock.
+const AT_LEAST: Duration = Duration::from_secs(60);
 
 pub(super) const NOT_SAID: &str = "django could not say which migrations are applied";
 
@@ -126,7 +133,7 @@ impl OneOffs<'_> {
     async fn migrate(&self) -> Result<Receipt, Failure> {
         let served = is_served(self.context, self.application).await?;
         let allow = self.context.settings.allow_incompatible || !served;
-        let command = django::migrate_command(self.application.manage, allow);
+        let command = django::migrate_command(self.application.manage, allow, within(self.context));
         let mut talk = Talk::begin(
             self.context,
             StepId::Migrate,
@@ -146,6 +153,12 @@ impl OneOffs<'_> {
             (StepResult::Succeeded, format!("{pending} applied"))
         });
         // It may have been ended before it could say.
+        let migrated = migrated.map_err(|failure| match talk.told.ended {
+            None => failure,
+            Some(seconds) => failure
+                .context(format!("it took longer than {seconds} s, and was ended"))
+                .hint("django.migrate_within in deploy.yml says how long a migration may take"),
+        });
         let after = match talk.last {
             Some(told) => told.map_err(|why| Failure::message(FailureKind::Failed, why)),
             None => self.ask_again().await,
@@ -217,6 +230,17 @@ impl OneOffs<'_> {
             )),
         }
     }
+}
+
+/// How long all of it may take: as `deploy.yml` says, else three times as long as on the copy.
+fn within(context: Context<'_>) -> Option<Duration> {
+    let configured = context.settings.config.django.as_ref();
+    if let Some(within) = configured.and_then(|django| django.migrate_within) {
+        return Some(within.0);
+    }
+    let rehearsal = context.state.rehearsal.as_ref()?;
+    let tried = Duration::from_millis(rehearsal.milliseconds());
+    Some((tried * BEYOND_THE_COPY).max(AT_LEAST))
 }
 
 fn nothing_pending(applied: Vec<Migration>) -> Receipt {

@@ -266,6 +266,7 @@ async fn rehearse(
         reversed,
         irreversible,
         not_reversed,
+        ended: _,
     } = talk.told;
     let way_back = match (irreversible, not_reversed) {
         (Some(why), _) => WayBack::Irreversible { why },

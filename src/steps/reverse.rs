@@ -289,7 +289,7 @@ impl Reverse {
             .preparation
             .prepared(context, StepId::Reverse, &application)
             .await?;
-        let words = django::migrate_command(application.manage, true);
+        let words = django::migrate_command(application.manage, true, None);
         let command = Command {
             name: "migrate",
             words: &words,

@@ -56,6 +56,13 @@ async fn what_is_pending_is_tried_on_the_backup_of_the_run_and_then_applied() {
         )
     );
     assert_eq!(ended.step_message(StepId::Migrate), "applied copies.0002_mark");
+    // Three times what it took on the copy, a minute at least.
+    let commands = stack.engine.commands();
+    let migrate = commands
+        .iter()
+        .rfind(|command| command.line().contains("\nrun(\"migrate\""))
+        .unwrap();
+    assert!(migrate.line().contains("within=60"));
     let noted = recorded(&stack).await.unwrap();
     assert_eq!((&noted.backup, noted.migrations.len()), (backup, 1));
     assert_eq!(noted.way_back, WayBack::Exact { milliseconds: 1000 });

@@ -8,6 +8,7 @@
 #   {"not_reversed": "why"}       taking back has failed, in a rehearsal
 #   {"loses": {...}}              what would be taken back, and what that would delete: tables and columns
 #   {"waiting": {...}}            a lock was not had in time, who stands in the way, and which try comes next
+#   {"ended": seconds}            it took longer than it may, and is being ended
 #   {"unusable": [index]}         indexes that were left half-made
 #   {"unknown": "why"}            it could not be found out what stands
 #
@@ -15,9 +16,11 @@
 # takes longer than most migrations.
 
 
-def run(order, allow_incompatible=False, to=(), lock_timeout_ms=2000, tries=5, pause_seconds=3):
+def run(order, allow_incompatible=False, to=(), within=None, lock_timeout_ms=2000, tries=5, pause_seconds=3):
     import json
+    import os
     import re
+    import socket
     import threading
     import time
 
@@ -201,6 +204,30 @@ def run(order, allow_incompatible=False, to=(), lock_timeout_ms=2000, tries=5, p
         if connection.vendor == "postgresql" and connection.alias == DEFAULT_DB_ALIAS:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET lock_timeout = {int(lock_timeout_ms)}")
+                cursor.execute("SELECT set_config('application_name', %s, false)", [NAME])
+
+    # By which our own sessions are found among all the others: the host is this container.
+    NAME = f"viatique-deploy migrate {socket.gethostname()}"
+
+    def end_after(seconds, over, patience_seconds=30):
+        """Has the database cancel what we ask of it once it takes longer than it may: the migration under way is rolled
+        back, and what stands is still told. What does not ask the database is ended with the process."""
+        if over.wait(seconds):
+            return
+        tell(ended=seconds)
+        began = time.monotonic()
+        while time.monotonic() - began < patience_seconds:
+            try:
+                rows(
+                    connection(),
+                    f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = '{NAME}' "
+                    "AND state = 'active' AND pid <> pg_backend_pid()",
+                )
+            except Exception as error:
+                print(f"it could not be cancelled: {error}", flush=True)
+            if over.wait(1):
+                return
+        os._exit(1)
 
     def rows(through, sql):
         with through.cursor() as cursor:
@@ -531,12 +558,16 @@ def run(order, allow_incompatible=False, to=(), lock_timeout_ms=2000, tries=5, p
         if unable:
             return tell(irreversible=unable)
     bound_one_by_one()
+    over = threading.Event()
+    if within and is_postgres():
+        threading.Thread(target=end_after, args=(within, over), daemon=True).start()
     try:
         if order == "reverse":
             take_back(kept)
         else:
             apply()
     finally:
+        over.set()
         # A failure here must not stand before the migration's own.
         try:
             unusable_and_state()

@@ -36,6 +36,8 @@ pub(in crate::steps) struct Told {
     pub irreversible: Option<Vec<String>>,
     /// Why taking back has failed.
     pub not_reversed: Option<String>,
+    /// It was ended after so many seconds.
+    pub ended: Option<u64>,
 }
 
 /// What a container of ours says, as it says it: the state first, then perhaps a migration and the state after it.
@@ -163,6 +165,10 @@ impl Listener for Talk<'_> {
             }
             Ok(MigrationAnswer::Irreversible(why)) => self.told.irreversible = Some(why),
             Ok(MigrationAnswer::NotReversed(why)) => self.told.not_reversed = Some(why),
+            Ok(MigrationAnswer::Ended(seconds)) => {
+                self.progress("it takes longer than it may, and is being ended");
+                self.told.ended = Some(seconds);
+            }
             // Asked for by itself, and not of a step.
             Ok(MigrationAnswer::Loses(_)) => {}
             Ok(MigrationAnswer::Waiting(waiting)) => self.waits(&waiting),

@@ -16,6 +16,7 @@ fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
     waits_for_its_lock(&stack);
     only_one(&stack);
     left_half_done(&stack);
+    takes_too_long(&stack);
 }
 
 fn refused(stack: &Stack) {
@@ -134,4 +135,36 @@ fn left_half_done(stack: &Stack) {
     query(stack, "DROP INDEX CONCURRENTLY copy_note");
     stack.run(&["run", "--tag", "v4"]).expect_code(0);
     assert_eq!(stack.serves(), "v4");
+}
+
+/// The one under way is rolled back by the database, and those before it stand.
+fn takes_too_long(stack: &Stack) {
+    migration(
+        stack,
+        "0007_room",
+        &["0006_index"],
+        "migrations.CreateModel(\"Room\", [(\"id\", models.BigAutoField(primary_key=True))])",
+    );
+    migration(
+        stack,
+        "0008_slow",
+        &["0007_room"],
+        "migrations.AddField(\"room\", \"note\", models.TextField(null=True)), \
+         migrations.RunSQL(\"SELECT pg_sleep(3600)\", migrations.RunSQL.noop)",
+    );
+    let django = "manage: [python3, manage.py] }";
+    let limited = "manage: [python3, manage.py], migrate_within: 2s }";
+    stack.example.replace("deploy.yml", django, limited);
+    let visitor = stack.poll();
+    let finished = stack.run(&["run", "--tag", "v5"]).expect_code(1);
+    visitor.stop().expect_only(&["v4"]);
+    finished
+        .says("it took longer than 2 s, and was ended")
+        .says("these migrations stand and were not taken back, the running release serves with them: papers.0007_room")
+        .says("django.migrate_within");
+    let column = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'papers_room' AND column_name = 'note'";
+    assert_eq!(query(stack, column), "0");
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3600)'";
+    assert_eq!(query(stack, sleeps), "0", "nothing of it goes on");
+    stack.example.replace("deploy.yml", limited, django);
 }

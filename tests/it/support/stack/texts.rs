@@ -174,8 +174,7 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         ["python" | "python3", "manage.py", "shell", "-c", script] => {
             let mut output = format!("settings loaded\n{}", database.answer());
             let migrates = script.contains("\nrun(\"migrate\"");
-            if migrates && script.contains("run(\"migrate\", allow_incompatible=False)") && database.breaks()
-            {
+            if migrates && script.contains("run(\"migrate\", allow_incompatible=False") && database.breaks() {
                 output.push_str("\nviatique-deploy:{\"refused\": true}\n");
             } else if migrates && !database.pending.is_empty() {
                 for (app, name) in std::mem::take(&mut database.pending) {
