@@ -427,6 +427,9 @@ impl<'a> Drive<'a> {
             });
         }
         one_off::sweep(self.engine, project, run, true).await?;
+        if let Some(staging) = &self.settings.staging {
+            one_off::sweep(self.engine, &staging.project.name, run, true).await?;
+        }
         if memory.key.is_none() {
             let key = Key::new(&identity::random_bytes().context("making a key for fingerprints")?);
             ledger.keep_key(&key).await.map_err(ledger_error)?;

@@ -22,6 +22,9 @@ use crate::secret::Secret;
 /// The variable that Compose files use for the release's tag.
 pub(super) const TAG_VARIABLE: &str = "RELEASE_TAG";
 
+/// What the project's name is followed by for its staging stack.
+const STAGING: &str = "-staging";
+
 /// The configuration and the engine.
 pub(super) struct Session {
     pub config: Config,
@@ -131,7 +134,44 @@ impl Session {
     /// Everything wrong with the Compose files, the variables, and `deploy.yml` held against them.
     pub(super) fn settings(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
         let sources = compose::read_sources(&self.config.compose_files()).map_err(compose_error)?;
-        self.settings_from(sources, tag, current, BTreeMap::new())
+        let settings = self.settings_from(sources, tag.clone(), current, BTreeMap::new())?;
+        Ok(Settings {
+            staging: self.staging(tag)?.map(Box::new),
+            ..settings
+        })
+    }
+
+    /// Settings for the staging stack, if `deploy.yml` names one: a Compose project of its own.
+    fn staging(&self, tag: Tag) -> Result<Option<Settings>, Failure> {
+        let files = self.config.staging_files();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let sources = compose::read_sources(&files).map_err(compose_error)?;
+        let name = format!("{}{STAGING}", self.project());
+        let project = load_project(&self.config, name, self.directory()?, sources, &tag)?;
+        if let Some(django) = &self.config.django
+            && !project.services.contains_key(&django.service)
+        {
+            return Err(configuration(anyhow::anyhow!(
+                "the Compose files of staging have no service {}, which django.service names",
+                django.service
+            )));
+        }
+        Ok(Some(Settings {
+            config: self.config.clone(),
+            project,
+            sources: Vec::new(),
+            tag,
+            backup_directory: self.backup_directory()?,
+            staging: None,
+            images: BTreeMap::new(),
+            current: None,
+            replace: BTreeSet::new(),
+            allow_incompatible: true,
+            restores: None,
+            reverses: None,
+        }))
     }
 
     /// Settings for a recorded release: its Compose files, its images, today's variables.
@@ -176,7 +216,8 @@ impl Session {
                 text: source.text.clone(),
             })
             .collect();
-        let project = load_project(&self.config, directory, sources, &tag)?;
+        let name = self.project().to_owned();
+        let project = load_project(&self.config, name, directory, sources, &tag)?;
         let problems = config::validate(&self.config, &project);
         if !problems.is_empty() {
             return Err(config_errors(problems));
@@ -188,6 +229,7 @@ impl Session {
             sources: recorded,
             tag,
             backup_directory,
+            staging: None,
             images,
             current,
             replace: BTreeSet::new(),
@@ -224,6 +266,7 @@ fn relative(path: &Path, directory: &Path) -> PathBuf {
 
 fn load_project(
     config: &Config,
+    project_name: String,
     directory: PathBuf,
     sources: Vec<Source>,
     tag: &Tag,
@@ -232,7 +275,7 @@ fn load_project(
         compose::read_variables(&config.env_files(), std::env::vars()).map_err(compose_error)?;
     variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
     compose::load(&LoadRequest {
-        project_name: config.project.as_str().to_owned(),
+        project_name,
         project_directory: directory,
         sources,
         variables,

@@ -45,6 +45,10 @@ pub struct Config {
     /// The Compose files in merge order, as written; see [`Config::compose_files`].
     #[serde(deserialize_with = "one_or_many::at_least_one_path")]
     pub compose: Vec<PathBuf>,
+    /// The Compose files of a staging stack, on which a rehearsal migrates too; none by default. See
+    /// [`Config::staging_files`].
+    #[serde(default, deserialize_with = "one_or_many::paths")]
+    pub staging: Vec<PathBuf>,
     /// Files of variables for `${…}`, as written; see [`Config::env_files`].
     #[serde(default, deserialize_with = "one_or_many::paths")]
     pub env_file: Vec<PathBuf>,
@@ -92,6 +96,14 @@ impl Config {
     /// The Compose files, from the folder of `deploy.yml`.
     pub fn compose_files(&self) -> Vec<PathBuf> {
         self.compose
+            .iter()
+            .map(|path| self.directory().join(path))
+            .collect()
+    }
+
+    /// The Compose files of the staging stack, from the folder of `deploy.yml`.
+    pub fn staging_files(&self) -> Vec<PathBuf> {
+        self.staging
             .iter()
             .map(|path| self.directory().join(path))
             .collect()

@@ -28,6 +28,8 @@ pub struct Settings {
     pub tag: Tag,
     /// Where backups are written: absolute.
     pub backup_directory: PathBuf,
+    /// The staging stack of the same release, where there is one.
+    pub staging: Option<Box<Self>>,
     /// Images that are given and must not be looked up by reference: those of a recorded release. Empty otherwise.
     pub images: BTreeMap<ServiceName, ReleasedImage>,
     /// The release that serves now.

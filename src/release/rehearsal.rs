@@ -21,6 +21,9 @@ pub struct Rehearsal {
     /// In the order in which they were applied.
     pub migrations: Vec<TimedMigration>,
     pub way_back: WayBack,
+    /// What was applied on the staging stack, where there is one; nothing where they stood there already.
+    #[serde(default)]
+    pub staging: Option<Vec<Migration>>,
 }
 
 /// How long a migration took.
@@ -93,8 +96,13 @@ impl Rehearsal {
             ),
             None => "no table was locked for longer than 0.05 s".to_owned(),
         };
+        let staging = match self.staging.as_deref() {
+            None => String::new(),
+            Some([]) => "; they stand on staging".to_owned(),
+            Some(applied) => format!("; {} applied on staging", applied.len()),
+        };
         format!(
-            "{count} {many} in {}; {lock}; {}",
+            "{count} {many} in {}; {lock}; {}{staging}",
             seconds(self.milliseconds()),
             self.way_back.in_words()
         )
@@ -142,6 +150,7 @@ mod tests {
                 locks,
             }],
             way_back,
+            staging: None,
         }
     }
 

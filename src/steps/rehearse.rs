@@ -26,7 +26,9 @@ use crate::clock::timestamp;
 use crate::compose::{EnvironmentValue, NetworkMode, Service};
 use crate::engine::ImageId;
 use crate::error::{Failure, FailureKind};
-use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Fact, Receipt, RunState, Settings, Step, StepId, StepResult, Undone, View,
+};
 use crate::release::Migration;
 use crate::release::rehearsal::{Rehearsal, WayBack};
 use crate::stack::django::{self, MigrationState};
@@ -152,10 +154,17 @@ impl Step for Rehearse {
             ));
         }
         let contents = Contents::of(settings, manifest)?;
+        let staging = match settings.staging.as_deref() {
+            Some(staging) => Some(on_staging(context, staging).await?),
+            None => None,
+        };
         let scratch = Scratch::start(context, StepId::Rehearse).await?;
         let rehearsed = rehearse(context, &application, prepared, &scratch, (manifest, &contents)).await;
         let removed = scratch.remove().await;
-        let rehearsal = rehearsed?;
+        let rehearsal = Rehearsal {
+            staging,
+            ..rehearsed?
+        };
         removed?;
         warn_of_locks(context, &rehearsal);
         let folder = settings.backup_directory.join(&manifest.id);
@@ -173,7 +182,10 @@ impl Step for Rehearse {
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
         let project = &context.settings.project.name;
-        let removed = one_off::sweep(context.engine, project, context.run, false).await?;
+        let mut removed = one_off::sweep(context.engine, project, context.run, false).await?;
+        if let Some(staging) = &context.settings.staging {
+            removed += one_off::sweep(context.engine, &staging.project.name, context.run, false).await?;
+        }
         // What the application needed and did not find.
         match deploy::put_previous_back(context).await? {
             Undone::NothingToDo => {}
@@ -248,10 +260,7 @@ async fn rehearse(
     let concluded = match ended {
         Ok(result) => result
             .require_success(failed)
-            .map_err(|failure| Failure {
-                kind: FailureKind::Gate,
-                ..failure
-            })
+            .map_err(|failure| failure.with_kind(FailureKind::Gate))
             .map(|_| ()),
         Err(failure) => Err(failure),
     };
@@ -296,7 +305,52 @@ async fn rehearse(
         restored_in_milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         migrations,
         way_back,
+        staging: None,
     })
+}
+
+/// Migrates the staging stack, which is a project of its own: what it needs is started, and runs on.
+async fn on_staging(context: Context<'_>, staging: &Settings) -> Result<Vec<Migration>, Failure> {
+    let name = &staging.project.name;
+    let application = Application::of(staging)
+        .ok_or_else(|| Failure::message(FailureKind::Configuration, "deploy.yml names no django service"))?;
+    // Its services have images of their own.
+    let state = RunState::default();
+    let context = Context {
+        settings: staging,
+        state: &state,
+        ..context
+    };
+    let failed = || format!("the migrations fail on {name}; nothing else was touched");
+    let preparation = Preparation::default();
+    let prepared = preparation
+        .prepared(context, StepId::Rehearse, &application)
+        .await;
+    let prepared = prepared.map_err(|failure| failure.context(format!("starting {name}")))?;
+    let words = django::migrate_command(application.manage, true, None);
+    let command = Command {
+        name: "migrate",
+        words: &words,
+    };
+    let purpose = Purpose::Migrating {
+        allow: true,
+        served: false,
+    };
+    let mut talk = Talk::begin(context, StepId::Rehearse, purpose);
+    let ended = prepared.run(context, &application, command, &mut talk).await;
+    let (before, ended) = talk.before(ended)?;
+    let concluded = require_success(ended, &failed())
+        .map(|_| ())
+        .map_err(|failure| failure.with_kind(FailureKind::Gate));
+    match talk.applying {
+        Some((task, pending)) => {
+            task.conclude(concluded, |()| {
+                (StepResult::Succeeded, format!("{pending} applied on {name}"))
+            })?;
+        }
+        None => concluded?,
+    }
+    Ok(before.pending)
 }
 
 /// The application where it finds the scratch server under the name of the one that serves, and reaches nothing else:

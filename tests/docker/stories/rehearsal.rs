@@ -95,7 +95,24 @@ fn timed_and_taken_back(stack: &Stack) {
     assert!(alone < beside, "{finished}");
     assert_eq!(applied(stack), "0004_note 0004_room 0005_both");
     assert_eq!(left(stack), "");
+    // On staging, too: a project of its own, which stays.
+    let staging = format!("{}-staging-staging_db-1", stack.project);
+    let sql = "SELECT count(*) FROM django_migrations WHERE name IN ('0004_note', '0004_room', '0005_both')";
+    let words = [
+        "exec",
+        &staging,
+        "psql",
+        "-At",
+        "-U",
+        "viatique",
+        "-d",
+        "viatique_staging",
+        "-c",
+        sql,
+    ];
+    assert_eq!(docker(words), "3");
     let rehearsal = noted(stack);
+    assert!(rehearsal["staging"].as_array().unwrap().len() > 3, "{rehearsal}");
     let names: Vec<&str> = rehearsal["migrations"]
         .as_array()
         .unwrap()
@@ -116,7 +133,7 @@ fn timed_and_taken_back(stack: &Stack) {
     assert!(shown.stdout.contains("rehearsed: "), "{shown}");
 }
 
-/// Only the data tell that it cannot work.
+/// Only the data tell that it cannot work: staging has none.
 fn what_fails_is_found_out(stack: &Stack) {
     migration(
         stack,
@@ -180,6 +197,8 @@ fn killed(stack: &Stack) {
         &["0007_forward"],
         "migrations.RunSQL(\"SELECT pg_sleep(3600)\", migrations.RunSQL.noop)",
     );
+    let staging = "staging: [docker-compose.staging.yml]";
+    stack.example.replace("deploy.yml", staging, "");
     let mut run = stack.start(&["run", "--tag", "v5", "--output", "json"]);
     run.wait_for_event("a migration that is tried", |event| {
         event["event"] == "task_started" && event["step"] == "rehearse" && event["task"] == "migrate"

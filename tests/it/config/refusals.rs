@@ -73,9 +73,9 @@ helth: {}
         "a key of a later release",
         r"project: viatique
 compose: docker-compose.prod.yml
-staging: [a.yml]
+monitor: { for: 10m }
 ",
-        "deploy.yml:3:1: unknown key `staging`; known here: `project`, `compose`, `env_file`, `release`, `django`, `services`, `build`, `backup`, `health`, `hooks`",
+        "deploy.yml:3:1: unknown key `monitor`; known here: `project`, `compose`, `staging`, `env_file`, `release`, `django`, `services`, `build`, `backup`, `health`, `hooks`",
     ),
     (
         "an unknown key with a neighbour",

@@ -91,6 +91,9 @@ impl Example {
         });
         let address = format!("http://127.0.0.1:{}/", self.port);
         self.replace("deploy.yml", "http://127.0.0.1:8080/", &address);
+        self.edit("docker-compose.staging.yml", |text| {
+            text.replace("image: viatique-", &images)
+        });
         // A story of its own: it takes as long as a restore.
         self.replace("deploy.yml", ", rehearse: true", "");
         let project = format!("project: {}\n", self.project);

@@ -239,6 +239,7 @@ impl Stack {
             project,
             sources: recorded,
             tag: Tag::new(tag).unwrap(),
+            staging: None,
             images,
             current: None,
             replace: BTreeSet::new(),
