@@ -15,6 +15,8 @@ pub struct Backup {
     pub directory: PathBuf,
     pub database: Option<DatabaseBackup>,
     pub media: Option<MediaBackup>,
+    /// What another tool saves already, and how old that is stands in for a backup.
+    pub repository: Option<BackupRepository>,
     pub keep: BackupKeep,
     /// Who can read the backups; everybody who can read the files where nobody is named.
     pub encrypt_to: Vec<AgeRecipient>,
@@ -27,6 +29,27 @@ pub struct Backup {
     pub copies: Vec<BackupCopy>,
     /// A database that a restore replaced is dropped after this: 168h (a week) by default.
     pub keep_replaced: HumanDuration,
+}
+
+/// The repository of another tool.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRepository {
+    pub tool: BackupTool,
+    /// The service in whose container the tool is.
+    pub service: ServiceName,
+    /// What has it say in JSON what there is; by default the tool's usual words.
+    #[serde(default, deserialize_with = "super::one_or_many::optional_command")]
+    pub command: Option<Vec<String>>,
+}
+
+/// Whose repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackupTool {
+    Pgbackrest,
+    WalG,
+    Restic,
 }
 
 /// A place for copies.
@@ -154,6 +177,7 @@ impl Default for Backup {
             directory: PathBuf::from("backups"),
             database: None,
             media: None,
+            repository: None,
             keep: BackupKeep::default(),
             encrypt_to: Vec::new(),
             identity: None,

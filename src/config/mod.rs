@@ -20,7 +20,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use backup::{AgeRecipient, Backup, BackupCopy, BackupKeep, CopyPlace, DatabaseBackup, MediaBackup};
+pub use backup::{
+    AgeRecipient, Backup, BackupCopy, BackupKeep, BackupRepository, BackupTool, CopyPlace, DatabaseBackup,
+    MediaBackup,
+};
 pub use build::Build;
 pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};

@@ -41,6 +41,9 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
     if let Some(database) = &config.backup.database {
         validation.service(&["backup", "database", "service"], &database.service);
     }
+    if let Some(repository) = &config.backup.repository {
+        validation.service(&["backup", "repository", "service"], &repository.service);
+    }
     if let Some(media) = &config.backup.media {
         validation.volume(&["backup", "media", "volume"], &media.volume);
     }

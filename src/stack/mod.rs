@@ -9,5 +9,6 @@ pub mod nginx;
 pub mod postgres;
 pub mod program;
 pub mod python;
+pub mod repository;
 pub mod shell;
 pub mod sidecar;

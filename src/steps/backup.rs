@@ -20,6 +20,7 @@ mod media_list;
 mod media_reader;
 mod objects;
 pub mod prune;
+pub(super) mod repository;
 pub mod restore;
 pub mod retention;
 pub(super) mod scratch;

@@ -5,7 +5,7 @@ use viatique_deploy::engine::{EngineErrorKind, labels};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 
-use crate::support::{Ended, Fault, ImageBehaviour, Stack};
+use crate::support::{Ended, FakeOutput, Fault, ImageBehaviour, Stack};
 
 /// Both commands refuse, and nothing was changed by either.
 async fn refused(stack: &Stack, code: ExitCode) -> Ended {
@@ -102,4 +102,84 @@ async fn an_engine_that_does_not_answer_is_a_matter_of_configuration() {
         .await
         .ended(Outcome::Failed, ExitCode::Configuration)
         .hints_at("docker version");
+}
+
+/// The answer of pgBackRest about a backup that was complete at this second since 1970.
+fn pgbackrest(stop: i64) -> String {
+    format!(r#"[{{"backup":[{{"error":false,"timestamp":{{"start":1,"stop":{stop}}}}}],"name":"viatique"}}]"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_tool_saves_has_to_be_fresh() {
+    let stack = Stack::viatique();
+    stack.edit_deploy_yml(
+        "  media: { volume: media }\n",
+        "  media: { volume: media }\n  repository: { tool: pgbackrest, service: db }\n",
+    );
+    // A first deploy has nothing to lose.
+    let ended = stack.command(Chosen::check(), "v1").await;
+    ended.succeeded();
+    let said = ended.task_message(StepId::Check, "backup").unwrap();
+    assert_eq!(said, "not verified: nothing runs yet");
+    let served = Stack::viatique();
+    served.run("v1").await.succeeded();
+    let stopped = served.fork();
+    served.edit_deploy_yml(
+        "  media: { volume: media }\n",
+        "  media: { volume: media }\n  repository: { tool: pgbackrest, service: db }\n",
+    );
+    let day = 24 * 60 * 60;
+    // The stack's clock says about this.
+    let now = 1_767_225_600;
+    for (answer, passes, says) in [
+        (FakeOutput::stdout(pgbackrest(now - day / 2)), true, ""),
+        (
+            FakeOutput::stdout(pgbackrest(now - 2 * day)),
+            false,
+            "the newest of pgBackRest is of 2025-12-30T00:00:00Z, which is too old (backup.max_age)",
+        ),
+        (
+            FakeOutput::stdout(pgbackrest(now + day)),
+            false,
+            "which is too old",
+        ),
+        (
+            FakeOutput::stdout("[]"),
+            false,
+            "the repository of pgBackRest has no backup",
+        ),
+        (
+            FakeOutput::stdout("ERROR: unable to open"),
+            false,
+            "asking pgBackRest for its newest backup",
+        ),
+        (
+            FakeOutput::silent().exits(127),
+            false,
+            "pgbackrest ended with exit code 127",
+        ),
+    ] {
+        served.answer(move |command| {
+            let asks = command.words.first().is_some_and(|word| word == "pgbackrest");
+            asks.then(|| answer.clone())
+        });
+        for chosen in [Chosen::check(), Chosen::run()] {
+            let ended = served.command(chosen, "v2").await;
+            if passes {
+                ended.succeeded();
+            } else {
+                ended.ended(Outcome::Failed, ExitCode::Gate);
+                ended.says(says);
+            }
+        }
+    }
+    // What is not verified does not pass.
+    stopped.edit_deploy_yml(
+        "  media: { volume: media }\n",
+        "  media: { volume: media }\n  repository: { tool: pgbackrest, service: db }\n",
+    );
+    stopped.engine.kill("viatique-db-1", 0);
+    let ended = stopped.command(Chosen::check(), "v1").await;
+    ended.ended(Outcome::Failed, ExitCode::Gate);
+    ended.says("asking pgBackRest for its newest backup: db does not run");
 }

@@ -7,6 +7,7 @@ mod lint;
 use async_trait::async_trait;
 
 use self::lint::{Severity, Told};
+use super::backup::repository;
 use super::deploy::{infrastructure, refuse_another_project, standing};
 use super::images;
 use super::migrate::judgement::{self, Judgement};
@@ -58,12 +59,13 @@ impl Step for Check {
                 context.warn(told.message, Some(told.remedy));
             }
         }
+        let saved = check_repository(context).await?;
         let judged = match self {
             Self::First => 0,
             Self::Alone => check_migrations(context).await?,
         };
         Ok(Receipt::unchanged(
-            format!("{} checks passed", Kind::ALL.len() + judged),
+            format!("{} checks passed", Kind::ALL.len() + saved + judged),
             Fact::Nothing,
         ))
     }
@@ -144,6 +146,20 @@ impl Kind {
             warnings: Vec::new(),
         })
     }
+}
+
+/// Nothing here makes another backup where another tool does: an old one stops a deploy. How many checks that was.
+async fn check_repository(context: Context<'_>) -> Result<usize, Failure> {
+    let Some(repository) = &context.settings.config.backup.repository else {
+        return Ok(0);
+    };
+    let task = context.task(StepId::Check, "backup", "backup");
+    let fresh = repository::fresh(context, repository).await;
+    let fresh = task.conclude(fresh, |line| match line {
+        Some(line) => (StepResult::Succeeded, line.clone()),
+        None => (StepResult::NotRun, "not verified: nothing runs yet".to_owned()),
+    })?;
+    Ok(usize::from(fresh.is_some()))
 }
 
 /// What the running release would fail on stops a deploy; of the rest it is told what it means. How many checks that was.

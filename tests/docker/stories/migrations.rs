@@ -3,9 +3,9 @@
 
 use std::process::Child;
 
-use super::support::Stack;
-use super::support::database::{hold, query};
+use super::support::database::{answers, hold, query};
 use super::support::django::{migration, migration_in_pieces};
+use super::support::{Stack, docker};
 
 #[test]
 fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
@@ -17,6 +17,7 @@ fn migrations_are_judged_wait_and_are_only_one_at_a_time() {
     only_one(&stack);
     left_half_done(&stack);
     takes_too_long(&stack);
+    the_database_is_restarted(&stack);
 }
 
 fn refused(stack: &Stack) {
@@ -167,4 +168,25 @@ fn takes_too_long(stack: &Stack) {
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3600)'";
     assert_eq!(query(stack, sleeps), "0", "nothing of it goes on");
     stack.example.replace("deploy.yml", limited, django);
+}
+
+/// In the middle of a migration: it is rolled back, what serves serves on once the database is back, and the same run
+/// again does the rest.
+fn the_database_is_restarted(stack: &Stack) {
+    let run = stack.start(&["run", "--tag", "v6"]);
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3600)'";
+    while query(stack, sleeps) == "0" {}
+    docker(["restart", &format!("{}-db-1", stack.project)]);
+    let finished = run.finish().expect_code(1);
+    finished.says("the migration failed");
+    while !answers(stack) {}
+    let applied = "SELECT string_agg(name, ' ' ORDER BY name) FROM django_migrations WHERE name > '0006' AND app = 'papers'";
+    assert_eq!(query(stack, applied), "0006_index 0007_room");
+    stack.run(&["health"]).expect_code(0);
+    assert_eq!(stack.serves(), "v4");
+    stack
+        .example
+        .replace("backend/papers/migrations/0008_slow.py", "3600", "0");
+    stack.run(&["run", "--tag", "v6"]).expect_code(0);
+    assert_eq!(query(stack, applied), "0006_index 0007_room 0008_slow");
 }
