@@ -434,13 +434,14 @@ In order:
   5. collectstatic  puts the static files in place
   6. deploy         replaces the containers, one service at a time
   7. health         asks the app whether it is well
-2 and 3 run side by side, and so do 4 and 5.
+2 and 3 run side by side, and so do 4 and 5. With --maintenance the site is
+closed before the backup, and opened at the end of the deploy.
 
 Stops at the first step that fails. A failed deploy or health puts the
 previous release back by itself.
 
-Leaves alone: services that have not changed. Applied migrations stay, and so
-do backups.",
+Leaves alone: services that have not changed. Applied migrations stay (not with
+--maintenance: then the backup is restored), and so do backups.",
         after_help = "\
 Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
 invalid; 4 locked; 5 health said no and nothing had been replaced, or the
@@ -451,6 +452,7 @@ Examples:
   viatique-deploy run --dry-run         see what would be done
   viatique-deploy run --tag v42
   viatique-deploy run --replace db      the database's container, too
+  viatique-deploy run --maintenance     with a migration that breaks what serves
   viatique-deploy run --yes --output json > deploy.ndjson   in a CI job"
     )]
     Run(RunArgs),
@@ -618,6 +620,11 @@ pub struct RunArgs {
     pub migrate: MigrateArgs,
     #[command(flatten)]
     pub replace: ReplaceArgs,
+
+    /// Close the site while the migrations are applied that the running release would fail on: visitors get a page (503),
+    /// workers stop, and nothing is written
+    #[arg(long)]
+    pub maintenance: bool,
 
     /// Do not try the migrations on a copy first, although deploy.yml says django.rehearse
     #[arg(long)]

@@ -28,7 +28,7 @@ use crate::pipeline::{
 };
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::hooks::Hooked;
-use crate::steps::migrate::judgement;
+use crate::steps::migrate::judgement::{self, Judgement};
 use crate::steps::{backup, one_off, retention};
 
 /// Between two tries to take a lock that is waited for.
@@ -184,10 +184,10 @@ impl<'a> Drive<'a> {
         let mut state = RunState::default();
         if self.step_ids().contains(&StepId::Migrate) {
             let judged = judgement::judge(self.context(run, events, &state)).await;
-            match judged {
-                Ok(judged) => state.judged = judged.iter().flat_map(judgement::lines).collect(),
-                Err(failure) => return ended(Outcome::Failed, Some(failure)),
-            }
+            // One that cannot be asked may be built anew by the very run that is planned.
+            let judged =
+                judged.unwrap_or_else(|failure| Some(Judgement::NotYet(format!("{:#}", failure.error))));
+            state.judged = judged.iter().flat_map(judgement::lines).collect();
         }
         match pipeline::plan(&self.stages, self.context(run, events, &state)).await {
             Ok(()) => ended(Outcome::Succeeded, None),
@@ -467,6 +467,7 @@ impl<'a> Drive<'a> {
             steps: self.step_ids(),
             replace: self.settings.replace.iter().map(ToString::to_string).collect(),
             allow_incompatible: self.settings.allow_incompatible,
+            maintenance: self.settings.maintenance,
             restores: self.settings.restores.clone(),
             reverses: self.settings.reverses.clone(),
         }

@@ -2,9 +2,9 @@
 //! brings what stands to what should stand, so it does not matter where the run stopped.
 
 use super::session::Session;
-use super::steps::{Chosen, asked_for};
+use super::steps::{Chosen, Rehearsing, asked_for};
 use super::unfinished::sentence;
-use crate::cli::GlobalOptions;
+use crate::cli::{BuildArgs, GlobalOptions};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{Releases, UnfinishedRun};
@@ -43,6 +43,7 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
         Resumed::Made { tag, .. } => session.settings(tag.clone(), current)?,
         Resumed::Recorded { release, .. } => session.recorded_settings(release, current)?,
     };
+    settings.maintenance = run.header.maintenance;
     settings.restores = run.header.restores.clone();
     settings.reverses = run.header.reverses.clone();
     settings.replace = asked_for(&settings.project, &run.header.replace)?;
@@ -58,7 +59,12 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resumed {
     /// A release made from the files beside `deploy.yml`.
-    Made { command: String, tag: Tag },
+    Made {
+        command: String,
+        tag: Tag,
+        /// The site is closed.
+        maintenance: bool,
+    },
     /// A rollback to this one.
     Recorded { release: Box<Release>, with: With },
 }
@@ -104,7 +110,11 @@ impl Resumed {
         }
         let command = run.header.command.clone();
         match Chosen::named(&command) {
-            Some(_) => Ok(Self::Made { command, tag }),
+            Some(_) => Ok(Self::Made {
+                command,
+                tag,
+                maintenance: run.header.maintenance,
+            }),
             None => Err(cannot("this version has no such command".to_owned())),
         }
     }
@@ -119,6 +129,9 @@ impl Resumed {
         settings_of: impl FnOnce(Newer<'_>) -> Result<Settings, Failure>,
     ) -> Result<Chosen, Failure> {
         let chosen = match self {
+            Self::Made {
+                maintenance: true, ..
+            } => Chosen::run_in_maintenance(BuildArgs::default(), Rehearsing::Not),
             Self::Made { command, .. } => Chosen::named(command).unwrap_or_else(Chosen::run),
             Self::Recorded { release, with } => match with {
                 With::Nothing => Chosen::rollback(release),

@@ -12,7 +12,7 @@ use crate::cli::{GlobalOptions, RollbackArgs};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::Memory;
-use crate::pipeline::{Reporter, Reversal, ReversalOrder, Settings};
+use crate::pipeline::{Event, Reporter, Reversal, ReversalOrder, Settings};
 use crate::release::schema::{Fit, fit, since};
 use crate::release::{Release, Tag};
 use crate::stack::django::{Loses, Lost};
@@ -29,14 +29,27 @@ pub(super) struct Back<'a> {
     pub output: &'a OutputOptions,
 }
 
-/// Which half comes first, and why.
+/// Which half comes first; and what is not sure about it, for people.
 ///
 /// # Errors
 /// Where the schema would have to go first, and that was not asked for.
-pub fn order(memory: &Memory, target: &Release, allow_breaking: bool) -> Result<ReversalOrder, Failure> {
+pub fn order(
+    memory: &Memory,
+    target: &Release,
+    allow_breaking: bool,
+) -> Result<(ReversalOrder, Option<String>), Failure> {
     let why = match fit(&since(later(&memory.releases, target))) {
-        Fit::Same | Fit::Adds | Fit::CannotTell(_) => return Ok(ReversalOrder::CodeFirst),
-        Fit::Breaks(_) if allow_breaking => return Ok(ReversalOrder::SchemaFirst),
+        Fit::Same | Fit::Adds => return Ok((ReversalOrder::CodeFirst, None)),
+        Fit::CannotTell(why) => {
+            let unsure = format!(
+                "whether the code of {} bears the migrations cannot be told, and it serves on them until they are \
+                 taken back: {}",
+                target.tag,
+                why.join("; ")
+            );
+            return Ok((ReversalOrder::CodeFirst, Some(unsure)));
+        }
+        Fit::Breaks(_) if allow_breaking => return Ok((ReversalOrder::SchemaFirst, None)),
         Fit::Breaks(why) => why,
     };
     Err(Failure::message(
@@ -83,7 +96,10 @@ impl Back<'_> {
             arguments,
             output,
         } = self;
-        let order = order(memory, target, arguments.allow_breaking)?;
+        let (order, unsure) = order(memory, target, arguments.allow_breaking)?;
+        if let Some(message) = unsure {
+            reporter.event(&Event::Warning { message, hint: None });
+        }
         let with = arguments.with.clone().map(Tag::new).transpose();
         let reversal = Reversal {
             order,
@@ -103,7 +119,8 @@ impl Back<'_> {
         };
         let looking = Looking::new(Arc::clone(&reporter))?;
         let loses = reverse::loses(looking.context(session, settings), &reverse).await?;
-        let (human, json) = shown(target, &loses, output.columns);
+        let code_first = order == ReversalOrder::CodeFirst && !serves_already(memory, target);
+        let (human, json) = shown(target, &loses, code_first, output.columns);
         ui::data(output, &human, &json);
         if !global.dry_run {
             let question = format!(
@@ -120,7 +137,6 @@ impl Back<'_> {
                 arguments.accept_loss,
             )?;
         }
-        let code_first = order == ReversalOrder::CodeFirst && !serves_already(memory, target);
         if code_first {
             let code = Chosen::rollback(target)
                 .drive(session, settings, global, reporter)
@@ -137,9 +153,12 @@ impl Back<'_> {
 }
 
 /// For people, and for programs.
-fn shown(target: &Release, loses: &Loses, columns: usize) -> (String, serde_json::Value) {
+fn shown(target: &Release, loses: &Loses, two_runs: bool, columns: usize) -> (String, serde_json::Value) {
     let names: Vec<String> = loses.migrations.iter().map(ToString::to_string).collect();
     let mut human = format!("taken back on the way to {}: {}\n", target.tag, names.join(", "));
+    if two_runs {
+        human.push_str("its code goes back first, then the migrations, in a run of their own\n");
+    }
     if loses.lost.is_empty() {
         human.push_str("the columns and tables that go with them are empty\n");
     } else {

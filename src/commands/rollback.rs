@@ -70,6 +70,22 @@ pub(super) async fn rollback(
             hint: Some("viatique-deploy backup restore --undo puts the one from before back".to_owned()),
         });
     }
+    if let Some(half) = memory
+        .unfinished
+        .as_ref()
+        .filter(|run| run.header.maintenance && arguments.restore_db.is_none())
+    {
+        reporter.event(&Event::Warning {
+            message: format!(
+                "{}; it had closed the site, and may have migrated what the release before cannot bear",
+                half.stopped_at()
+            ),
+            hint: Some(
+                "with the data of then, since which nobody has written: viatique-deploy rollback --restore-db"
+                    .to_owned(),
+            ),
+        });
+    }
     // Before the question: what it is about.
     if arguments.restore_db.is_none() && !arguments.reverse_migrations {
         for warning in warnings(releases, target, &settings) {

@@ -169,6 +169,7 @@ impl Session {
             current: None,
             replace: BTreeSet::new(),
             allow_incompatible: true,
+            maintenance: false,
             restores: None,
             reverses: None,
         }))
@@ -234,6 +235,7 @@ impl Session {
             current,
             replace: BTreeSet::new(),
             allow_incompatible: false,
+            maintenance: false,
             restores: None,
             reverses: None,
         })

@@ -30,6 +30,7 @@ use crate::steps::collectstatic::Collectstatic;
 use crate::steps::deploy::Deploy;
 use crate::steps::fetch::Fetch;
 use crate::steps::health::Health;
+use crate::steps::maintenance::Close;
 use crate::steps::migrate::Migrate;
 use crate::steps::rehearse::Rehearse;
 use crate::steps::reverse::Reverse;
@@ -42,6 +43,7 @@ pub(super) struct Asked<'a> {
     /// Names of services.
     pub replace: &'a [String],
     pub allow_incompatible: bool,
+    pub maintenance: bool,
 }
 
 /// Whether a run tries its migrations on a copy before it applies them.
@@ -85,10 +87,16 @@ pub(super) async fn run(
     } else {
         Rehearsing::Not
     };
-    let chosen = Chosen::run_with(arguments.build, rehearsal);
+    let chosen = if arguments.maintenance {
+        Chosen::run_in_maintenance(arguments.build, rehearsal)
+    } else {
+        Chosen::run_with(arguments.build, rehearsal)
+    };
     let asked = Asked {
         replace: &arguments.replace.replace,
-        allow_incompatible: arguments.migrate.allow_breaking,
+        // Nobody is served meanwhile who could be failed.
+        allow_incompatible: arguments.migrate.allow_breaking || arguments.maintenance,
+        maintenance: arguments.maintenance,
     };
     drive(session, global, chosen, asked, output).await
 }
@@ -109,6 +117,7 @@ async fn drive(
         let mut settings = session.settings(session.new_tag(global).await?, None)?;
         settings.replace = asked_for(&settings.project, asked.replace)?;
         settings.allow_incompatible = asked.allow_incompatible;
+        settings.maintenance = asked.maintenance;
         let memory = session.memory(global).await?;
         if global.dry_run && pipeline::changes_what_serves(&chosen.stages) {
             refuse_where_unfinished(&session, &memory).await?;
@@ -395,6 +404,28 @@ impl Chosen {
     /// `run`
     pub fn run() -> Self {
         Self::run_with(BuildArgs::default(), Rehearsing::Not)
+    }
+
+    /// `run --maintenance`: the backup is made once nobody writes any more, so that it is the last word. A rehearsal takes
+    /// the one before it, and is over before the site is closed.
+    pub fn run_in_maintenance(flags: BuildArgs, rehearsing: Rehearsing) -> Self {
+        let preparation = Preparation::default();
+        let mut stages = vec![Stage::of(Check::First), Stage::of(build_step(flags))];
+        match rehearsing {
+            Rehearsing::First => stages.push(Stage::of(Rehearse::sharing(preparation.clone()))),
+            Rehearsing::Not => {}
+        }
+        stages.extend([
+            Stage::of(Close),
+            Stage::of(Backup::Copied),
+            Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
+            Stage::of(Deploy),
+            Stage::of(Health),
+        ]);
+        Self {
+            stages,
+            ..Self::run()
+        }
     }
 
     /// `run`, with its flags: all of it. A migration needs the backup whole and the images built; static files need

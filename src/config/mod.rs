@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod health;
 mod hooks;
+mod maintenance;
 mod name;
 mod one_or_many;
 mod quantity;
@@ -30,6 +31,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
 pub use health::Health;
 pub use hooks::Hook;
+pub use maintenance::Maintenance;
 pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
@@ -66,6 +68,8 @@ pub struct Config {
     #[serde(default)]
     pub backup: Backup,
     pub health: Option<Health>,
+    #[serde(default)]
+    pub maintenance: Maintenance,
     /// Commands before and after single steps, in the order in which they are run.
     #[serde(default)]
     pub hooks: Vec<Hook>,
@@ -118,6 +122,12 @@ impl Config {
             .iter()
             .map(|path| self.directory().join(path))
             .collect()
+    }
+
+    /// The file with the maintenance page, from the folder of `deploy.yml`.
+    pub fn maintenance_page(&self) -> Option<PathBuf> {
+        let page = self.maintenance.page.as_ref()?;
+        Some(self.directory().join(page))
     }
 
     /// Where backups are written, from the folder of `deploy.yml`.

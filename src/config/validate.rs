@@ -47,6 +47,9 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
     if let Some(media) = &config.backup.media {
         validation.volume(&["backup", "media", "volume"], &media.volume);
     }
+    for name in &config.maintenance.stop {
+        validation.service(&["maintenance", "stop"], name);
+    }
     for hook in &config.hooks {
         validation.hook(hook);
     }

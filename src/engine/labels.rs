@@ -53,6 +53,9 @@ pub enum Role {
     Backup,
     /// A scratch PostgreSQL, to try a backup on.
     Drill,
+    /// Shares a proxy's network namespace, and serves the maintenance page there: it outlives the run that began it,
+    /// until one opens the site again.
+    Maintenance,
     /// Shares another container's network namespace, to look at it and to divert connections during a deploy.
     Sidecar,
 }
@@ -67,6 +70,7 @@ impl Role {
             Self::Ledger => "ledger",
             Self::Backup => "backup",
             Self::Drill => "drill",
+            Self::Maintenance => "maintenance",
             Self::Sidecar => "sidecar",
         }
     }

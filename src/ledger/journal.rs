@@ -36,6 +36,9 @@ pub struct RunHeader {
     /// `--allow-breaking`
     #[serde(default)]
     pub allow_incompatible: bool,
+    /// `--maintenance`
+    #[serde(default)]
+    pub maintenance: bool,
     /// `--restore-db`: the backup.
     #[serde(default)]
     pub restores: Option<String>,

@@ -30,6 +30,8 @@ pub enum StepId {
     Migrate,
     /// Of migrations: `rollback --reverse-migrations`.
     Reverse,
+    /// Of the site, for a migration: `run --maintenance`.
+    Close,
     Collectstatic,
     Deploy,
     Health,
@@ -51,6 +53,7 @@ impl StepId {
             Self::Rehearse => "rehearse",
             Self::Migrate => "migrate",
             Self::Reverse => "reverse",
+            Self::Close => "close",
             Self::Collectstatic => "collectstatic",
             Self::Deploy => "deploy",
             Self::Health => "health",
@@ -61,9 +64,12 @@ impl StepId {
     /// release nor at the new one until somebody finishes it.
     pub const fn changes_what_serves(self) -> bool {
         match self {
-            Self::RestoreWithCode | Self::Migrate | Self::Reverse | Self::Collectstatic | Self::Deploy => {
-                true
-            }
+            Self::RestoreWithCode
+            | Self::Migrate
+            | Self::Reverse
+            | Self::Close
+            | Self::Collectstatic
+            | Self::Deploy => true,
             Self::Check
             | Self::Backup
             | Self::Verify

@@ -38,6 +38,8 @@ pub struct Settings {
     pub replace: BTreeSet<ServiceName>,
     /// Migrations are applied although the release that serves fails on what they make.
     pub allow_incompatible: bool,
+    /// The site is closed while migrations are applied that the release that serves fails on.
+    pub maintenance: bool,
     /// The backup that a rollback takes back with the release.
     pub restores: Option<String>,
     /// How a rollback takes migrations back.

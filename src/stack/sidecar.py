@@ -10,6 +10,10 @@ argv: what to do, and its arguments as JSON. Answers with one line of JSON behin
   ask    {"address", "port", "path", …}         one HTTP request from here, past every diversion
   count  {"key": …}                             how many connections have been diverted for this key
   idle   {"limit": seconds}                     waits until nobody from outside is connected to what listens here
+  serve  {}                                     the maintenance page, to everybody, until it is ended
+  close  {"ports": […], "page", "retry_after"}  from now on new connections that leave this namespace for one of these
+                                                ports get that page, wherever they go
+  open   {}                                     they go where they are sent again
 """
 
 import fcntl
@@ -125,6 +129,11 @@ def write_table(state):
                 rule = attribute(1, TABLE) + attribute(2, CHAIN) + diversion(origin, target)
                 rule += attribute(7, key.encode())
                 steps.append((NEW_RULE, CREATE | APPEND, rule))
+    send(steps)
+
+
+def send(steps):
+    """As one transaction."""
     kind, flags, payload = steps.pop()
     steps.append((kind, flags | ACKNOWLEDGE, payload))
     batch = [message(BATCH_BEGIN, 0, b"", 0, 10)]
@@ -164,6 +173,98 @@ def divert(arguments):
         file.seek(0)
         file.truncate()
         json.dump(state, file)
+    return {}
+
+
+# --- The maintenance page --------------------------------------------------------------------------------------------
+
+CLOSED_TABLE = b"viatique_deploy_closed\0"
+PAGE = "/tmp/viatique-deploy-page.json"
+PORT = "/tmp/viatique-deploy-page-port"
+
+
+def to_page(port, page_port):
+    """tcp, first packet of a connection, not ours, to this port: to the page."""
+    return nested(
+        4,
+        expression(b"meta", number(1, 1), number(2, 16)),
+        compare(b"\x06"),
+        expression(b"meta", number(1, 1), number(2, 3)),
+        compare(struct.pack("=I", MARK), unequal=1),
+        expression(b"payload", number(1, 1), number(2, 2), number(3, 2), number(4, 2)),
+        compare(struct.pack(">H", port)),
+        expression(b"immediate", number(1, 1), nested(2, attribute(1, socket.inet_aton("127.0.0.1")))),
+        expression(b"immediate", number(1, 2), nested(2, attribute(1, struct.pack(">H", page_port)))),
+        expression(b"nat", number(1, 1), number(2, IPV4), number(3, 1), number(5, 2)),
+    )
+
+
+def write_closed(ports, page_port):
+    steps = [
+        (NEW_TABLE, CREATE, attribute(1, CLOSED_TABLE)),
+        (DELETE_TABLE, 0, attribute(1, CLOSED_TABLE)),
+    ]
+    if ports:
+        steps.append((NEW_TABLE, CREATE, attribute(1, CLOSED_TABLE)))
+        # Before the diversions of a deploy, whatever these are.
+        hook = nested(4, number(1, 3), attribute(2, struct.pack(">i", -160)))
+        chain = attribute(1, CLOSED_TABLE) + attribute(3, CHAIN) + hook + attribute(7, b"nat\0")
+        steps.append((NEW_CHAIN, CREATE, chain))
+        for port in ports:
+            rule = attribute(1, CLOSED_TABLE) + attribute(2, CHAIN) + to_page(port, page_port)
+            steps.append((NEW_RULE, CREATE | APPEND, rule))
+    send(steps)
+
+
+def serve(_arguments):
+    import http.server
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            with open(PAGE) as file:
+                page = json.load(file)
+            body = page["page"].encode()
+            self.send_response(503)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Retry-After", str(page["retry_after"]))
+            self.send_header("Cache-Control", "no-store")
+            # What a visitor sends is not read: another request must not begin in the middle of it.
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+            self.close_connection = True
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    with open(PORT + ".partial", "w") as file:
+        file.write(str(server.server_address[1]))
+    os.rename(PORT + ".partial", PORT)
+    server.serve_forever()
+
+
+def close(arguments):
+    end = time.monotonic() + 10
+    while not os.path.exists(PORT):
+        if time.monotonic() >= end:
+            return {"refused": "the maintenance page does not come up"}
+        time.sleep(0.02)
+    with open(PAGE, "w") as file:
+        json.dump({"page": arguments["page"], "retry_after": arguments["retry_after"]}, file)
+    with open(PORT) as file:
+        write_closed(arguments["ports"], int(file.read()))
+    return {}
+
+
+def reopen(_arguments):
+    write_closed([], 0)
     return {}
 
 
@@ -305,7 +406,16 @@ def idle(arguments):
         time.sleep(0.02)
 
 
-VERBS = {"divert": divert, "adopt": adopt, "ask": ask, "count": count, "idle": idle}
+VERBS = {
+    "divert": divert,
+    "adopt": adopt,
+    "ask": ask,
+    "count": count,
+    "idle": idle,
+    "serve": serve,
+    "close": close,
+    "open": reopen,
+}
 
 if __name__ == "__main__":
     try:

@@ -34,6 +34,25 @@ pub enum Order<'a> {
     Count { key: &'a str },
     /// Waits until nobody from outside is connected to what listens in this namespace.
     Idle { limit: Duration },
+    /// New connections to these ports get the maintenance page instead, wherever they go. To be told to a container that
+    /// serves it ([`page_command`]).
+    Close { ports: &'a [u16], page: &'a Page },
+    /// They go where they are sent again.
+    Open,
+}
+
+/// What visitors see while a site is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// HTML.
+    pub text: String,
+    /// When they may come again, as their programs are told.
+    pub retry_after: Duration,
+}
+
+/// Serves the maintenance page until its container ends.
+pub fn page_command(python: &str) -> Vec<String> {
+    super::python::script(python, SCRIPT, &["serve", "{}"])
 }
 
 /// An HTTP request from a sidecar's place in the network.
@@ -70,6 +89,15 @@ pub fn command(python: &str, order: &Order<'_>) -> anyhow::Result<Vec<String>> {
         Order::Adopt => ("adopt", serde_json::json!({})),
         Order::Ask(question) => ("ask", serde_json::to_value(question)?),
         Order::Count { key } => ("count", serde_json::json!({ "key": key })),
+        Order::Close { ports, page } => (
+            "close",
+            serde_json::json!({
+                "ports": ports,
+                "page": page.text,
+                "retry_after": page.retry_after.as_secs(),
+            }),
+        ),
+        Order::Open => ("open", serde_json::json!({})),
         Order::Idle { limit } => ("idle", serde_json::json!({ "limit": limit.as_secs_f64() })),
     };
     Ok(super::python::script(

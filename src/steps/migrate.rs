@@ -12,6 +12,7 @@ use async_trait::async_trait;
 
 use self::talk::{Purpose, Talk};
 use super::application::{Application, Preparation, Prepared, plan_dependencies};
+use super::backup::restore;
 use super::one_off::{Command, OneOffResult};
 use super::{deploy, images, one_off};
 use crate::engine::ContainerState;
@@ -100,6 +101,12 @@ impl Step for Migrate {
             Undone::NothingToDo => {}
             reverted @ (Undone::Reverted { .. } | Undone::LeftInPlace { .. }) => return Ok(reverted),
         }
+        if context.settings.maintenance {
+            // Nobody has written since the backup was made: with it nothing is lost but what the migration did.
+            if let Some(back) = as_in_the_backup(context).await? {
+                return Ok(back);
+            }
+        }
         Ok(match (&context.state.migrations, removed) {
             (Some(record), _) if !record.added().is_empty() => Undone::LeftInPlace {
                 why: format!(
@@ -119,6 +126,18 @@ impl Step for Migrate {
             },
         })
     }
+}
+
+/// Restores the database from the backup of this run, where other migrations stand now than then.
+async fn as_in_the_backup(context: Context<'_>) -> Result<Option<Undone>, Failure> {
+    let Some(backup) = &context.state.backup else {
+        return Ok(None);
+    };
+    let restored = restore::as_it_was(context, StepId::Migrate, backup).await?;
+    Ok(restored.map(|said| Undone::Reverted {
+        message: said,
+        restored_previous: true,
+    }))
 }
 
 /// The containers of the step.
@@ -271,6 +290,7 @@ pub(super) fn refused(state: &MigrationState) -> Failure {
     )
     .evidence("what it would fail on", each.collect())
     .hint("take two releases: one that can do without, and one that migrates")
+    .hint("to close the site for it, so that nothing is lost: viatique-deploy run --maintenance")
     .hint("to migrate all the same, and lose requests until the new release serves: --allow-breaking")
 }
 

@@ -47,6 +47,7 @@ fn header(run: &str) -> RunHeader {
         number: 1,
         replace: Vec::new(),
         allow_incompatible: false,
+        maintenance: false,
         restores: None,
         reverses: None,
     }

@@ -28,6 +28,7 @@ mod incompatible;
 mod ledger;
 mod lint;
 mod lock;
+mod maintenance;
 mod migrate;
 mod pipeline;
 mod rebuilt;

@@ -75,7 +75,10 @@ async fn code_that_fits_goes_back_first_and_the_schema_after_it() {
     let stack = two_releases().await;
     let memory = stack.memory().await;
     let v1 = target(&memory, "v1");
-    assert_eq!(order(&memory, v1, false).unwrap(), ReversalOrder::CodeFirst);
+    assert_eq!(
+        order(&memory, v1, false).unwrap(),
+        (ReversalOrder::CodeFirst, None)
+    );
     assert!(!serves_already(&memory, v1));
     stack.rollback(Some("v1")).await.unwrap().succeeded();
     let memory = stack.memory().await;
@@ -140,7 +143,10 @@ async fn where_neither_can_serve_in_between_it_has_to_be_asked_for() {
         refused.report().hints,
         ["to take them back all the same: --allow-breaking"]
     );
-    assert_eq!(order(&memory, v1, true).unwrap(), ReversalOrder::SchemaFirst);
+    assert_eq!(
+        order(&memory, v1, true).unwrap(),
+        (ReversalOrder::SchemaFirst, None)
+    );
     let ended = reversing(&stack, "v1", ReversalOrder::SchemaFirst, None)
         .await
         .unwrap()
@@ -148,6 +154,21 @@ async fn where_neither_can_serve_in_between_it_has_to_be_asked_for() {
     ended.succeeded();
     assert_eq!(applied(&stack), ["0001_initial"]);
     assert_eq!(ended.serves.as_deref(), Some("v1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_sure_is_said() {
+    let stack = two_releases().await;
+    stack.bring_migration_that("copies", "0003_data", "unsure", "Run fill()");
+    stack.run("v3").await.succeeded();
+    let memory = stack.memory().await;
+    let (first, unsure) = order(&memory, target(&memory, "v2"), false).unwrap();
+    assert_eq!(first, ReversalOrder::CodeFirst);
+    assert_eq!(
+        unsure.unwrap(),
+        "whether the code of v2 bears the migrations cannot be told, and it serves on them until they are taken back: \
+         copies.0003_data: Run fill()"
+    );
 }
 
 #[tokio::test(start_paused = true)]

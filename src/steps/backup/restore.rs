@@ -249,6 +249,45 @@ impl Step for Restore {
     }
 }
 
+/// Gives the database back the state of a backup, where other migrations stand now than then; what became of it, in
+/// words. The one that was migrated is kept beside it.
+///
+/// # Errors
+/// As a restore.
+pub(crate) async fn as_it_was(
+    context: Context<'_>,
+    step: StepId,
+    id: &str,
+) -> Result<Option<String>, Failure> {
+    let settings = context.settings;
+    let sets = Sets::read(&settings.backup_directory, &settings.project.name).await?;
+    let manifest = sets.named(Some(id))?;
+    let contents = Contents::of(settings, manifest)?;
+    let target = Target::once_it_answers(context).await?;
+    let Some(saved) = database::saved_description(manifest, &contents).await? else {
+        return Ok(None);
+    };
+    let live = target.describe(&target.access.name).await?;
+    if loss::migrations_differ(&live, &saved).is_none() {
+        return Ok(None);
+    }
+    let title = format!("restoring database {} from backup {id}", target.access.name);
+    let task = context.task(step, "restore", title);
+    let restored = async {
+        let incoming = target.fill(manifest, &contents, &task).await?;
+        let comment = incoming.comment.as_deref();
+        let by = format!("backup {} of {}", manifest.id, manifest.completed_at);
+        let aside = target.swap(&incoming.name, comment, State::Replaced, by).await?;
+        Ok((aside, incoming.counted))
+    };
+    let restored = restored.await;
+    let (aside, _) = task.conclude(restored, |(_, counted)| (StepResult::Succeeded, counted.clone()))?;
+    Ok(Some(format!(
+        "database {} is as it was in backup {id}; the migrated one is kept as {aside}",
+        target.access.name
+    )))
+}
+
 /// Only a database that served, and does not any more, is something that stood before.
 fn reverted(database: Option<TakenBack>, media: Option<String>) -> Undone {
     let restored_previous = matches!(database, Some(TakenBack::Swapped(_)));

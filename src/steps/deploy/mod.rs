@@ -34,8 +34,10 @@ use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, 
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::is_serving;
+pub(crate) use self::replace::drain as drain_of;
 pub(crate) use self::retired::has_left;
 pub(crate) use self::standing::{Standing, containers_of, refuse_another_project, standing};
+pub(crate) use self::traffic::closed;
 pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;
@@ -109,6 +111,8 @@ impl Step for Deploy {
                 Some(format!("docker rm -f {}-{orphan}-1", settings.project.name)),
             );
         }
+        // This run's own, or that of one that was killed: what visitors reach from here on fits together.
+        closed::open(context).await?;
         let fact = Fact::Deployed {
             images,
             well_since: changes.into_well_since(),
@@ -123,6 +127,11 @@ impl Step for Deploy {
 
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
         super::one_off::sweep(context.engine, &context.settings.project.name, context.run, false).await?;
+        if context.settings.maintenance {
+            // What comes back does not fit the schema until that is back, too.
+            let page = super::maintenance::page(&context.settings.config)?;
+            closed::close(context, &page, std::time::Duration::ZERO).await?;
+        }
         put_previous_back(context).await
     }
 
@@ -148,7 +157,7 @@ fn application<'a>(
 /// Ends what a deploy or a way back left: the old containers, then the addresses that proxies still know, then the
 /// diversions from these. The release serves: whatever of this cannot be done is said, and the rest is done all the
 /// same.
-async fn finish(context: Context<'_>, addresses_changed: bool) -> Result<(), Failure> {
+pub(crate) async fn finish(context: Context<'_>, addresses_changed: bool) -> Result<(), Failure> {
     let standing = standing(context.engine, &context.settings.project.name).await?;
     let ended = retired::see_out(context, &standing).await;
     let changed = addresses_changed || !matches!(ended, Ok(0));

@@ -286,6 +286,16 @@ pub(crate) fn is_serving(container: &Container) -> bool {
     }
 }
 
+/// Whether a container that was ready still runs, seen once. The engine may not have come to say so yet: a worker that
+/// has answered is ready before its health test has passed.
+pub(super) fn stays_up(container: &Container) -> bool {
+    container.state == ContainerState::Running
+        && match verdict(container) {
+            Verdict::Ready | Verdict::Steady | Verdict::Waiting => true,
+            Verdict::Broken(_) => false,
+        }
+}
+
 enum Verdict {
     /// Its health test says so.
     Ready,

@@ -307,7 +307,7 @@ impl Replacement<'_> {
 
 /// How long what an old container of this service has in flight may take: as `deploy.yml` says, else the Compose
 /// file's grace period, but no less than half a minute.
-pub(super) fn drain(context: Context<'_>, service: &Service) -> Duration {
+pub(crate) fn drain(context: Context<'_>, service: &Service) -> Duration {
     let own = context.settings.config.service(&service.name).drain;
     own.map_or_else(
         || service.stop_grace_period.unwrap_or(DRAIN).max(DRAIN),

@@ -162,7 +162,7 @@ fn container_labels(
         (labels::RELEASE, purpose.tag.to_string()),
         (labels::ROLE, purpose.role.as_str().to_owned()),
     ];
-    if purpose.role == labels::Role::Sidecar {
+    if matches!(purpose.role, labels::Role::Sidecar | labels::Role::Maintenance) {
         // No container of the Compose project: nothing that goes by Compose's labels must take it for one.
         return ours
             .map(|(name, value)| (name.to_owned(), value))
@@ -236,6 +236,19 @@ pub(crate) fn stale_name(name: &str, run: &RunId) -> String {
 /// What the names of such containers end in.
 pub(crate) fn stale_suffix(run: &RunId) -> String {
     format!("-stale-{}", run.suffix())
+}
+
+/// What stands between the name of a container that was stopped for a maintenance, and the run that did so.
+const HELD: &str = "-held-";
+
+/// The name of a container that was stopped for a maintenance, and comes back where that is given up.
+pub(crate) fn held_name(name: &str, run: &RunId) -> String {
+    format!("{name}{HELD}{}", run.suffix())
+}
+
+/// The name that it had before, whichever run has stopped it; `None` of another container.
+pub(crate) fn name_before_held(name: &str) -> Option<&str> {
+    name.rsplit_once(HELD).map(|(before, _)| before)
 }
 
 /// What the names of the replicas retired by this run end in.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::changes::Changes;
-use super::ready::{STEADY, Waiting, is_serving, wait_until_ready};
+use super::ready::{STEADY, Waiting, is_serving, stays_up, wait_until_ready};
 use super::replace;
 use super::standing::{containers_of, is_alive, standing};
 use super::strategy::{Strategy, strategy};
@@ -408,7 +408,7 @@ impl WayBack<'_> {
 async fn make_sure(context: Context<'_>, restored: &[ContainerId]) -> Result<(), Failure> {
     for id in restored {
         let standing = context.engine.container(&id.0).await?;
-        if let Some(container) = standing.filter(|container| !is_serving(container)) {
+        if let Some(container) = standing.filter(|container| !stays_up(container)) {
             let log = context.engine.logs(id, 20).await?;
             return Err(Failure::message(
                 FailureKind::Failed,

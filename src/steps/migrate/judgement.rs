@@ -119,7 +119,7 @@ fn in_words(assessed: Option<&AssessedMigration>) -> (ChangeKind, String) {
     if !assessment.breaks.is_empty() {
         kind = ChangeKind::Warn;
         words.push(format!(
-            "the running release fails on it ({}): take two releases, or lose requests with --allow-breaking",
+            "the running release fails on it ({}): take two releases, or close the site for it with run --maintenance",
             assessment.breaks.join("; ")
         ));
     }
@@ -187,8 +187,8 @@ mod tests {
         assert_eq!(
             said,
             "the running release fails on it (Remove field total from copy: what runs still reads it): take two \
-             releases, or lose requests with --allow-breaking; it deletes for good (Remove field total from copy); it \
-             cannot be taken back (Run fill()): the way back is --restore-db"
+             releases, or close the site for it with run --maintenance; it deletes for good (Remove field total from \
+             copy); it cannot be taken back (Run fill()): the way back is --restore-db"
         );
     }
 }

@@ -9,6 +9,7 @@ mod first_deploy;
 mod interrupted;
 mod killed;
 mod ledger;
+mod maintenance;
 mod migrations;
 mod proxy;
 mod rehearsal;

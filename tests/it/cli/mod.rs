@@ -95,6 +95,7 @@ fn what_builds_takes_the_options_of_a_build() {
             build: flags,
             migrate: MigrateArgs::default(),
             replace: ReplaceArgs::default(),
+            maintenance: false,
             skip_rehearsal: false,
         };
         assert_eq!(parsed("run"), Command::Run(run));
@@ -285,13 +286,14 @@ fn run_help() {
       5. collectstatic  puts the static files in place
       6. deploy         replaces the containers, one service at a time
       7. health         asks the app whether it is well
-    2 and 3 run side by side, and so do 4 and 5.
+    2 and 3 run side by side, and so do 4 and 5. With --maintenance the site is
+    closed before the backup, and opened at the end of the deploy.
 
     Stops at the first step that fails. A failed deploy or health puts the
     previous release back by itself.
 
-    Leaves alone: services that have not changed. Applied migrations stay, and so
-    do backups.
+    Leaves alone: services that have not changed. Applied migrations stay (not with
+    --maintenance: then the backup is restored), and so do backups.
 
     Usage: viatique-deploy run [OPTIONS]
 
@@ -304,6 +306,9 @@ fn run_help() {
           --replace <SERVICE>  Replace this service too, with a gap, where it has
                                changed; may be repeated. For what a deploy leaves
                                alone or reloads: databases, brokers, nginx
+          --maintenance        Close the site while the migrations are applied that
+                               the running release would fail on: visitors get a
+                               page (503), workers stop, and nothing is written
           --skip-rehearsal     Do not try the migrations on a copy first, although
                                deploy.yml says django.rehearse
       -h, --help               Print help
@@ -334,6 +339,7 @@ fn run_help() {
       viatique-deploy run --dry-run         see what would be done
       viatique-deploy run --tag v42
       viatique-deploy run --replace db      the database's container, too
+      viatique-deploy run --maintenance     with a migration that breaks what serves
       viatique-deploy run --yes --output json > deploy.ndjson   in a CI job
     ");
 }

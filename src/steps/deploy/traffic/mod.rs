@@ -17,6 +17,7 @@
 //! left: the proxies are reloaded between the steps, and a warning says that single requests may be lost.
 
 mod callers;
+pub(crate) mod closed;
 mod proof;
 mod sidecars;
 

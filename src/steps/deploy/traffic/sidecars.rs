@@ -15,7 +15,7 @@ use crate::engine::{
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::Context;
 use crate::stack::python;
-use crate::stack::sidecar::{Answer, Order, command};
+use crate::stack::sidecar::{Answer, Order, command, page_command};
 use crate::steps::application::{Interpreter, NOT_THERE};
 use crate::steps::deploy::infrastructure::NetworkIds;
 use crate::steps::deploy::target::{Purpose, container_spec};
@@ -56,6 +56,26 @@ impl<'a> Sidecars<'a> {
 
     /// The sidecar of this container: the one that stands, or a new one.
     pub(super) async fn beside(&self, container: &Container) -> Result<Called<ContainerId>, Failure> {
+        self.beside_as(labels::Role::Sidecar, self.service.clone(), container)
+            .await
+    }
+
+    /// What serves the maintenance page beside this container: the one that stands, or a new one.
+    pub(super) async fn page_beside(&self, container: &Container) -> Result<Called<ContainerId>, Failure> {
+        let service = Service {
+            command: Some(page_command(&self.python)),
+            ..self.service.clone()
+        };
+        self.beside_as(labels::Role::Maintenance, service, container)
+            .await
+    }
+
+    async fn beside_as(
+        &self,
+        role: labels::Role,
+        mut service: Service,
+        container: &Container,
+    ) -> Result<Called<ContainerId>, Failure> {
         let Context {
             engine,
             settings,
@@ -63,15 +83,15 @@ impl<'a> Sidecars<'a> {
             ..
         } = self.context;
         let name = format!(
-            "{}-sidecar-{}-{}",
+            "{}-{}-{}-{}",
             settings.project.name,
+            role.as_str(),
             container.id.short(),
             run.suffix()
         );
-        let mut service = self.service.clone();
         service.network_mode = Some(NetworkMode::Container(container.id.0.clone()));
         let purpose = Purpose {
-            role: labels::Role::Sidecar,
+            role,
             number: 1,
             name: &name,
             tag: &settings.tag,
@@ -143,6 +163,14 @@ impl<'a> Sidecars<'a> {
             )))),
             None => Ok(Called::Done(answer)),
         }
+    }
+
+    /// What serves the maintenance page, whichever run has begun it.
+    pub(super) async fn pages(context: Context<'_>) -> Result<Vec<Container>, Failure> {
+        let project = &context.settings.project.name;
+        let filter = ContainerFilter::labelled(labels::PROJECT, project)
+            .and(labels::ROLE, labels::Role::Maintenance.as_str());
+        Ok(context.engine.containers(&filter).await?)
     }
 
     /// The sidecars of this run, with the containers they stand beside.

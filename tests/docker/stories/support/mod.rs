@@ -14,7 +14,7 @@ mod snapshot;
 mod stack;
 
 pub(crate) use between::{Between, Moment};
-pub(crate) use client::ask;
+pub(crate) use client::{Client, ask};
 pub(crate) use docker::{docker, text};
 pub(crate) use own_engine::OwnEngine;
 pub(crate) use program::{Finished, Running};

@@ -244,6 +244,7 @@ impl Stack {
             current: None,
             replace: BTreeSet::new(),
             allow_incompatible: false,
+            maintenance: false,
             restores: None,
             reverses: None,
         }
@@ -347,6 +348,7 @@ impl Stack {
             Resumed::Made { tag, .. } => self.settings(tag.as_str()),
             Resumed::Recorded { release, .. } => self.recorded_settings(release),
         };
+        settings.maintenance = run.header.maintenance;
         settings.restores = run.header.restores.clone();
         settings.reverses = run.header.reverses.clone();
         settings.allow_incompatible = run.header.allow_incompatible;

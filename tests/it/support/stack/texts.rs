@@ -315,7 +315,7 @@ fn media_archive(command: &FakeCommand, folder: &str) -> FakeOutput {
 /// What a sidecar answers where everything goes well.
 fn sidecar(order: &str) -> FakeOutput {
     let answer = match order {
-        "divert" => "{}",
+        "divert" | "close" | "open" => "{}",
         "adopt" => r#"{"stale": false}"#,
         "ask" => r#"{"status": 200, "body": "ok"}"#,
         "count" => r#"{"connections": 1}"#,
