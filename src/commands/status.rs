@@ -11,7 +11,7 @@ use super::locked;
 use super::session::Session;
 use super::unfinished::sentence;
 use crate::cli::GlobalOptions;
-use crate::engine::{Container, ContainerState, Health, labels};
+use crate::engine::{Container, ContainerFilter, ContainerState, Health, Inspect, labels};
 use crate::error::Failure;
 use crate::exit_code::ExitCode;
 use crate::ledger::{Memory, PastRun};
@@ -39,10 +39,18 @@ pub(super) async fn status(global: &GlobalOptions, output: &OutputOptions) -> Re
         memory: &memory,
         standing: &standing,
         held,
+        closed: is_closed(engine, project).await?,
         backups: Freshness::of(&session).await?,
     };
     ui::data(output, &seen.for_people(output.columns), &seen.for_programs());
     Ok(ExitCode::Done)
+}
+
+/// Whether a run has closed the site, and none has opened it again.
+async fn is_closed(inspect: &dyn Inspect, project: &str) -> Result<bool, Failure> {
+    let pages = ContainerFilter::labelled(labels::PROJECT, project)
+        .and(labels::ROLE, labels::Role::Maintenance.as_str());
+    Ok(!inspect.containers(&pages).await?.is_empty())
 }
 
 /// Everything that is shown.
@@ -52,6 +60,8 @@ struct Seen<'a> {
     standing: &'a Standing,
     /// Who holds the lock, and whether it lives.
     held: Option<(String, Life)>,
+    /// Visitors get the maintenance page.
+    closed: bool,
     /// Those of this machine; `None` where `deploy.yml` has nothing backed up.
     backups: Option<Freshness>,
 }
@@ -124,6 +134,9 @@ impl Seen<'_> {
         }
         if let Some(unfinished) = self.unfinished() {
             text.push_str(&format!("unfinished: {unfinished}\n"));
+        }
+        if self.closed {
+            text.push_str("closed: visitors get the maintenance page (503)\n");
         }
         if let Some(backups) = &self.backups {
             text.push_str(&format!("backups here: {}\n", backups.sentence));
@@ -209,6 +222,7 @@ impl Seen<'_> {
                 "lives": matches!(life, Life::Lives(_)),
             })),
             "unfinished_run": self.unfinished(),
+            "closed": self.closed,
             "backups": self.backups.as_ref().map(|backups| json!({
                 "newest": backups.newest,
                 "fresh": backups.fresh,

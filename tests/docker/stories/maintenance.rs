@@ -141,6 +141,13 @@ fn killed(stack: &Stack) {
     let answer = super::support::ask(stack.port).unwrap_err();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     query(stack, &format!("SELECT pg_terminate_backend(pid) {sleeps}"));
+    let status = stack.run(&["status"]).expect_code(0);
+    assert!(
+        status
+            .stdout
+            .contains("closed: visitors get the maintenance page"),
+        "{status}"
+    );
     stack
         .run(&["rollback", "--dry-run"])
         .expect_code(0)
