@@ -100,28 +100,24 @@ impl Config {
         }
     }
 
+    fn beside_deploy_yml(&self, paths: &[PathBuf]) -> Vec<PathBuf> {
+        let here = self.directory();
+        paths.iter().map(|path| here.join(path)).collect()
+    }
+
     /// The Compose files, from the folder of `deploy.yml`.
     pub fn compose_files(&self) -> Vec<PathBuf> {
-        self.compose
-            .iter()
-            .map(|path| self.directory().join(path))
-            .collect()
+        self.beside_deploy_yml(&self.compose)
     }
 
     /// The Compose files of the staging stack, from the folder of `deploy.yml`.
     pub fn staging_files(&self) -> Vec<PathBuf> {
-        self.staging
-            .iter()
-            .map(|path| self.directory().join(path))
-            .collect()
+        self.beside_deploy_yml(&self.staging)
     }
 
     /// The files of variables, from the folder of `deploy.yml`.
     pub fn env_files(&self) -> Vec<PathBuf> {
-        self.env_file
-            .iter()
-            .map(|path| self.directory().join(path))
-            .collect()
+        self.beside_deploy_yml(&self.env_file)
     }
 
     /// The file with the maintenance page, from the folder of `deploy.yml`.

@@ -58,14 +58,21 @@ def compare(value, unequal=0):
     return expression(b"cmp", number(1, 1), number(2, unequal), nested(3, attribute(1, value)))
 
 
-def diversion(origin, target):
-    """tcp, first packet of a connection, not ours, to `origin`: to `target`, same port."""
-    return nested(
-        4,
+def of_others():
+    """tcp, not ours."""
+    return (
         expression(b"meta", number(1, 1), number(2, 16)),
         compare(b"\x06"),
         expression(b"meta", number(1, 1), number(2, 3)),
         compare(struct.pack("=I", MARK), unequal=1),
+    )
+
+
+def diversion(origin, target):
+    """tcp, first packet of a connection, not ours, to `origin`: to `target`, same port."""
+    return nested(
+        4,
+        *of_others(),
         expression(b"payload", number(1, 1), number(2, 1), number(3, 16), number(4, 4)),
         compare(socket.inet_aton(origin)),
         # SYN without ACK: a connection under way that the kernel meets in the middle is left alone.
@@ -115,25 +122,18 @@ def table_exists():
     return exchange([message(GET_TABLE, ACKNOWLEDGE, attribute(1, TABLE))]) == 0
 
 
-def write_table(state):
+def write_table(table, priority, rules):
+    """As a whole, and as one transaction: no rules, no table. What its rules lead elsewhere leaves through the hook
+    `output`, those of the lowest priority first, and all before the engine's own chain for its DNS."""
     # Made sure of first, so that it can be deleted whether it stood or not.
-    steps = [(NEW_TABLE, CREATE, attribute(1, TABLE)), (DELETE_TABLE, 0, attribute(1, TABLE))]
-    if any(state.values()):
-        steps.append((NEW_TABLE, CREATE, attribute(1, TABLE)))
-        # The hook `output`, before the engine's own chain for its DNS.
-        hook = nested(4, number(1, 3), attribute(2, struct.pack(">i", -150)))
-        chain = attribute(1, TABLE) + attribute(3, CHAIN) + hook + attribute(7, b"nat\0")
+    steps = [(NEW_TABLE, CREATE, attribute(1, table)), (DELETE_TABLE, 0, attribute(1, table))]
+    if rules:
+        steps.append((NEW_TABLE, CREATE, attribute(1, table)))
+        hook = nested(4, number(1, 3), attribute(2, struct.pack(">i", priority)))
+        chain = attribute(1, table) + attribute(3, CHAIN) + hook + attribute(7, b"nat\0")
         steps.append((NEW_CHAIN, CREATE, chain))
-        for key, pairs in state.items():
-            for origin, target in pairs:
-                rule = attribute(1, TABLE) + attribute(2, CHAIN) + diversion(origin, target)
-                rule += attribute(7, key.encode())
-                steps.append((NEW_RULE, CREATE | APPEND, rule))
-    send(steps)
-
-
-def send(steps):
-    """As one transaction."""
+        of_chain = attribute(1, table) + attribute(2, CHAIN)
+        steps.extend((NEW_RULE, CREATE | APPEND, of_chain + rule) for rule in rules)
     kind, flags, payload = steps.pop()
     steps.append((kind, flags | ACKNOWLEDGE, payload))
     batch = [message(BATCH_BEGIN, 0, b"", 0, 10)]
@@ -142,6 +142,15 @@ def send(steps):
     code = exchange(batch)
     if code:
         raise OSError(code, os.strerror(code))
+
+
+def write_diversions(state):
+    rules = [
+        diversion(origin, target) + attribute(7, key.encode())
+        for key, pairs in state.items()
+        for origin, target in pairs
+    ]
+    write_table(TABLE, -150, rules)
 
 
 def merged(before, pairs):
@@ -169,7 +178,7 @@ def divert(arguments):
             state = {}
         else:
             state[arguments["key"]] = merged(state.get(arguments["key"], []), arguments["pairs"])
-        write_table(state)
+        write_diversions(state)
         file.seek(0)
         file.truncate()
         json.dump(state, file)
@@ -187,10 +196,7 @@ def to_page(port, page_port):
     """tcp, first packet of a connection, not ours, to this port: to the page."""
     return nested(
         4,
-        expression(b"meta", number(1, 1), number(2, 16)),
-        compare(b"\x06"),
-        expression(b"meta", number(1, 1), number(2, 3)),
-        compare(struct.pack("=I", MARK), unequal=1),
+        *of_others(),
         expression(b"payload", number(1, 1), number(2, 2), number(3, 2), number(4, 2)),
         compare(struct.pack(">H", port)),
         expression(b"immediate", number(1, 1), nested(2, attribute(1, socket.inet_aton("127.0.0.1")))),
@@ -200,20 +206,8 @@ def to_page(port, page_port):
 
 
 def write_closed(ports, page_port):
-    steps = [
-        (NEW_TABLE, CREATE, attribute(1, CLOSED_TABLE)),
-        (DELETE_TABLE, 0, attribute(1, CLOSED_TABLE)),
-    ]
-    if ports:
-        steps.append((NEW_TABLE, CREATE, attribute(1, CLOSED_TABLE)))
-        # Before the diversions of a deploy, whatever these are.
-        hook = nested(4, number(1, 3), attribute(2, struct.pack(">i", -160)))
-        chain = attribute(1, CLOSED_TABLE) + attribute(3, CHAIN) + hook + attribute(7, b"nat\0")
-        steps.append((NEW_CHAIN, CREATE, chain))
-        for port in ports:
-            rule = attribute(1, CLOSED_TABLE) + attribute(2, CHAIN) + to_page(port, page_port)
-            steps.append((NEW_RULE, CREATE | APPEND, rule))
-    send(steps)
+    # Before the diversions of a deploy, whatever these are.
+    write_table(CLOSED_TABLE, -160, [to_page(port, page_port) for port in ports])
 
 
 def serve(_arguments):

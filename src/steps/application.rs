@@ -20,7 +20,16 @@ pub(crate) struct Application<'a> {
     pub manage: &'a [String],
 }
 
+/// Why a step of the application has nothing to do, or cannot do it.
+pub(crate) const NO_APPLICATION: &str = "deploy.yml names no django service";
+
 impl<'a> Application<'a> {
+    /// # Errors
+    /// Where the project has none.
+    pub(crate) fn require(settings: &'a Settings) -> Result<Self, Failure> {
+        Self::of(settings).ok_or_else(|| Failure::message(FailureKind::Configuration, NO_APPLICATION))
+    }
+
     /// The Django application of the project, if it has one.
     pub(crate) fn of(settings: &'a Settings) -> Option<Self> {
         let django = settings.config.django.as_ref()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::application::{Application, Preparation, plan_dependencies};
+use super::application::{Application, NO_APPLICATION, Preparation, plan_dependencies};
 use super::deploy::{containers_of, infrastructure, is_of_this_run, standing};
 use super::one_off::OneOffResult;
 use super::{deploy, images, one_off};
@@ -72,10 +72,7 @@ impl Step for Collectstatic {
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let Some(application) = Application::of(context.settings) else {
-            return Ok(Receipt::unchanged(
-                "deploy.yml names no django service",
-                Fact::Nothing,
-            ));
+            return Ok(Receipt::unchanged(NO_APPLICATION, Fact::Nothing));
         };
         let preparation = self
             .preparation

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::talk::{Purpose, Talk};
-use super::application::{Application, Preparation, Prepared, plan_dependencies};
+use super::application::{Application, NO_APPLICATION, Preparation, Prepared, plan_dependencies};
 use super::backup::restore;
 use super::one_off::{Command, OneOffResult};
 use super::{deploy, images, one_off};
@@ -70,10 +70,7 @@ impl Step for Migrate {
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let Some(application) = Application::of(context.settings) else {
-            return Ok(Receipt::unchanged(
-                "deploy.yml names no django service",
-                Fact::Nothing,
-            ));
+            return Ok(Receipt::unchanged(NO_APPLICATION, Fact::Nothing));
         };
         // Found out by a rehearsal a moment ago.
         if let Some(applied) = &context.state.nothing_pending {
@@ -200,12 +197,17 @@ impl OneOffs<'_> {
     }
 
     async fn ask_again(&self) -> Result<MigrationState, Failure> {
-        let mut talk = Talk::begin(self.context, StepId::Migrate, Purpose::Asking);
-        let command = django::migration_state_command(self.application.manage);
-        let ended = self.run("state", &command, &mut talk).await;
-        let (state, ended) = talk.before(ended)?;
-        require_success(ended, NOT_SAID)?;
-        Ok(state)
+        let words = django::migration_state_command(self.application.manage);
+        let command = Command {
+            name: "state",
+            words: &words,
+        };
+        let Self {
+            context,
+            application,
+            prepared,
+        } = self;
+        asked(*context, StepId::Migrate, application, prepared, command).await
     }
 
     async fn run(&self, name: &str, words: &[String], talk: &mut Talk<'_>) -> Result<OneOffResult, Failure> {
@@ -276,6 +278,57 @@ pub(super) async fn is_served(context: Context<'_>, application: &Application<'_
     let standing = deploy::standing(context.engine, &context.settings.project.name).await?;
     let containers = deploy::containers_of(&standing, &application.service.name);
     Ok(containers.iter().any(|one| one.state == ContainerState::Running))
+}
+
+/// What Django answers about its migrations to a command that only asks.
+pub(super) async fn asked(
+    context: Context<'_>,
+    step: StepId,
+    application: &Application<'_>,
+    prepared: &Prepared,
+    command: Command<'_>,
+) -> Result<MigrationState, Failure> {
+    let mut talk = Talk::begin(context, step, Purpose::Asking);
+    let ended = prepared.run(context, application, command, &mut talk).await;
+    let (state, ended) = talk.before(ended)?;
+    require_success(ended, NOT_SAID)?;
+    Ok(state)
+}
+
+/// Applies whatever is pending, for as long as that takes: where nobody is served whom it could harm. What stood before;
+/// `judged` tells how the container has to end, `where_to` ends the sentence of what was applied.
+pub(super) async fn apply_all(
+    context: Context<'_>,
+    step: StepId,
+    application: &Application<'_>,
+    prepared: &Prepared,
+    where_to: &str,
+    judged: impl FnOnce(Result<OneOffResult, Failure>) -> Result<OneOffResult, Failure>,
+) -> Result<MigrationState, Failure> {
+    let words = django::migrate_command(application.manage, true, None);
+    let command = Command {
+        name: "migrate",
+        words: &words,
+    };
+    let purpose = Purpose::Migrating {
+        allow: true,
+        served: false,
+    };
+    let mut talk = Talk::begin(context, step, purpose);
+    let ended = prepared.run(context, application, command, &mut talk).await;
+    let (before, ended) = talk.before(ended)?;
+    let ended = judged(ended);
+    match talk.applying {
+        Some((task, pending)) => {
+            task.conclude(ended, |_| {
+                (StepResult::Succeeded, format!("{pending} applied{where_to}"))
+            })?;
+        }
+        None => {
+            ended?;
+        }
+    }
+    Ok(before)
 }
 
 /// Why nothing was applied.

@@ -13,13 +13,13 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::application::{Application, Preparation, Prepared, plan_dependencies};
+use super::application::{Application, NO_APPLICATION, Preparation, Prepared, plan_dependencies};
 use super::backup::content::Contents;
 use super::backup::scratch::{self, Restored, Scratch, alone};
 use super::backup::sets::Sets;
 use super::backup::{Manifest, file};
 use super::migrate::talk::{Purpose, Talk, Told};
-use super::migrate::{NOT_SAID, is_served, refused, require_success};
+use super::migrate::{apply_all, asked, is_served, refused, require_success};
 use super::one_off::{self, Command};
 use super::{deploy, images};
 use crate::clock::timestamp;
@@ -31,7 +31,7 @@ use crate::pipeline::{
 };
 use crate::release::Migration;
 use crate::release::rehearsal::{Rehearsal, WayBack};
-use crate::stack::django::{self, MigrationState};
+use crate::stack::django;
 use crate::stack::postgres::schema;
 
 /// What a rehearsal came to, beside the backup.
@@ -111,10 +111,7 @@ impl Step for Rehearse {
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let Some(application) = Application::of(context.settings) else {
-            return Ok(Receipt::unchanged(
-                "deploy.yml names no django service",
-                Fact::Nothing,
-            ));
+            return Ok(Receipt::unchanged(NO_APPLICATION, Fact::Nothing));
         };
         scratch::database(context.settings)?;
         if !is_served(context, &application).await? {
@@ -127,18 +124,19 @@ impl Step for Rehearse {
             .preparation
             .prepared(context, StepId::Rehearse, &application)
             .await?;
-        let judged = judge(context, &application, prepared, StepId::Rehearse).await?;
+        let words = django::judge_command(application.manage);
+        let command = Command {
+            name: "judge",
+            words: &words,
+        };
+        let judged = asked(context, StepId::Rehearse, &application, prepared, command).await?;
         if judged.pending.is_empty() {
             return Ok(Receipt::unchanged(
                 "no migration is pending",
                 Fact::NothingPending(judged.applied),
             ));
         }
-        let breaks = judged
-            .assessed
-            .iter()
-            .any(|one| !one.assessment.breaks.is_empty());
-        if breaks && !context.settings.allow_incompatible {
+        if judged.breaks() && !context.settings.allow_incompatible {
             return Err(refused(&judged));
         }
         let settings = context.settings;
@@ -199,25 +197,6 @@ impl Step for Rehearse {
             },
         })
     }
-}
-
-/// What stands, what is pending, and what that means. Changes nothing.
-pub(super) async fn judge(
-    context: Context<'_>,
-    application: &Application<'_>,
-    prepared: &Prepared,
-    step: StepId,
-) -> Result<MigrationState, Failure> {
-    let mut talk = Talk::begin(context, step, Purpose::Asking);
-    let words = django::judge_command(application.manage);
-    let command = Command {
-        name: "judge",
-        words: &words,
-    };
-    let ended = prepared.run(context, application, command, &mut talk).await;
-    let (state, ended) = talk.before(ended)?;
-    require_success(ended, NOT_SAID)?;
-    Ok(state)
 }
 
 async fn rehearse(
@@ -312,8 +291,7 @@ async fn rehearse(
 /// Migrates the staging stack, which is a project of its own: what it needs is started, and runs on.
 async fn on_staging(context: Context<'_>, staging: &Settings) -> Result<Vec<Migration>, Failure> {
     let name = &staging.project.name;
-    let application = Application::of(staging)
-        .ok_or_else(|| Failure::message(FailureKind::Configuration, "deploy.yml names no django service"))?;
+    let application = Application::require(staging)?;
     // Its services have images of their own.
     let state = RunState::default();
     let context = Context {
@@ -321,36 +299,24 @@ async fn on_staging(context: Context<'_>, staging: &Settings) -> Result<Vec<Migr
         state: &state,
         ..context
     };
-    let failed = || format!("the migrations fail on {name}; nothing else was touched");
     let preparation = Preparation::default();
     let prepared = preparation
         .prepared(context, StepId::Rehearse, &application)
         .await;
     let prepared = prepared.map_err(|failure| failure.context(format!("starting {name}")))?;
-    let words = django::migrate_command(application.manage, true, None);
-    let command = Command {
-        name: "migrate",
-        words: &words,
-    };
-    let purpose = Purpose::Migrating {
-        allow: true,
-        served: false,
-    };
-    let mut talk = Talk::begin(context, StepId::Rehearse, purpose);
-    let ended = prepared.run(context, &application, command, &mut talk).await;
-    let (before, ended) = talk.before(ended)?;
-    let concluded = require_success(ended, &failed())
-        .map(|_| ())
-        .map_err(|failure| failure.with_kind(FailureKind::Gate));
-    match talk.applying {
-        Some((task, pending)) => {
-            task.conclude(concluded, |()| {
-                (StepResult::Succeeded, format!("{pending} applied on {name}"))
-            })?;
-        }
-        None => concluded?,
-    }
-    Ok(before.pending)
+    let where_to = format!(" on {name}");
+    let before = apply_all(
+        context,
+        StepId::Rehearse,
+        &application,
+        prepared,
+        &where_to,
+        |ended| {
+            let failed = format!("the migrations fail on {name}; nothing else was touched");
+            require_success(ended, &failed).map_err(|failure| failure.with_kind(FailureKind::Gate))
+        },
+    );
+    Ok(before.await?.pending)
 }
 
 /// The application where it finds the scratch server under the name of the one that serves, and reaches nothing else:

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::application::{Application, Preparation, Prepared, Readiness};
 use super::migrate::judgement::{ask, unexpected};
 use super::migrate::talk::{Purpose, Talk};
-use super::migrate::{NOT_SAID, require_success};
+use super::migrate::{NOT_SAID, apply_all, require_success};
 use super::one_off::{self, Command};
 use crate::error::{Failure, FailureKind};
 use crate::ledger::Releases;
@@ -115,11 +115,6 @@ impl Reverse {
             ..context
         }
     }
-
-    fn application(&self) -> Result<Application<'_>, Failure> {
-        Application::of(&self.newer)
-            .ok_or_else(|| Failure::message(FailureKind::Configuration, "deploy.yml names no django service"))
-    }
 }
 
 /// What would be taken back, and what of the data would go with it. Asked in a container of the newer release, which
@@ -130,7 +125,7 @@ impl Reverse {
 pub(crate) async fn loses(context: Context<'_>, reverse: &Reverse) -> Result<Loses, Failure> {
     let state = without_images(context.state);
     let context = reverse.newer(context, &state);
-    let application = reverse.application()?;
+    let application = Application::require(&reverse.newer)?;
     let prepared = match Prepared::found(context.view(), &application).await? {
         Readiness::Ready(prepared) => prepared,
         Readiness::NotYet(why) => return Err(Failure::message(FailureKind::Configuration, why)),
@@ -193,7 +188,7 @@ impl Step for Reverse {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let state = without_images(context.state);
         let context = self.newer(context, &state);
-        let application = self.application()?;
+        let application = Application::require(&self.newer)?;
         let prepared = self
             .preparation
             .prepared(context, StepId::Reverse, &application)
@@ -284,37 +279,22 @@ impl Reverse {
         let backup = context.state.backup.clone();
         let state = without_images(context.state);
         let context = self.newer(context, &state);
-        let application = self.application()?;
+        let application = Application::require(&self.newer)?;
         let prepared = self
             .preparation
             .prepared(context, StepId::Reverse, &application)
             .await?;
-        let words = django::migrate_command(application.manage, true, None);
-        let command = Command {
-            name: "migrate",
-            words: &words,
-        };
-        let mut talk = Talk::begin(
+        let before = apply_all(
             context,
             StepId::Reverse,
-            Purpose::Migrating {
-                allow: true,
-                served: false,
-            },
-        );
-        let ended = prepared.run(context, &application, command, &mut talk).await;
-        let (before, ended) = talk.before(ended)?;
-        let applied = require_success(ended, "applying the migrations again has failed");
-        match talk.applying {
-            None => {
-                applied?;
-                return Ok(Undone::NothingToDo);
-            }
-            Some((task, pending)) => {
-                task.conclude(applied, |_| {
-                    (StepResult::Succeeded, format!("{pending} applied again"))
-                })?;
-            }
+            &application,
+            prepared,
+            " again",
+            |ended| require_success(ended, "applying the migrations again has failed"),
+        )
+        .await?;
+        if before.pending.is_empty() {
+            return Ok(Undone::NothingToDo);
         }
         let data = backup.map_or_else(
             || "what was in their columns and tables is in the last backup".to_owned(),

@@ -292,12 +292,7 @@ async fn wherever_it_is_killed_resume_finishes_it() {
             // Something else was waited for beside it.
             continue;
         }
-        let lock = "viatique-deploy-lock-viatique";
-        if stack.engine.peek().names().iter().any(|name| *name == lock) {
-            stack
-                .engine
-                .relabel(lock, "viatique-deploy.lock.process", "4194305");
-        }
+        stack.process_is_gone();
         let what = format!("call {number} of {calls}");
         let resumed = stack.resume().await.unwrap();
         if let Some(resumed) = resumed {

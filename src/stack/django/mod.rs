@@ -132,6 +132,13 @@ pub struct MigrationState {
     pub assessed: Vec<AssessedMigration>,
 }
 
+impl MigrationState {
+    /// Whether the release that serves would fail on what is pending.
+    pub fn breaks(&self) -> bool {
+        self.assessed.iter().any(|one| !one.assessment.breaks.is_empty())
+    }
+}
+
 /// What one of the scripts says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MigrationAnswer {

@@ -7,6 +7,7 @@ mod lint;
 use async_trait::async_trait;
 
 use self::lint::{Severity, Told};
+use super::application::NO_APPLICATION;
 use super::backup::repository;
 use super::deploy::{infrastructure, refuse_another_project, standing};
 use super::images;
@@ -167,10 +168,7 @@ async fn check_migrations(context: Context<'_>) -> Result<usize, Failure> {
     let task = context.task(StepId::Check, "migrations", "migrations");
     let judged = judgement::judge(context).await;
     let judged = task.conclude(judged, |judged| match judged {
-        None => (
-            StepResult::NotRun,
-            "deploy.yml names no django service".to_owned(),
-        ),
+        None => (StepResult::NotRun, NO_APPLICATION.to_owned()),
         Some(Judgement::NotYet(why)) => (StepResult::NotRun, format!("not verified: {why}")),
         Some(Judgement::Known(state)) => (
             StepResult::Succeeded,
@@ -181,8 +179,7 @@ async fn check_migrations(context: Context<'_>) -> Result<usize, Failure> {
     let Judgement::Known(state) = &judged else {
         return Ok(0);
     };
-    let breaks = state.assessed.iter().any(|one| !one.assessment.breaks.is_empty());
-    if breaks {
+    if state.breaks() {
         return Err(refused(state));
     }
     for line in judgement::lines(&judged) {

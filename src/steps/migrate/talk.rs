@@ -114,8 +114,7 @@ impl<'a> Talk<'a> {
         let doing = match self.purpose {
             Purpose::Asking => None,
             Purpose::Migrating { allow, served } => {
-                let breaks = state.assessed.iter().any(|one| !one.assessment.breaks.is_empty());
-                if breaks && !allow {
+                if state.breaks() && !allow {
                     // It says so next.
                     self.before = Some(state);
                     return;
@@ -228,7 +227,7 @@ impl Talk<'_> {
     }
 
     /// What is pending and cannot be called harmless, for people.
-    pub(in crate::steps) fn tell_of(&self, state: &MigrationState) {
+    fn tell_of(&self, state: &MigrationState) {
         let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for one in &state.assessed {
             let Assessment {

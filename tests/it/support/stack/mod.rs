@@ -432,6 +432,15 @@ impl Stack {
         self.memory().await.releases
     }
 
+    /// Whoever holds the lock, if somebody does, is a process that this machine has not.
+    pub(crate) fn process_is_gone(&self) {
+        let lock = "viatique-deploy-lock-viatique";
+        if self.engine.peek().names().contains(lock) {
+            self.engine
+                .relabel(lock, "viatique-deploy.lock.process", "4194305");
+        }
+    }
+
     /// All that is recorded.
     pub(crate) async fn memory(&self) -> Memory {
         let onlooker = self.engine.onlooker();
