@@ -81,7 +81,9 @@ pub(super) async fn referred(
             continue;
         };
         let sql = format!(
-            "SELECT DISTINCT to_json({name}::text) FROM {table} WHERE {name}::text <> ''",
+            // JSON has no equality in PostgreSQL: what is told apart is the text.
+            "SELECT to_json(path) FROM (SELECT DISTINCT {name}::text AS path FROM {table} WHERE {name}::text <> '') \
+             AS named",
             name = identifier(&column.column),
             table = identifier(&column.table),
         );
