@@ -172,7 +172,7 @@ Examples:
   viatique-deploy check
   viatique-deploy check --output json > check.ndjson"
     )]
-    Check,
+    Check(CheckArgs),
 
     /// Save the database and the media, and read the copy back
     #[command(
@@ -629,6 +629,34 @@ pub struct RunArgs {
     /// Do not try the migrations on a copy first, although deploy.yml says django.rehearse
     #[arg(long)]
     pub skip_rehearsal: bool,
+
+    /// Leave this check out, which is recorded; can be given several times
+    #[arg(long, value_name = "ID")]
+    pub skip_check: Vec<String>,
+}
+
+/// What `check` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct CheckArgs {
+    /// Make only this check; can be given several times
+    #[arg(long, value_name = "ID")]
+    pub only: Vec<String>,
+
+    /// Leave this check out; can be given several times
+    #[arg(long, value_name = "ID", conflicts_with = "only")]
+    pub skip: Vec<String>,
+
+    /// List the checks, and which of them apply here
+    #[arg(long, conflicts_with_all = ["only", "skip", "junit"])]
+    pub list: bool,
+
+    /// Say what a check protects from, how it looks, and what to do when it fails
+    #[arg(long, value_name = "ID", conflicts_with_all = ["only", "skip", "list", "junit"])]
+    pub explain: Option<String>,
+
+    /// Also write the verdicts to this file, as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// What `rehearse` takes.

@@ -497,6 +497,7 @@ impl<'a> Drive<'a> {
             migrations: state.migrations.clone(),
             rehearsal: state.rehearsal.clone(),
             backup: state.backup.clone(),
+            checks: state.checks.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod alive;
 mod backups;
+mod check;
 mod drift;
 pub mod drive;
 mod identity;
@@ -43,7 +44,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
         Command::Resume => resume::resume(&cli.global, &output).await,
-        Command::Check => steps::steps(&cli.global, Chosen::check(), Asked::default(), &output).await,
+        Command::Check(arguments) => check::check(&cli.global, &arguments, &output).await,
         Command::Backup { what } => backups::backup(&cli.global, what, &output).await,
         Command::Build(flags) => {
             steps::steps(&cli.global, Chosen::build_with(flags), Asked::default(), &output).await

@@ -144,5 +144,6 @@ fn blank(tag: &Tag, at: &str) -> Release {
         migrations: None,
         rehearsal: None,
         backup: None,
+        checks: None,
     }
 }

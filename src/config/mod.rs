@@ -3,6 +3,7 @@
 
 mod backup;
 mod build;
+mod checks;
 mod count;
 mod django;
 mod error;
@@ -26,6 +27,7 @@ pub use backup::{
     MediaBackup,
 };
 pub use build::Build;
+pub use checks::{Checks, Day, Waiver};
 pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
@@ -67,6 +69,8 @@ pub struct Config {
     pub build: Build,
     #[serde(default)]
     pub backup: Backup,
+    #[serde(default)]
+    pub checks: Checks,
     pub health: Option<Health>,
     #[serde(default)]
     pub maintenance: Maintenance,

@@ -15,6 +15,7 @@ use crate::compose::{Project, ServiceName};
 use crate::config::Config;
 use crate::engine::{ContainerId, Engine, Inspect};
 use crate::error::Failure;
+use crate::release::checks::ChecksRecord;
 use crate::release::rehearsal::Rehearsal;
 use crate::release::{Migration, MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
 
@@ -72,6 +73,8 @@ pub struct RunState {
     /// A build is planned before this step, so that image ids are not known yet.
     pub build_planned: bool,
     pub backup: Option<String>,
+    /// What the checks came to.
+    pub checks: Option<ChecksRecord>,
     pub migrations: Option<MigrationRecord>,
     /// In a dry run: what is known of the migrations, line by line.
     pub judged: Vec<Change>,
@@ -88,6 +91,7 @@ impl RunState {
     fn take(&mut self, fact: &Fact) {
         match fact {
             Fact::Nothing => {}
+            Fact::Checked(record) => self.checks = Some(record.clone()),
             Fact::Backup(id) => self.backup = Some(id.clone()),
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
@@ -110,6 +114,7 @@ impl RunState {
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub inspect: &'a dyn Inspect,
+    pub clock: &'a dyn Clock,
     pub settings: &'a Settings,
     pub state: &'a RunState,
 }
@@ -131,6 +136,7 @@ impl<'a> Context<'a> {
     pub fn view(&self) -> View<'a> {
         View {
             inspect: self.engine,
+            clock: self.clock,
             settings: self.settings,
             state: self.state,
         }
@@ -248,7 +254,7 @@ impl Task {
 }
 
 /// What a step did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     /// One line for people.
     pub message: String,
@@ -279,9 +285,11 @@ impl Receipt {
 }
 
 /// What a step found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     Nothing,
+    /// What the checks came to, all of the run so far.
+    Checked(ChecksRecord),
     Backup(String),
     Images(BTreeMap<ServiceName, ReleasedImage>),
     Migrations(MigrationRecord),

@@ -270,6 +270,8 @@ impl Reporter for PlainReporter {
                 self.record(state, line);
                 state.unwinding = None;
             }
+            // Its task has said it.
+            Event::Checked { .. } => {}
             // The plan is what a dry run was asked for: it is shown however quiet one wants it.
             Event::Planned { step, changes } => {
                 state.planned.push(*step);

@@ -16,6 +16,8 @@ pub(super) const fn result_sign(result: StepResult) -> (Role, &'static str) {
         StepResult::Unchanged => (Role::Faint, "✔"),
         StepResult::NotRun => (Role::Faint, "–"),
         StepResult::Interrupted => (Role::Warning, "–"),
+        StepResult::Warned => (Role::Warning, "!"),
+        StepResult::NotVerified => (Role::Warning, "?"),
     }
 }
 
@@ -26,6 +28,8 @@ pub(super) const fn result_word(result: StepResult) -> &'static str {
         StepResult::Unchanged => "nothing to do",
         StepResult::NotRun => "not run",
         StepResult::Interrupted => "interrupted",
+        StepResult::Warned => "warning",
+        StepResult::NotVerified => "not verified",
     }
 }
 

@@ -245,6 +245,8 @@ impl Model {
                 self.widen(&name, 0);
                 self.keep(view::Row::step(role, sign, &name, &message, took), section);
             }
+            // Its task has said it.
+            Event::Checked { .. } => {}
             Event::Planned { step, changes } => {
                 self.planned.push(*step);
                 self.permanent.push(Permanent::Plan(*step, changes.clone()));

@@ -76,6 +76,7 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::TaskOutput { .. }
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
+            | Event::Checked { .. }
             | Event::Planned { .. }
             | Event::Warning { .. }
             | Event::Finished { .. } => {}
