@@ -3,7 +3,7 @@
 
 use futures_util::FutureExt as _;
 
-use super::registry::{At, Check, Look, When, always};
+use super::registry::{Check, Look, When, always};
 use super::verdict::{Level, Problem, Verdict};
 use crate::compose::HostPort;
 use crate::engine::{ContainerFilter, ContainerState, EngineError, EngineErrorKind, labels};

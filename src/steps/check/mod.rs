@@ -3,6 +3,7 @@
 //! Compose files were checked when they were read. Changes nothing.
 
 pub mod about;
+mod backups;
 mod gate;
 mod host;
 mod lint;

@@ -133,10 +133,11 @@ pub(crate) const fn always(_: &Settings) -> bool {
 
 /// Every check, in the order in which they are told.
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
-    let rooms: [&'static [Check]; 3] = [
+    let rooms: [&'static [Check]; 4] = [
         super::host::CHECKS,
         super::lint::CHECKS,
         super::migrations::CHECKS,
+        super::backups::CHECKS,
     ];
     rooms.into_iter().flatten()
 }

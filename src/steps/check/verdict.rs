@@ -65,6 +65,14 @@ impl Problem {
         }
     }
 
+    /// What kept it from being looked at.
+    pub(crate) fn unverified_for(failure: Failure) -> Self {
+        Self {
+            unverified: true,
+            ..Self::of(failure)
+        }
+    }
+
     /// The same, under this name.
     #[must_use]
     pub(crate) fn key(mut self, key: impl Into<String>) -> Self {

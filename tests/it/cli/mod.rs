@@ -97,6 +97,7 @@ fn what_builds_takes_the_options_of_a_build() {
             replace: ReplaceArgs::default(),
             maintenance: false,
             skip_rehearsal: false,
+            skip_check: Vec::new(),
         };
         assert_eq!(parsed("run"), Command::Run(run));
     }
