@@ -119,10 +119,11 @@ async fn what_another_tool_saves_has_to_be_fresh() {
     // A first deploy has nothing to lose.
     let ended = stack.command(Chosen::check(), "v1").await;
     ended.succeeded();
-    let said = ended.task_message(StepId::Check, "backup").unwrap();
+    let said = ended.task_message(StepId::Check, "backup-repository").unwrap();
     assert_eq!(said, "not verified: nothing runs yet");
     let served = Stack::viatique();
     served.run("v1").await.succeeded();
+    served.command(Chosen::backup(), "v1").await.succeeded();
     let stopped = served.fork();
     served.edit_deploy_yml(
         "  media: { volume: media }\n",

@@ -53,7 +53,7 @@ fn overlap(ended: &Ended, one: StepId, other: StepId) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_need_each_other_runs_side_by_side_and_the_rest_waits() {
-    use StepId::{Backup, Build, Check, Collectstatic, Deploy, Health, Migrate};
+    use StepId::{Backup, Build, Check, Collectstatic, Deploy, Gate, Health, Migrate};
     let stack = serving().await;
     stack.bring_migration("copies", "0002_mark");
     // Each dump takes its time, and so does each of Django's containers.
@@ -74,6 +74,10 @@ async fn what_does_not_need_each_other_runs_side_by_side_and_the_rest_waits() {
         // No migration before the backup is whole and read back.
         (Backup, Migrate),
         (Build, Migrate),
+        (Backup, Gate),
+        (Build, Gate),
+        (Gate, Migrate),
+        (Gate, Collectstatic),
         (Build, Collectstatic),
         (Migrate, Deploy),
         (Collectstatic, Deploy),
@@ -87,7 +91,7 @@ async fn what_does_not_need_each_other_runs_side_by_side_and_the_rest_waits() {
     let order: Vec<StepId> = ended.steps.iter().map(|(step, _)| *step).collect();
     assert_eq!(
         order,
-        [Check, Backup, Build, Migrate, Collectstatic, Deploy, Health]
+        [Check, Backup, Build, Gate, Migrate, Collectstatic, Deploy, Health]
     );
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Stack {
     pub(crate) database: Arc<Mutex<Database>>,
     /// What is typed as `--lock-wait`.
     pub(crate) lock_wait: Duration,
+    /// What somebody who sits at the terminal answers; nobody does where `None`.
+    pub(crate) person: Option<bool>,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
     clock: Arc<SteadyClock>,
@@ -104,6 +106,7 @@ impl Stack {
             directory,
             database: Arc::default(),
             lock_wait: Duration::ZERO,
+            person: None,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
             clock: Arc::new(SteadyClock(AtomicI64::new(0))),
@@ -122,6 +125,7 @@ impl Stack {
             directory: Arc::clone(&self.directory),
             database: Arc::new(Mutex::new(database.clone())),
             lock_wait: self.lock_wait,
+            person: self.person,
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
             clock: Arc::clone(&self.clock),
@@ -383,7 +387,7 @@ impl Stack {
         let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
         let current = rebuilt.current().or_else(|| memory.releases.current());
         settings.current = current.cloned();
-        let recorder = Arc::new(Recorder::default());
+        let recorder = Arc::new(Recorder::before(self.person));
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let run = RunId::new(self.clock.now(), number);
         let drive = Drive {
