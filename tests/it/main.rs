@@ -38,6 +38,7 @@ mod resume;
 mod retention;
 mod reverse;
 mod rollback;
+mod secrets;
 mod support;
 mod ui;
 mod yaml;

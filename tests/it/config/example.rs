@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use viatique_deploy::config;
-use viatique_deploy::yaml::{self, ErrorKind, Node};
+use viatique_deploy::yaml::{self, ErrorKind, Node, Value};
 
 fn text() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy.example.yml")).unwrap()
@@ -56,6 +56,13 @@ fn the_example_shows_every_key() {
                 "`{key}` of {keys:?} is not in the example"
             );
         }
+    }
+    let Value::Sequence(secrets) = &section(&["secrets"]).value else {
+        panic!("`secrets` is no list")
+    };
+    for key in known::<config::SecretEntry>() {
+        let shown = secrets.iter().any(|entry| has(entry, key));
+        assert!(shown, "`{key}` of a secret is not in the example");
     }
     let services = section(&["services"]).as_mapping().unwrap();
     for key in known::<config::ServiceSettings>() {
