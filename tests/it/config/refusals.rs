@@ -364,7 +364,7 @@ hint: write `"1"`"#,
 compose: a.yml
 secrets: {SECRET_KEY: {file: a}}
 ",
-        "deploy.yml:3:10: `secrets`: expected a list of entries, found a mapping",
+        "deploy.yml:3:10: `secrets`: expected a list, found a mapping",
     ),
     (
         "a secret from nowhere",
