@@ -41,4 +41,5 @@ mod rollback;
 mod secrets;
 mod support;
 mod ui;
+mod waivers;
 mod yaml;
