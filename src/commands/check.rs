@@ -49,7 +49,7 @@ async fn list(
     global: &GlobalOptions,
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
-    let settings = session.settings(session.new_tag(global).await?, None)?;
+    let settings = session.settings(session.new_tag(global).await?, None).await?;
     let all = about::all(&settings);
     let rows: Vec<Vec<String>> = all
         .iter()

@@ -15,6 +15,7 @@ mod restore;
 pub mod resume;
 pub mod reversing;
 pub mod rollback;
+pub mod secrets;
 mod session;
 mod signals;
 mod status;

@@ -41,8 +41,8 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
         .map_err(super::configuration)?;
     let resumed = Resumed::of(&memory.releases, run, asked)?;
     let mut settings = match &resumed {
-        Resumed::Made { tag, .. } => session.settings(tag.clone(), current)?,
-        Resumed::Recorded { release, .. } => session.recorded_settings(release, current)?,
+        Resumed::Made { tag, .. } => session.settings(tag.clone(), current).await?,
+        Resumed::Recorded { release, .. } => session.recorded_settings(release, current).await?,
     };
     settings.maintenance = run.header.maintenance;
     settings.restores = run.header.restores.clone();

@@ -38,7 +38,7 @@ pub(super) async fn rollback(
     let target = target(&memory, arguments.to.as_deref())?;
     let releases = &memory.releases;
     let current = releases.current();
-    let mut settings = session.recorded_settings(target, current.cloned())?;
+    let mut settings = session.recorded_settings(target, current.cloned()).await?;
     let reporter = ui::reporter(output);
     let asks =
         !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();

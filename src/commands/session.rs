@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use tokio::sync::OnceCell;
 
 use super::configuration;
 use super::rebuilt::rebuilt;
+use super::secrets::{self, Variables};
 use crate::cli::GlobalOptions;
 use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
@@ -31,6 +34,8 @@ pub(super) struct Session {
     pub engine: DockerEngine,
     /// What was found instead of a ledger that was lost.
     rebuilt: OnceLock<Releases>,
+    /// What `secrets` names, read once, and only by what reads the Compose files.
+    secrets: OnceCell<Variables>,
 }
 
 impl Session {
@@ -47,6 +52,7 @@ impl Session {
             config,
             engine,
             rebuilt: OnceLock::new(),
+            secrets: OnceCell::new(),
         })
     }
 
@@ -91,7 +97,7 @@ impl Session {
             Ledger::open(&self.engine, project).await.map_err(ledger_error)?;
         }
         let mut memory = ledger::read(&self.engine, project).await.map_err(ledger_error)?;
-        let settings_of = |tag: &Tag| self.settings(tag.clone(), None);
+        let settings_of = |tag: Tag| self.settings(tag, None).boxed();
         let rebuilt = rebuilt(&self.engine, project, &memory, &settings_of).await?;
         if rebuilt.current().is_some() {
             memory.releases = self.rebuilt.get_or_init(|| rebuilt).clone();
@@ -132,7 +138,16 @@ impl Session {
     ///
     /// # Errors
     /// Everything wrong with the Compose files, the variables, and `deploy.yml` held against them.
-    pub(super) fn settings(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
+    pub(super) async fn settings(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
+        self.read_secrets().await?;
+        self.settings_again(tag, current)
+    }
+
+    /// The same, where the secrets have been read already.
+    ///
+    /// # Errors
+    /// As [`Session::settings`].
+    pub(super) fn settings_again(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
         let sources = compose::read_sources(&self.config.compose_files()).map_err(compose_error)?;
         let settings = self.settings_from(sources, tag.clone(), current, BTreeMap::new())?;
         Ok(Settings {
@@ -149,7 +164,7 @@ impl Session {
         }
         let sources = compose::read_sources(&files).map_err(compose_error)?;
         let name = format!("{}{STAGING}", self.project());
-        let project = load_project(&self.config, name, self.directory()?, sources, &tag)?;
+        let project = self.load_project(name, self.directory()?, sources, &tag)?;
         if let Some(django) = &self.config.django
             && !project.services.contains_key(&django.service)
         {
@@ -179,7 +194,20 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::settings`].
-    pub(super) fn recorded_settings(
+    pub(super) async fn recorded_settings(
+        &self,
+        release: &Release,
+        current: Option<Release>,
+    ) -> Result<Settings, Failure> {
+        self.read_secrets().await?;
+        self.recorded_settings_again(release, current)
+    }
+
+    /// The same, where the secrets have been read already.
+    ///
+    /// # Errors
+    /// As [`Session::settings`].
+    pub(super) fn recorded_settings_again(
         &self,
         release: &Release,
         current: Option<Release>,
@@ -218,7 +246,7 @@ impl Session {
             })
             .collect();
         let name = self.project().to_owned();
-        let project = load_project(&self.config, name, directory, sources, &tag)?;
+        let project = self.load_project(name, directory, sources, &tag)?;
         let problems = config::validate(&self.config, &project);
         if !problems.is_empty() {
             return Err(config_errors(problems));
@@ -239,6 +267,41 @@ impl Session {
             restores: None,
             reverses: None,
         })
+    }
+
+    /// Reads what `secrets` names, once.
+    async fn read_secrets(&self) -> Result<(), Failure> {
+        let reading = || async { secrets::read(&self.config, &of_process()).await };
+        self.secrets.get_or_try_init(reading).await.map(|_| ())
+    }
+
+    fn load_project(
+        &self,
+        project_name: String,
+        directory: PathBuf,
+        sources: Vec<Source>,
+        tag: &Tag,
+    ) -> Result<Project, Failure> {
+        let Some(secrets) = self.secrets.get() else {
+            // Without them, `${…:-default}` would take its default in silence.
+            return Err(Failure::message(
+                FailureKind::Failed,
+                "the Compose files cannot be read before the secrets",
+            ));
+        };
+        let mut variables = compose::read_variables_below(&self.config.env_files(), secrets, of_process())
+            .map_err(compose_error)?;
+        variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
+        compose::load(&LoadRequest {
+            project_name,
+            project_directory: directory,
+            sources,
+            variables,
+            public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
+            profiles: Vec::new(),
+            read_file: &|path| std::fs::read_to_string(path),
+        })
+        .map_err(compose_error)
     }
 
     /// Where backups are written: absolute.
@@ -266,26 +329,11 @@ fn relative(path: &Path, directory: &Path) -> PathBuf {
         .unwrap_or(absolute)
 }
 
-fn load_project(
-    config: &Config,
-    project_name: String,
-    directory: PathBuf,
-    sources: Vec<Source>,
-    tag: &Tag,
-) -> Result<Project, Failure> {
-    let mut variables =
-        compose::read_variables(&config.env_files(), std::env::vars()).map_err(compose_error)?;
-    variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
-    compose::load(&LoadRequest {
-        project_name,
-        project_directory: directory,
-        sources,
-        variables,
-        public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
-        profiles: Vec::new(),
-        read_file: &|path| std::fs::read_to_string(path),
-    })
-    .map_err(compose_error)
+/// This process's environment.
+fn of_process() -> Variables {
+    std::env::vars()
+        .map(|(key, value)| (key, Secret::new(value)))
+        .collect()
 }
 
 /// A failure to read or write the ledger.
@@ -305,7 +353,7 @@ fn config_error(error: config::ConfigError) -> Failure {
     config_errors(vec![error])
 }
 
-fn config_errors(errors: Vec<config::ConfigError>) -> Failure {
+pub(super) fn config_errors(errors: Vec<config::ConfigError>) -> Failure {
     let hints = errors.iter().filter_map(|error| error.hint.clone()).collect();
     several(errors.iter().map(ToString::to_string).collect(), hints)
 }

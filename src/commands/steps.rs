@@ -117,9 +117,9 @@ pub(super) async fn drive_with(
     let mut settings = if chosen.concerns_what_serves {
         let releases = session.releases(global).await?;
         let tag = session.serving_tag(global, &releases).await?;
-        session.settings(tag, releases.current().cloned())?
+        session.settings(tag, releases.current().cloned()).await?
     } else {
-        let mut settings = session.settings(session.new_tag(global).await?, None)?;
+        let mut settings = session.settings(session.new_tag(global).await?, None).await?;
         settings.replace = asked_for(&settings.project, asked.replace)?;
         settings.allow_incompatible = asked.allow_incompatible;
         settings.maintenance = asked.maintenance;

@@ -19,8 +19,8 @@ pub(super) struct Assignment {
 
 /// What is wrong with an env file, and on which line. The line's text is not in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct EnvFileError {
-    pub(super) line: usize,
+pub(crate) struct EnvFileError {
+    pub(crate) line: usize,
     pub(super) message: String,
     pub(super) hint: Option<String>,
 }
@@ -117,10 +117,22 @@ pub fn read_variables(
     files: &[PathBuf],
     process: impl IntoIterator<Item = (String, String)>,
 ) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
-    let process: BTreeMap<String, Secret<String>> = process
+    let process = process
         .into_iter()
         .map(|(key, value)| (key, Secret::new(value)))
         .collect();
+    read_variables_below(files, &BTreeMap::new(), process)
+}
+
+/// The same, with `secrets` over the files and below `process`. The files see them.
+///
+/// # Errors
+/// As [`read_variables`].
+pub fn read_variables_below(
+    files: &[PathBuf],
+    secrets: &BTreeMap<String, Secret<String>>,
+    process: BTreeMap<String, Secret<String>>,
+) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
     let mut variables: BTreeMap<String, Secret<String>> = BTreeMap::new();
     let mut errors = Vec::new();
     for file in files {
@@ -131,11 +143,7 @@ pub fn read_variables(
                 continue;
             }
         };
-        let secret = |value: &Secret<String>| Variable {
-            value: value.reveal().clone(),
-            public: false,
-        };
-        let outside = |name: &str| process.get(name).map(secret);
+        let outside = |name: &str| process.get(name).or_else(|| secrets.get(name)).map(secret);
         let earlier = |name: &str| variables.get(name).map(secret);
         match parse(&text, &outside, &earlier) {
             Ok(assignments) => {
@@ -151,8 +159,30 @@ pub fn read_variables(
     if !errors.is_empty() {
         return Err(ComposeErrors(errors));
     }
+    variables.extend(secrets.iter().map(|(key, value)| (key.clone(), value.clone())));
     variables.extend(process);
     Ok(variables)
+}
+
+/// The variables of a text in the syntax of env files; one in a value is looked for in `process`, in the lines above, and
+/// in `earlier`.
+pub(crate) fn variables_in(
+    text: &str,
+    process: &BTreeMap<String, Secret<String>>,
+    earlier: &BTreeMap<String, Secret<String>>,
+) -> Result<Vec<(String, Secret<String>)>, EnvFileError> {
+    let assignments = parse(text, &|name| process.get(name).map(secret), &|name| {
+        earlier.get(name).map(secret)
+    })?;
+    let with_value = |assignment: Assignment| Some((assignment.key, assignment.value?));
+    Ok(assignments.into_iter().filter_map(with_value).collect())
+}
+
+fn secret(value: &Secret<String>) -> Variable {
+    Variable {
+        value: value.reveal().clone(),
+        public: false,
+    }
 }
 
 pub(super) fn located(file: &Path, error: EnvFileError) -> ComposeError {

@@ -15,6 +15,7 @@ mod name;
 mod one_or_many;
 mod quantity;
 mod release;
+mod secrets;
 mod service;
 mod validate;
 
@@ -37,6 +38,7 @@ pub use maintenance::Maintenance;
 pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
+pub use secrets::{SecretEntry, SecretSource};
 pub use service::{ServiceSettings, Strategy};
 pub use validate::validate;
 
@@ -59,6 +61,9 @@ pub struct Config {
     /// Files of variables for `${…}`, as written; see [`Config::env_files`].
     #[serde(default, deserialize_with = "one_or_many::paths")]
     pub env_file: Vec<PathBuf>,
+    /// Variables for `${…}` that stand in no file beside this one. They win over those of `env_file`.
+    #[serde(default, deserialize_with = "secrets::entries")]
+    pub secrets: Vec<SecretEntry>,
     #[serde(default)]
     pub release: Release,
     pub django: Option<Django>,

@@ -40,6 +40,8 @@ mod resume;
 mod retention;
 mod reverse;
 mod rollback;
+mod secrets;
 mod support;
 mod ui;
+mod waivers;
 mod yaml;

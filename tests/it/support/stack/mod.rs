@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use viatique_deploy::clock::Clock;
@@ -382,7 +383,7 @@ impl Stack {
         // One that cannot be read is for the command itself to find.
         let memory = ledger::read(&self.engine.onlooker(), PROJECT).await;
         let memory = memory.unwrap_or_default();
-        let settings_of = |tag: &Tag| Ok(self.settings(tag.as_str()));
+        let settings_of = |tag: Tag| futures_util::future::ready(Ok(self.settings(tag.as_str()))).boxed();
         let onlooker = self.engine.onlooker();
         let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
         let current = rebuilt.current().or_else(|| memory.releases.current());
@@ -449,7 +450,7 @@ impl Stack {
     pub(crate) async fn memory(&self) -> Memory {
         let onlooker = self.engine.onlooker();
         let mut memory = ledger::read(&onlooker, PROJECT).await.unwrap();
-        let settings_of = |tag: &Tag| Ok(self.settings(tag.as_str()));
+        let settings_of = |tag: Tag| futures_util::future::ready(Ok(self.settings(tag.as_str()))).boxed();
         let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
         if rebuilt.current().is_some() {
             memory.releases = rebuilt;
