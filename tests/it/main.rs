@@ -12,6 +12,7 @@ mod bench;
 mod build;
 mod check;
 mod cli;
+mod code;
 mod compose;
 mod config;
 #[path = "../contract/mod.rs"]
