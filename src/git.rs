@@ -102,6 +102,21 @@ impl Git {
         }
     }
 
+    /// The commit that the tag of this name is at; `None` where there is no such tag.
+    ///
+    /// # Errors
+    /// As [`Git::says`].
+    pub(crate) async fn tag(&self, name: &str) -> Result<Option<String>> {
+        let name = format!("refs/tags/{name}");
+        // As a revision, what `git describe` says names a commit even below refs/tags.
+        let answer = self.ask(&["show-ref", "--verify", "--quiet", &name], &[]).await?;
+        match answer.code {
+            Some(0) => self.commit(&name).await,
+            Some(1) => Ok(None),
+            Some(_) | None => Err(self.complains(&answer)),
+        }
+    }
+
     fn complains(&self, answer: &Answer) -> anyhow::Error {
         let why = answer.complaint.lines().collect::<Vec<_>>().join(" ");
         anyhow::anyhow!("git cannot say of {}: {why}", self.folder.display())

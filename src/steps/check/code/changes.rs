@@ -53,7 +53,7 @@ async fn compared(settings: &Settings, since: &Tag) -> Result<Code> {
     let git = git(settings);
     let name = since.as_str();
     // What `git describe` called it leads back to the commit.
-    let old = match git.commit(&format!("refs/tags/{name}")).await? {
+    let old = match git.tag(name).await? {
         Some(old) => Some(old),
         None => git.commit(name.strip_suffix("-dirty").unwrap_or(name)).await?,
     };

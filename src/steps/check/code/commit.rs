@@ -24,7 +24,7 @@ pub(super) async fn tag(git: &Git, settings: &Settings) -> Verdict {
 
 async fn held_against_head(git: &Git, release: &str) -> Result<Verdict> {
     let head = head(git).await?;
-    if let Some(tagged) = git.commit(&format!("refs/tags/{release}")).await? {
+    if let Some(tagged) = git.tag(release).await? {
         return Ok(if tagged == head {
             Verdict::Passed(format!("{release} is at {}, which is checked out", short(&head)))
         } else {
