@@ -1,7 +1,9 @@
 //! What was deployed: the tag, the images, the configuration and what was done to the database. Values only; where
 //! they are kept is the ledger's business.
 
+pub mod changes;
 pub mod checks;
+pub mod dependencies;
 pub mod difference;
 pub mod rehearsal;
 pub mod schema;

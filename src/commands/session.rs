@@ -17,6 +17,7 @@ use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
 use crate::engine::docker::{DockerEngine, EngineEnvironment};
 use crate::error::{Failure, FailureKind};
+use crate::git::Git;
 use crate::ledger::{self, Ledger, LedgerError, Memory, Releases};
 use crate::pipeline::Settings;
 use crate::release::{RecordedFile, Release, Tag};
@@ -380,31 +381,21 @@ fn several(mut messages: Vec<String>, mut hints: Vec<String>) -> Failure {
 /// What `git describe` says of the folder's checkout.
 async fn git_tag(directory: &Path) -> Result<Tag, Failure> {
     const HINT: &str = "name the release yourself: --tag <TAG>, or release.tag in deploy.yml";
-    let asked = tokio::process::Command::new("git")
-        .arg("-C")
-        .arg(directory)
-        .args(["describe", "--tags", "--always", "--dirty"])
-        .output()
-        .await;
-    let output = match asked {
-        Ok(output) => output,
-        Err(error) => {
-            return Err(
-                configuration(anyhow::Error::new(error).context("asking git for the release's tag"))
-                    .hint(HINT),
-            );
-        }
-    };
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let asked = Git::at(directory)
+        .ask(&["describe", "--tags", "--always", "--dirty"], &[])
+        .await
+        .context("asking git for the release's tag");
+    let answer = asked.map_err(|error| configuration(error).hint(HINT))?;
+    if answer.code != Some(0) {
         return Err(Failure::message(
             FailureKind::Configuration,
             format!(
-                "git cannot name the release that {} is at: {why}",
-                directory.display()
+                "git cannot name the release that {} is at: {}",
+                directory.display(),
+                answer.complaint
             ),
         )
         .hint(HINT));
     }
-    Tag::new(String::from_utf8_lossy(&output.stdout).trim()).map_err(|error| configuration(error).hint(HINT))
+    Tag::new(answer.text.trim()).map_err(|error| configuration(error).hint(HINT))
 }

@@ -4,6 +4,7 @@
 mod backup;
 mod build;
 mod checks;
+mod code;
 mod count;
 mod django;
 mod error;
@@ -29,6 +30,7 @@ pub use backup::{
 };
 pub use build::Build;
 pub use checks::{Checks, Day, Waiver};
+pub use code::Code;
 pub use django::Django;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};

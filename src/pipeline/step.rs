@@ -78,6 +78,8 @@ pub struct RunState {
     pub migrations: Option<MigrationRecord>,
     /// In a dry run: what is known of the migrations, line by line.
     pub judged: Vec<Change>,
+    /// In a dry run: what the release would change against the one that serves, each line with its heading.
+    pub changed: Vec<(String, String)>,
     /// What stands, where it was asked just now and nothing is pending.
     pub nothing_pending: Option<Vec<Migration>>,
     /// What came of trying the migrations on a copy.

@@ -13,6 +13,7 @@ mod build;
 mod check;
 mod check_backups;
 mod cli;
+mod code;
 mod compose;
 mod config;
 #[path = "../contract/mod.rs"]

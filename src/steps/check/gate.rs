@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 
+use super::code::changes;
 use super::registry::Moment;
 use super::selection::Selection;
 use super::{ids, looked};
@@ -35,7 +36,7 @@ impl Step for Gate {
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
         let (checks, _) = self.selection.checks(Moment::Gate, view.settings);
         let names: Vec<&str> = checks.iter().map(|check| check.id).collect();
-        Ok(vec![
+        let mut changes = vec![
             Change {
                 kind: ChangeKind::Keep,
                 target: "checks".to_owned(),
@@ -46,7 +47,9 @@ impl Step for Gate {
                 target: "question".to_owned(),
                 detail: "asked once on a terminal, unless --yes".to_owned(),
             },
-        ])
+        ];
+        changes.extend(changed(&view.state.changed));
+        Ok(changes)
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
@@ -56,7 +59,12 @@ impl Step for Gate {
         let message = later.in_words();
         let mut record = context.state.checks.clone().unwrap_or_default();
         record.add(&later, &checks);
-        if context.events.asks() && !context.events.ask(picture(context, &record)).await {
+        if !context.events.asks() {
+            return Ok(Receipt::unchanged(message, Fact::Checked(record)));
+        }
+        let changes = changes::gather(context).await;
+        let changes = changes.map(|changes| changes.in_words()).unwrap_or_default();
+        if !context.events.ask(picture(context, &record, changes)).await {
             return Err(
                 Failure::message(FailureKind::Gate, "the question was not answered with yes")
                     .hint("to go on without a question: --yes"),
@@ -70,8 +78,24 @@ impl Step for Gate {
     }
 }
 
+/// What the release changes, a line for each heading.
+fn changed(lines: &[(String, String)]) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    for (heading, line) in lines {
+        match changes.last_mut().filter(|change| change.target == *heading) {
+            Some(change) => change.detail = format!("{}; {line}", change.detail),
+            None => changes.push(Change {
+                kind: ChangeKind::Keep,
+                target: heading.clone(),
+                detail: line.clone(),
+            }),
+        }
+    }
+    changes
+}
+
 /// All that one needs to know before saying yes, on one screen.
-fn picture(context: Context<'_>, record: &ChecksRecord) -> Question {
+fn picture(context: Context<'_>, record: &ChecksRecord, changes: Vec<(String, String)>) -> Question {
     let Settings {
         project,
         tag,
@@ -92,6 +116,17 @@ fn picture(context: Context<'_>, record: &ChecksRecord) -> Question {
         ("release".to_owned(), tag.to_string()),
         ("serves now".to_owned(), serves),
     ];
+    let mut under = String::new();
+    for (heading, line) in changes {
+        // Each heading once, before its first line.
+        let told = if heading == under {
+            String::new()
+        } else {
+            format!("  {heading}")
+        };
+        under = heading;
+        lines.push((told, line));
+    }
     lines.push((
         "backup".to_owned(),
         context.state.backup.clone().unwrap_or_else(|| "none".to_owned()),

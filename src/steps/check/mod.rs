@@ -4,6 +4,7 @@
 
 pub mod about;
 mod backups;
+pub(crate) mod code;
 mod gate;
 mod host;
 mod lint;

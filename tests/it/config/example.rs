@@ -47,6 +47,7 @@ fn the_example_shows_every_key() {
         (&["backup"], known::<config::Backup>()),
         (&["backup", "database"], known::<config::DatabaseBackup>()),
         (&["backup", "media"], known::<config::MediaBackup>()),
+        (&["checks", "code"], known::<config::Code>()),
         (&["health"], known::<config::Health>()),
     ] {
         assert!(!known.is_empty());
