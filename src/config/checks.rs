@@ -7,6 +7,9 @@ use serde::de::{Deserializer, Error};
 use time::macros::format_description;
 
 use super::quantity::HumanDuration;
+use super::scanners::Scanners;
+use super::team::Team;
+use super::tests_of_the_code::TestsOfTheCode;
 
 /// The `checks` section.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -16,6 +19,12 @@ pub struct Checks {
     pub timeout: HumanDuration,
     /// Problems that somebody answers for until a day.
     pub waivers: Vec<Waiver>,
+    /// The tests of the code.
+    pub tests: Option<TestsOfTheCode>,
+    /// What looks for known vulnerabilities.
+    pub scanners: Scanners,
+    /// What knows whether the team has been told.
+    pub team: Option<Team>,
 }
 
 impl Default for Checks {
@@ -23,6 +32,9 @@ impl Default for Checks {
         Self {
             timeout: HumanDuration(Duration::from_secs(60)),
             waivers: Vec::new(),
+            tests: None,
+            scanners: Scanners::default(),
+            team: None,
         }
     }
 }

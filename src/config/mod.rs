@@ -15,7 +15,10 @@ mod name;
 mod one_or_many;
 mod quantity;
 mod release;
+mod scanners;
 mod service;
+mod team;
+mod tests_of_the_code;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -37,7 +40,10 @@ pub use maintenance::Maintenance;
 pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
+pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScanner, Scanners, Severity};
 pub use service::{ServiceSettings, Strategy};
+pub use team::Team;
+pub use tests_of_the_code::TestsOfTheCode;
 pub use validate::validate;
 
 use crate::compose::{Service, ServiceName};
