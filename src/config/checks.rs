@@ -8,6 +8,9 @@ use time::macros::format_description;
 
 use super::code::Code;
 use super::quantity::HumanDuration;
+use super::scanners::Scanners;
+use super::team::Team;
+use super::tests_of_the_code::TestsOfTheCode;
 
 /// The `checks` section.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -19,6 +22,12 @@ pub struct Checks {
     pub code: Code,
     /// Problems that somebody answers for until a day.
     pub waivers: Vec<Waiver>,
+    /// The tests of the code.
+    pub tests: Option<TestsOfTheCode>,
+    /// What looks for known vulnerabilities.
+    pub scanners: Scanners,
+    /// What knows whether the team has been told.
+    pub team: Option<Team>,
 }
 
 impl Default for Checks {
@@ -27,6 +36,9 @@ impl Default for Checks {
             timeout: HumanDuration(Duration::from_secs(60)),
             code: Code::default(),
             waivers: Vec::new(),
+            tests: None,
+            scanners: Scanners::default(),
+            team: None,
         }
     }
 }

@@ -17,7 +17,10 @@ mod one_or_many;
 mod quantity;
 mod release;
 mod secrets;
+mod scanners;
 mod service;
+mod team;
+mod tests_of_the_code;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -41,7 +44,10 @@ pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
 pub use secrets::{SecretEntry, SecretSource};
+pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScanner, Scanners, Severity};
 pub use service::{ServiceSettings, Strategy};
+pub use team::Team;
+pub use tests_of_the_code::TestsOfTheCode;
 pub use validate::validate;
 
 use crate::compose::{Service, ServiceName};

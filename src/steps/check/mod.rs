@@ -11,8 +11,11 @@ mod lint;
 mod made;
 mod migrations;
 mod registry;
+mod scanners;
 pub mod selection;
 mod shared;
+mod team;
+mod tests_of_the_code;
 pub(crate) mod verdict;
 mod waivers;
 

@@ -23,21 +23,24 @@ pub(crate) enum Moment {
 }
 
 /// In which runs, beside `check` itself, a check is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum When {
     First,
     Gate,
     /// At the beginning, and again before anything is changed: it goes stale.
     Both,
+    /// As `deploy.yml` asks: at the gate where it needs the new image.
+    Asked(fn(&Settings) -> Moment),
 }
 
 impl When {
-    const fn includes(self, moment: Moment) -> bool {
+    fn includes(self, moment: Moment, settings: &Settings) -> bool {
         match (self, moment) {
             (_, Moment::Alone)
             | (Self::First | Self::Both, Moment::First)
             | (Self::Gate | Self::Both, Moment::Gate) => true,
             (Self::Gate, Moment::First) | (Self::First, Moment::Gate) => false,
+            (Self::Asked(asked), moment) => asked(settings) == moment,
         }
     }
 }
@@ -108,7 +111,7 @@ pub(crate) struct Check {
 impl Check {
     /// Whether it is made at this moment.
     pub(crate) fn is_made(&self, moment: Moment, settings: &Settings) -> bool {
-        self.when.includes(moment) && (self.applies)(settings)
+        self.when.includes(moment, settings) && (self.applies)(settings)
     }
 }
 
@@ -133,12 +136,15 @@ pub(crate) const fn always(_: &Settings) -> bool {
 
 /// Every check, in the order in which they are told.
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
-    let rooms: [&'static [Check]; 5] = [
+    let rooms: [&'static [Check]; 99] = [
         super::host::CHECKS,
         super::lint::CHECKS,
         super::migrations::CHECKS,
         super::backups::CHECKS,
         super::code::CHECKS,
+        super::tests_of_the_code::CHECKS,
+        super::scanners::CHECKS,
+        super::team::CHECKS,
     ];
     rooms.into_iter().flatten()
 }
