@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::{Deserializer, Error};
 use time::macros::format_description;
 
+use super::environment::DeclaredEnvironment;
 use super::quantity::HumanDuration;
 
 /// The `checks` section.
@@ -14,6 +15,8 @@ use super::quantity::HumanDuration;
 pub struct Checks {
     /// How long one check may take that has no limit of its own: 60 s by default.
     pub timeout: HumanDuration,
+    /// What the services' variables are held against.
+    pub environment: DeclaredEnvironment,
     /// Problems that somebody answers for until a day.
     pub waivers: Vec<Waiver>,
 }
@@ -22,6 +25,7 @@ impl Default for Checks {
     fn default() -> Self {
         Self {
             timeout: HumanDuration(Duration::from_secs(60)),
+            environment: DeclaredEnvironment::default(),
             waivers: Vec::new(),
         }
     }

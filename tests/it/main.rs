@@ -21,6 +21,7 @@ mod deploy;
 mod difference;
 mod drill;
 mod engine;
+mod environment;
 mod forgetting;
 mod health;
 mod hooks;

@@ -4,6 +4,7 @@
 
 pub mod about;
 mod backups;
+mod environment;
 mod gate;
 mod host;
 mod lint;

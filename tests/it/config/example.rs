@@ -47,6 +47,8 @@ fn the_example_shows_every_key() {
         (&["backup"], known::<config::Backup>()),
         (&["backup", "database"], known::<config::DatabaseBackup>()),
         (&["backup", "media"], known::<config::MediaBackup>()),
+        (&["checks"], known::<config::Checks>()),
+        (&["checks", "environment"], known::<config::DeclaredEnvironment>()),
         (&["health"], known::<config::Health>()),
     ] {
         assert!(!known.is_empty());
