@@ -7,6 +7,7 @@ use serde::de::{Deserializer, Error};
 use time::macros::format_description;
 
 use super::code::Code;
+use super::environment::DeclaredEnvironment;
 use super::quantity::HumanDuration;
 use super::scanners::Scanners;
 use super::team::Team;
@@ -20,6 +21,8 @@ pub struct Checks {
     pub timeout: HumanDuration,
     /// How it is known that what is built has been tested.
     pub code: Code,
+    /// What the services' variables are held against.
+    pub environment: DeclaredEnvironment,
     /// Problems that somebody answers for until a day.
     pub waivers: Vec<Waiver>,
     /// The tests of the code.
@@ -35,6 +38,7 @@ impl Default for Checks {
         Self {
             timeout: HumanDuration(Duration::from_secs(60)),
             code: Code::default(),
+            environment: DeclaredEnvironment::default(),
             waivers: Vec::new(),
             tests: None,
             scanners: Scanners::default(),

@@ -7,6 +7,7 @@ mod checks;
 mod code;
 mod count;
 mod django;
+mod environment;
 mod error;
 mod file;
 mod health;
@@ -35,6 +36,7 @@ pub use build::Build;
 pub use checks::{Checks, Day, Waiver};
 pub use code::Code;
 pub use django::Django;
+pub use environment::{DeclaredEnvironment, VariableKind};
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
 pub use health::Health;
@@ -152,6 +154,12 @@ impl Config {
     pub fn backup_identity(&self) -> Option<PathBuf> {
         let identity = self.backup.identity.as_ref()?;
         Some(self.directory().join(identity))
+    }
+
+    /// The file with a sample of the environment, from the folder of `deploy.yml`.
+    pub fn environment_sample(&self) -> Option<PathBuf> {
+        let sample = self.checks.environment.sample.as_ref()?;
+        Some(self.directory().join(sample))
     }
 
     /// How long what was deployed may take to become well.

@@ -120,7 +120,10 @@ async fn the_example_is_sound() {
     let deploy_yml = read("deploy.yml").replace("docker-compose.prod.yml", "docker-compose.yml");
     let stack = Stack::of(&read("docker-compose.prod.yml"), &deploy_yml);
     for file in [".env.production", ".env.db"] {
-        std::fs::write(stack.directory.path().join(file), read(file)).unwrap();
+        let path = stack.directory.path().join(file);
+        std::fs::write(&path, read(file)).unwrap();
+        let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, owner_alone).unwrap();
     }
     for context in ["backend", "frontend", "nginx", "db", "redis"] {
         let folder = stack.directory.path().join(context);

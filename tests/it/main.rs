@@ -23,6 +23,7 @@ mod deploy;
 mod difference;
 mod drill;
 mod engine;
+mod environment;
 mod forgetting;
 mod gate;
 mod health;

@@ -138,6 +138,7 @@ pub(crate) const fn always(_: &Settings) -> bool {
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
     let rooms: [&'static [Check]; 99] = [
         super::host::CHECKS,
+        super::environment::CHECKS,
         super::lint::CHECKS,
         super::migrations::CHECKS,
         super::backups::CHECKS,

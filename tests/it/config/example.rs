@@ -48,6 +48,8 @@ fn the_example_shows_every_key() {
         (&["backup", "database"], known::<config::DatabaseBackup>()),
         (&["backup", "media"], known::<config::MediaBackup>()),
         (&["checks", "code"], known::<config::Code>()),
+        (&["checks"], known::<config::Checks>()),
+        (&["checks", "environment"], known::<config::DeclaredEnvironment>()),
         (&["health"], known::<config::Health>()),
     ] {
         assert!(!known.is_empty());

@@ -223,14 +223,16 @@ impl Stack {
                 text: source.text.clone(),
             })
             .collect();
+        let read = compose::read_variables_with_places(&config.env_files(), []).unwrap();
+        let mut variables = read.values;
+        variables.insert("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned()));
+        variables.insert("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned()));
         let project = compose::load(&LoadRequest {
             project_name: PROJECT.to_owned(),
             project_directory: directory.to_owned(),
             sources,
-            variables: BTreeMap::from([
-                ("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned())),
-                ("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned())),
-            ]),
+            variables,
+            variable_places: read.places,
             public_variables: BTreeSet::from(["RELEASE_TAG".to_owned()]),
             profiles: Vec::new(),
             read_file: &|path| std::fs::read_to_string(path),
