@@ -17,6 +17,7 @@ fn options(format: OutputFormat, color: bool) -> OutputOptions {
         verbosity: Verbosity::Normal,
         stderr_is_terminal: false,
         columns: 80,
+        asks: false,
     }
 }
 
