@@ -442,7 +442,7 @@ In order:
   4. gate           looks once more, at the new images too, and asks once, where
                     somebody sits at a terminal and has not said --yes
   5. migrate        migrates the database, with the new code; with
-                    django.rehearse: true, on a copy of the data first
+                    django.rehearse: true, tried on a copy before 4
   6. collectstatic  puts the static files in place
   7. deploy         replaces the containers, one service at a time
   8. health         asks the app whether it is well
