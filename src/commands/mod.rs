@@ -113,7 +113,7 @@ fn output_options(global: &GlobalOptions) -> OutputOptions {
         (false, 1) => Verbosity::Verbose,
         (false, _) => Verbosity::Debug,
     };
-    OutputOptions::detect(global.output, global.color, verbosity)
+    OutputOptions::detect(global.output, global.color, verbosity, global.yes)
 }
 
 /// Diagnostics of this program go to stderr: with `-vv`, or as `RUST_LOG` says.

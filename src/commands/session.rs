@@ -45,10 +45,22 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with `deploy.yml` or the engine's address.
     pub(super) fn open(global: &GlobalOptions) -> Result<Self, Failure> {
+        Self::with_engine(global, &EngineEnvironment::of_process())
+    }
+
+    /// For what is read from files alone: a wrong address of the engine does not matter.
+    ///
+    /// # Errors
+    /// Whatever is wrong with `deploy.yml`.
+    pub(super) fn without_engine(global: &GlobalOptions) -> Result<Self, Failure> {
+        Self::with_engine(global, &EngineEnvironment::default())
+    }
+
+    fn with_engine(global: &GlobalOptions, environment: &EngineEnvironment) -> Result<Self, Failure> {
         let here = std::env::current_dir().context("finding the current directory")?;
         let path = config::find(global.config.as_deref(), &here).map_err(config_error)?;
         let config = config::load(&path).map_err(config_error)?;
-        let engine = DockerEngine::connect(&EngineEnvironment::of_process())?;
+        let engine = DockerEngine::connect(environment)?;
         Ok(Self {
             config,
             engine,

@@ -19,7 +19,7 @@
 //!   `blocks`, `line`, `seconds`, `problems` (each `key`, `blocks`, `unverified`, `place`, `message`, `hints`, `waived`:
 //!   `owner`, `reason`, `until`)
 //! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
-//!   `reload`, `remove`, `run`, `write` or `keep`); in a dry run only
+//!   `reload`, `remove`, `run`, `write`, `keep` or `warn`); in a dry run only
 //! - `warning`: `message`, `hint`
 //! - `finished`: `outcome` (`succeeded`, `failed`, `rolled_back`, `stuck`, `interrupted`), `exit_code`, `release` (that
 //!   serves now), `seconds`, `steps` (each `step`, `result`, `seconds`), `error` (`chain`, `hints`, `evidence`, each of

@@ -27,7 +27,7 @@ use registry::{Look, Moment};
 pub use selection::Selection;
 
 use crate::error::Failure;
-use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, Undone, View};
+use crate::pipeline::{Change, ChangeKind, Context, Event, Fact, Receipt, Settings, Step, StepId, Undone, View};
 use crate::release::checks::{CheckOutcome, ChecksRecord};
 
 /// The step.
@@ -116,7 +116,13 @@ async fn looked(
 ) -> Result<Vec<CheckOutcome>, Failure> {
     let (checks, skipped) = selection.checks(moment, context.settings);
     let mut outcomes = made::make(context, step, moment, &checks).await?;
-    outcomes.extend(skipped.into_iter().map(made::skipped));
+    for outcome in skipped.into_iter().map(made::skipped) {
+        context.events.emit(Event::Checked {
+            step,
+            outcome: outcome.clone(),
+        });
+        outcomes.push(outcome);
+    }
     match made::refusal(&outcomes) {
         Some(failure) => Err(failure),
         None => Ok(outcomes),

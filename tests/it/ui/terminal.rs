@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{InMemoryTerm, TermLike};
-use viatique_deploy::pipeline::{Reporter, StepId};
-use viatique_deploy::ui::TerminalReporter;
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::{Event, Outcome, Reporter, StepId, StepResult};
+use viatique_deploy::ui::{Answers, TerminalReporter};
 
 use super::script::{self, ManualClock, Script};
 
@@ -348,4 +349,113 @@ fn a_terminal_that_is_gone_stops_nothing() {
     let clock = Arc::new(ManualClock::default());
     let reporter = TerminalReporter::new(Arc::new(GoneTerminal), true, false, clock.clone());
     script::play(&script::rolled_back(), &reporter, &clock);
+}
+
+/// What is over is not what one waits for.
+#[test]
+fn while_checks_are_made() {
+    insta::assert_snapshot!(after(&script::checks_under_way(5), 24, 80), @"");
+}
+
+#[test]
+fn a_check_that_fails() {
+    insta::assert_snapshot!(after(&script::failing_checks("check"), 60, 80), @"");
+}
+
+#[test]
+fn the_checks_of_a_run_that_passed_have_no_row() {
+    let text = after(&script::failing_checks("run"), 60, 80);
+    assert!(!text.contains("host-ports"), "{text}");
+    assert!(text.contains("  ! hsts              waived by anna"), "{text}");
+    assert!(text.contains("  – tests             skipped"), "{text}");
+}
+
+fn asked(answers: &'static str, rows: u16, checks: usize) -> (bool, String) {
+    let clock = Arc::new(ManualClock::default());
+    let terminal = InMemoryTerm::new(rows, 80);
+    let reporter = TerminalReporter::new(Arc::new(terminal.clone()), false, false, clock.clone())
+        .answered_by(Answers::new(Box::new(answers.as_bytes())));
+    reporter.event(&script::run_started(&[StepId::Gate, StepId::Deploy], false));
+    reporter.event(&script::step_started(StepId::Gate));
+    assert!(reporter.asks());
+    let yes = reporter.ask(&script::question(checks));
+    (yes, terminal.contents())
+}
+
+#[test]
+fn a_question_with_the_whole_picture() {
+    let (yes, screen) = asked("y\n", 40, 2);
+    assert!(yes);
+    insta::assert_snapshot!(screen, @"");
+    for answer in ["\n", "n\n", "", "Deploy\n"] {
+        assert!(!asked(answer, 40, 2).0, "{answer:?}");
+    }
+}
+
+/// The question itself must stand on the screen together with what it is about.
+#[test]
+fn a_picture_that_is_too_high_is_cut_in_the_middle() {
+    let (_, screen) = asked("y\n", 16, 30);
+    insta::assert_snapshot!(screen, @"");
+    let (_, screen) = asked("y\n", 60, 30);
+    let begin = screen.lines().position(|line| line.contains("project")).unwrap();
+    let end = screen.lines().position(|line| line.contains("Deploy v42?")).unwrap();
+    assert!(end - begin <= 25, "{screen}");
+}
+
+#[test]
+fn without_answers_nobody_is_asked() {
+    let shown = on_a_terminal(24, 80, false);
+    assert!(!shown.reporter.asks() && !shown.reporter.ask(&script::question(0)));
+    assert_eq!(shown.terminal.contents(), "");
+}
+
+/// Answers when the test says so.
+struct Later(std::sync::mpsc::Receiver<Vec<u8>>, std::sync::mpsc::Sender<()>);
+
+impl std::io::Read for Later {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.1.send(()).map_err(std::io::Error::other)?;
+        let answer = self.0.recv().map_err(std::io::Error::other)?;
+        buffer[..answer.len()].copy_from_slice(&answer);
+        Ok(answer.len())
+    }
+}
+
+/// Ctrl-C instead of an answer: the run ends, and says so, while the thread still waits.
+#[test]
+fn a_question_that_nobody_answers_holds_nothing_up() {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let (waits, waiting) = std::sync::mpsc::channel();
+    let clock = Arc::new(ManualClock::default());
+    let terminal = InMemoryTerm::new(40, 80);
+    let reporter = Arc::new(
+        TerminalReporter::new(Arc::new(terminal.clone()), false, false, clock.clone()).answered_by(
+            Answers::new(Box::new(std::io::BufReader::new(Later(answered, waits)))),
+        ),
+    );
+    reporter.event(&script::run_started(&[StepId::Gate, StepId::Deploy], false));
+    reporter.event(&script::step_started(StepId::Gate));
+    let asking = Arc::clone(&reporter);
+    let asking = std::thread::spawn(move || asking.ask(&script::question(0)));
+    waiting.recv().unwrap();
+    // Nothing is drawn over it.
+    let before = terminal.contents();
+    reporter.refresh();
+    assert_eq!(terminal.contents(), before);
+    assert!(before.ends_with("Deploy v42? [y/N]"), "{before}");
+    reporter.event(&script::step_finished(StepId::Gate, StepResult::Interrupted, "", 1));
+    reporter.event(&Event::Finished {
+        outcome: Outcome::Interrupted,
+        exit_code: ExitCode::Interrupted,
+        release: None,
+        duration: Duration::from_secs(1),
+        steps: vec![script::summary(StepId::Gate, StepResult::Interrupted, 1)],
+        error: None,
+    });
+    let screen = terminal.contents();
+    assert!(screen.contains("– run was interrupted at gate"), "{screen}");
+    answer.send(b"y\n".to_vec()).unwrap();
+    assert!(asking.join().unwrap(), "the answer comes too late for anybody");
+    assert_eq!(terminal.contents(), screen);
 }
