@@ -7,6 +7,7 @@ use serde::de::{Deserializer, Error};
 use time::macros::format_description;
 
 use super::quantity::HumanDuration;
+use super::site::Site;
 
 /// The `checks` section.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -14,6 +15,8 @@ use super::quantity::HumanDuration;
 pub struct Checks {
     /// How long one check may take that has no limit of its own: 60 s by default.
     pub timeout: HumanDuration,
+    /// The public name; see [`super::Config::site`].
+    pub site: Option<Site>,
     /// Problems that somebody answers for until a day.
     pub waivers: Vec<Waiver>,
 }
@@ -22,6 +25,7 @@ impl Default for Checks {
     fn default() -> Self {
         Self {
             timeout: HumanDuration(Duration::from_secs(60)),
+            site: None,
             waivers: Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ mod one_or_many;
 mod quantity;
 mod release;
 mod service;
+mod site;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
 pub use service::{ServiceSettings, Strategy};
+pub use site::{Site, SiteDays};
 pub use validate::validate;
 
 use crate::compose::{Service, ServiceName};
@@ -139,6 +141,19 @@ impl Config {
     pub fn backup_identity(&self) -> Option<PathBuf> {
         let identity = self.backup.identity.as_ref()?;
         Some(self.directory().join(identity))
+    }
+
+    /// The public name: what `checks.site` says, else that of an https address in `health.url`. Its file of authorities is
+    /// meant from the folder of `deploy.yml`.
+    pub fn site(&self) -> Option<Site> {
+        match &self.checks.site {
+            Some(site) => {
+                let mut site = site.clone();
+                site.ca_file = site.ca_file.map(|file| self.directory().join(file));
+                Some(site)
+            }
+            None => Site::at(&self.health.as_ref()?.url),
+        }
     }
 
     /// How long what was deployed may take to become well.

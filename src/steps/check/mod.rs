@@ -9,9 +9,12 @@ mod host;
 mod lint;
 mod made;
 mod migrations;
+mod place;
+mod published;
 mod registry;
 pub mod selection;
 mod shared;
+mod site;
 pub(crate) mod verdict;
 mod waivers;
 

@@ -133,11 +133,12 @@ pub(crate) const fn always(_: &Settings) -> bool {
 
 /// Every check, in the order in which they are told.
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
-    let rooms: [&'static [Check]; 4] = [
+    let rooms: [&'static [Check]; 5] = [
         super::host::CHECKS,
         super::lint::CHECKS,
         super::migrations::CHECKS,
         super::backups::CHECKS,
+        super::site::CHECKS,
     ];
     rooms.into_iter().flatten()
 }
