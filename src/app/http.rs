@@ -141,13 +141,12 @@ fn unanswered(url: &str, error: &reqwest::Error) -> EdgeError {
     let mut kind = EdgeErrorKind::Unreachable;
     let mut cause = error.source();
     while let Some(link) = cause {
+        if is_tls(link) {
+            kind = EdgeErrorKind::Tls;
+            break;
+        }
         if let Some(io) = link.downcast_ref::<std::io::Error>() {
-            let is_tls = io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-            kind = if is_tls {
-                EdgeErrorKind::Tls
-            } else {
-                handshake::unconnected(io.kind())
-            };
+            kind = handshake::unconnected(io.kind());
         }
         cause = link.source();
     }
@@ -159,6 +158,15 @@ fn unanswered(url: &str, error: &reqwest::Error) -> EdgeError {
         target: url.to_owned(),
         message: failed(url, error).message,
     }
+}
+
+/// Whether it is rustls' word, also where others have wrapped it: an error of the operating system's kind passes over what
+/// it holds when it is asked for its source.
+fn is_tls(link: &(dyn std::error::Error + 'static)) -> bool {
+    let held = link
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    link.is::<rustls::Error>() || held.is_some_and(|held| is_tls(held))
 }
 
 /// One line: reqwest's own text is only the outermost link, the reason is further down the chain.

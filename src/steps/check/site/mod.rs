@@ -129,7 +129,7 @@ impl<'a> Edge<'a> {
             connect,
             authorities: self.site.ca_file.clone(),
             now: self.asking.context.clock.now(),
-            timeout: PATIENCE.min(limit * 4 / 5),
+            timeout: PATIENCE.min(limit / 2),
         }
     }
 

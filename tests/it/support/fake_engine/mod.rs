@@ -11,8 +11,11 @@ mod peek;
 mod processes;
 mod world;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use viatique_deploy::engine::{Capacity, ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
 
@@ -236,6 +239,25 @@ impl FakeEngine {
     pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
         let mut world = self.world();
         world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
+    }
+
+    /// What a clock shows that agrees with the engine's.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        let world = self.world();
+        let looked_at = world.looked_at.load(Ordering::Relaxed);
+        datetime!(2026-01-01 00:00 UTC) + world.began.elapsed() + Duration::seconds(looked_at)
+    }
+
+    /// The same, which is a second later each time it is looked at.
+    pub(super) fn look_at_the_clock(&self) -> OffsetDateTime {
+        let now = self.now();
+        self.world().looked_at.fetch_add(1, Ordering::Relaxed);
+        now
+    }
+
+    /// The engine's clock is off by so much from now on.
+    pub(crate) fn is_off_by(&self, off: Duration) {
+        self.world().off = off;
     }
 
     /// The engine's host has this much room from now on.

@@ -7,7 +7,7 @@ mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,17 +65,15 @@ pub(crate) struct Stack {
     pub(crate) lock_wait: Duration,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
-    clock: Arc<SteadyClock>,
     runs: Arc<AtomicU32>,
 }
 
-/// A second later each time it is asked.
-struct SteadyClock(AtomicI64);
+/// The engine's, and a second later each time it is asked.
+struct SteadyClock<'a>(&'a FakeEngine);
 
-impl Clock for SteadyClock {
+impl Clock for SteadyClock<'_> {
     fn now(&self) -> OffsetDateTime {
-        let seconds = 1_767_225_600 + self.0.fetch_add(1, Ordering::Relaxed);
-        OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+        self.0.look_at_the_clock()
     }
 }
 
@@ -106,7 +104,6 @@ impl Stack {
             lock_wait: Duration::ZERO,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
-            clock: Arc::new(SteadyClock(AtomicI64::new(0))),
             runs: Arc::default(),
         };
         stack.answer(|_| None);
@@ -124,7 +121,6 @@ impl Stack {
             lock_wait: self.lock_wait,
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
-            clock: Arc::clone(&self.clock),
             runs: Arc::clone(&self.runs),
         };
         fork.answer(|_| None);
@@ -385,12 +381,13 @@ impl Stack {
         settings.current = current.cloned();
         let recorder = Arc::new(Recorder::default());
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let run = RunId::new(self.clock.now(), number);
+        let clock = SteadyClock(&self.engine);
+        let run = RunId::new(clock.now(), number);
         let drive = Drive {
             command: chosen.name,
             engine: &self.engine,
             app: &self.app,
-            clock: &*self.clock,
+            clock: &clock,
             settings,
             stages: chosen.stages,
             effect: chosen.effect,
