@@ -82,9 +82,13 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &Answer
             Ok(byte) => head.push(byte),
             Err(_) => return,
         }
+        // Whoever begins so speaks TLS, and never ends a head.
+        if head.first() == Some(&0x16) {
+            break;
+        }
     }
     let head = String::from_utf8(head).unwrap();
-    let path = head.split(' ').nth(1).unwrap();
+    let path = head.split(' ').nth(1).unwrap_or_default();
     let _ = stream.write_all(answer(path).as_bytes()).await;
     let _ = stream.shutdown().await;
 }

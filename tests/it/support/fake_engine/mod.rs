@@ -11,7 +11,6 @@ mod peek;
 mod processes;
 mod world;
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use time::macros::datetime;
@@ -243,16 +242,7 @@ impl FakeEngine {
 
     /// What a clock shows that agrees with the engine's.
     pub(super) fn now(&self) -> OffsetDateTime {
-        let world = self.world();
-        let looked_at = world.looked_at.load(Ordering::Relaxed);
-        datetime!(2026-01-01 00:00 UTC) + world.began.elapsed() + Duration::seconds(looked_at)
-    }
-
-    /// The same, which is a second later each time it is looked at.
-    pub(super) fn look_at_the_clock(&self) -> OffsetDateTime {
-        let now = self.now();
-        self.world().looked_at.fetch_add(1, Ordering::Relaxed);
-        now
+        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed()
     }
 
     /// The engine's clock is off by so much from now on.

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -39,9 +37,8 @@ pub(super) struct World {
     /// By network: which one it is, and how many addresses were given out on it.
     addresses: BTreeMap<NetworkId, (usize, u32)>,
     pub(super) capacity: Capacity,
-    /// Its clock is tokio's, and goes on each time the stack's is looked at, so that the two agree.
+    /// Its clock is tokio's.
     pub(super) began: Instant,
-    pub(super) looked_at: Arc<AtomicI64>,
     /// How far it is off nevertheless.
     pub(super) off: time::Duration,
     count: u64,
@@ -68,7 +65,6 @@ impl Default for World {
                 disk_available: Some(100 << 30),
             },
             began: Instant::now(),
-            looked_at: Arc::default(),
             off: time::Duration::ZERO,
             count: 0,
         }

@@ -68,12 +68,12 @@ pub(crate) struct Stack {
     runs: Arc<AtomicU32>,
 }
 
-/// The engine's, and a second later each time it is asked.
-struct SteadyClock<'a>(&'a FakeEngine);
+/// The engine's, ahead by so many seconds.
+struct SteadyClock<'a>(&'a FakeEngine, u32);
 
 impl Clock for SteadyClock<'_> {
     fn now(&self) -> OffsetDateTime {
-        self.0.look_at_the_clock()
+        self.0.now() + time::Duration::seconds(i64::from(self.1))
     }
 }
 
@@ -381,7 +381,8 @@ impl Stack {
         settings.current = current.cloned();
         let recorder = Arc::new(Recorder::default());
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let clock = SteadyClock(&self.engine);
+        // No two commands at the same second.
+        let clock = SteadyClock(&self.engine, number - 1);
         let run = RunId::new(clock.now(), number);
         let drive = Drive {
             command: chosen.name,
