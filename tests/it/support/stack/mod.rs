@@ -66,6 +66,8 @@ pub(crate) struct Stack {
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
     runs: Arc<AtomicU32>,
+    /// How many were typed on this engine.
+    typed: AtomicU32,
 }
 
 /// The engine's, ahead by so many seconds.
@@ -105,6 +107,7 @@ impl Stack {
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
             runs: Arc::default(),
+            typed: AtomicU32::default(),
         };
         stack.answer(|_| None);
         stack
@@ -122,6 +125,7 @@ impl Stack {
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
             runs: Arc::clone(&self.runs),
+            typed: AtomicU32::new(self.typed.load(Ordering::Relaxed)),
         };
         fork.answer(|_| None);
         fork
@@ -381,8 +385,8 @@ impl Stack {
         settings.current = current.cloned();
         let recorder = Arc::new(Recorder::default());
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        // No two commands at the same second.
-        let clock = SteadyClock(&self.engine, number - 1);
+        // No two commands on an engine at the same second.
+        let clock = SteadyClock(&self.engine, self.typed.fetch_add(1, Ordering::Relaxed));
         let run = RunId::new(clock.now(), number);
         let drive = Drive {
             command: chosen.name,
