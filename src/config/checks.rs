@@ -12,6 +12,7 @@ use super::quantity::HumanDuration;
 use super::scanners::Scanners;
 use super::team::Team;
 use super::tests_of_the_code::TestsOfTheCode;
+use super::site::Site;
 
 /// The `checks` section.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -23,6 +24,8 @@ pub struct Checks {
     pub code: Code,
     /// What the services' variables are held against.
     pub environment: DeclaredEnvironment,
+    /// The public name; see [`super::Config::site`].
+    pub site: Option<Site>,
     /// Problems that somebody answers for until a day.
     pub waivers: Vec<Waiver>,
     /// The tests of the code.
@@ -39,6 +42,7 @@ impl Default for Checks {
             timeout: HumanDuration(Duration::from_secs(60)),
             code: Code::default(),
             environment: DeclaredEnvironment::default(),
+            site: None,
             waivers: Vec::new(),
             tests: None,
             scanners: Scanners::default(),

@@ -22,6 +22,7 @@ mod scanners;
 mod service;
 mod team;
 mod tests_of_the_code;
+mod site;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScan
 pub use service::{ServiceSettings, Strategy};
 pub use team::Team;
 pub use tests_of_the_code::TestsOfTheCode;
+pub use site::{Site, SiteDays};
 pub use validate::validate;
 
 use crate::compose::{Service, ServiceName};
@@ -160,6 +162,17 @@ impl Config {
     pub fn environment_sample(&self) -> Option<PathBuf> {
         let sample = self.checks.environment.sample.as_ref()?;
         Some(self.directory().join(sample))
+    /// The public name: what `checks.site` says, else that of an https address in `health.url`. Its file of authorities is
+    /// meant from the folder of `deploy.yml`.
+    pub fn site(&self) -> Option<Site> {
+        match &self.checks.site {
+            Some(site) => {
+                let mut site = site.clone();
+                site.ca_file = site.ca_file.map(|file| self.directory().join(file));
+                Some(site)
+            }
+            None => Site::at(&self.health.as_ref()?.url),
+        }
     }
 
     /// How long what was deployed may take to become well.

@@ -76,7 +76,7 @@ async fn external_networks_and_volumes_must_exist() {
 #[tokio::test(start_paused = true)]
 async fn a_port_that_another_project_has_is_named_with_its_container() {
     let other = Stack::of(
-        "services:\n  web:\n    image: redis:7\n    ports: [\"8080:80\"]\n",
+        "services:\n  web:\n    image: nginx:1.28\n    ports: [\"8080:80\"]\n",
         "project: viatique\ncompose: [docker-compose.yml]\n",
     );
     other.run("v1").await.succeeded();

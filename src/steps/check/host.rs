@@ -2,7 +2,9 @@
 //! where the Compose files build from. Asked of the engine and the disk; nothing is started.
 
 use futures_util::FutureExt as _;
+use time::Duration;
 
+use super::published::published_ports;
 use super::registry::{Check, Look, When, always};
 use super::verdict::{Level, Problem, Verdict};
 use crate::compose::HostPort;
@@ -92,7 +94,68 @@ pub(super) static CHECKS: &[Check] = &[
         look: Look::Looks(|at| check_ports(at.view).map(verdict).boxed()),
         time_limit: None,
     },
+    Check {
+        id: "published-ports",
+        title: "no database or broker is published to the network",
+        protects_from: "a database that the internet can ask: Docker's ports go past ufw",
+        level: Level::Blocks,
+        how: "reads `ports` of databases and brokers (by image, by command, by their usual ports), and what the engine has \
+              published for containers that stand",
+        remedy: "write 127.0.0.1: before the port in the Compose file, or take it out",
+        when: When::First,
+        refuses_as: FailureKind::Configuration,
+        applies: always,
+        look: Look::Looks(|at| published_ports(at).boxed()),
+        time_limit: None,
+    },
+    Check {
+        id: "clock",
+        title: "the engine's clock and this machine's agree",
+        protects_from: "backups taken for fresh, locks taken for dead, and certificates and signed requests that are refused",
+        level: Level::Warns,
+        how: "asks the engine for its time, between two looks at our own clock",
+        remedy: "have both set by NTP: timedatectl set-ntp true",
+        when: When::First,
+        refuses_as: FailureKind::Gate,
+        applies: always,
+        look: Look::Looks(|at| clock(at.view).boxed()),
+        time_limit: None,
+    },
 ];
+
+/// The engine's clock may be so far off ours before that is told.
+const CLOCKS_AGREE: Duration = Duration::seconds(5);
+/// Beyond this, ages are judged wrongly: the life of a lock's holder by a minute of silence.
+const CLOCKS_DIFFER: Duration = Duration::seconds(60);
+
+/// The engine answered at some moment between two looks at our clock: within these, nothing is known to differ.
+async fn clock(view: View<'_>) -> Result<Verdict, Failure> {
+    let before = view.clock.now();
+    let theirs = match view.inspect.time().await {
+        Ok(theirs) => theirs,
+        Err(error) => return Ok(Verdict::not_verified(format!("{:#}", anyhow::Error::new(error)))),
+    };
+    let after = view.clock.now();
+    let (off, way) = if theirs < before {
+        (before - theirs, "behind")
+    } else if theirs > after {
+        (theirs - after, "ahead of")
+    } else {
+        return Ok(Verdict::Passed("they agree".to_owned()));
+    };
+    let seconds = off.whole_seconds();
+    if off <= CLOCKS_AGREE {
+        return Ok(Verdict::Passed(format!("they agree to within {} s", seconds + 1)));
+    }
+    let level = if off > CLOCKS_DIFFER {
+        Level::Blocks
+    } else {
+        Level::Warns
+    };
+    Ok(Verdict::found(
+        Problem::wrong(format!("the engine's clock is {seconds} s {way} this machine's")).level(level),
+    ))
+}
 
 /// What was said of something that is not well is a problem; an engine that fails is none.
 fn verdict(said: Result<String, Failure>) -> Result<Verdict, Failure> {

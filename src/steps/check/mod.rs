@@ -11,12 +11,15 @@ mod host;
 mod lint;
 mod made;
 mod migrations;
+mod place;
+mod published;
 mod registry;
 mod scanners;
 pub mod selection;
 mod shared;
 mod team;
 mod tests_of_the_code;
+mod site;
 pub(crate) mod verdict;
 mod waivers;
 

@@ -146,6 +146,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
         super::tests_of_the_code::CHECKS,
         super::scanners::CHECKS,
         super::team::CHECKS,
+        super::site::CHECKS,
     ];
     rooms.into_iter().flatten()
 }

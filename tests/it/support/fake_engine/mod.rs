@@ -13,6 +13,8 @@ mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use viatique_deploy::engine::{Capacity, ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
 
@@ -236,6 +238,16 @@ impl FakeEngine {
     pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
         let mut world = self.world();
         world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
+    }
+
+    /// What a clock shows that agrees with the engine's.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed()
+    }
+
+    /// The engine's clock is off by so much from now on.
+    pub(crate) fn is_off_by(&self, off: Duration) {
+        self.world().off = off;
     }
 
     /// The engine's host has this much room from now on.

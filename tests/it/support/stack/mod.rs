@@ -7,7 +7,7 @@ mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -68,17 +68,17 @@ pub(crate) struct Stack {
     pub(crate) person: Option<bool>,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
-    clock: Arc<SteadyClock>,
     runs: Arc<AtomicU32>,
+    /// How many were typed on this engine.
+    typed: AtomicU32,
 }
 
-/// A second later each time it is asked.
-struct SteadyClock(AtomicI64);
+/// The engine's, ahead by so many seconds.
+struct SteadyClock<'a>(&'a FakeEngine, u32);
 
-impl Clock for SteadyClock {
+impl Clock for SteadyClock<'_> {
     fn now(&self) -> OffsetDateTime {
-        let seconds = 1_767_225_600 + self.0.fetch_add(1, Ordering::Relaxed);
-        OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+        self.0.now() + time::Duration::seconds(i64::from(self.1))
     }
 }
 
@@ -110,8 +110,8 @@ impl Stack {
             person: None,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
-            clock: Arc::new(SteadyClock(AtomicI64::new(0))),
             runs: Arc::default(),
+            typed: AtomicU32::default(),
         };
         stack.answer(|_| None);
         stack
@@ -129,8 +129,8 @@ impl Stack {
             person: self.person,
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
-            clock: Arc::clone(&self.clock),
             runs: Arc::clone(&self.runs),
+            typed: AtomicU32::new(self.typed.load(Ordering::Relaxed)),
         };
         fork.answer(|_| None);
         fork
@@ -392,12 +392,14 @@ impl Stack {
         settings.current = current.cloned();
         let recorder = Arc::new(Recorder::before(self.person));
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let run = RunId::new(self.clock.now(), number);
+        // No two commands on an engine at the same second.
+        let clock = SteadyClock(&self.engine, self.typed.fetch_add(1, Ordering::Relaxed));
+        let run = RunId::new(clock.now(), number);
         let drive = Drive {
             command: chosen.name,
             engine: &self.engine,
             app: &self.app,
-            clock: &*self.clock,
+            clock: &clock,
             settings,
             stages: chosen.stages,
             effect: chosen.effect,
