@@ -56,9 +56,7 @@ impl GithubReporter {
 
     fn write(&self, command: &str) {
         let mut output = self.output.clone();
-        let _ = output
-            .write_all(command.as_bytes())
-            .and_then(|()| output.flush());
+        let _ = output.write_all(command.as_bytes()).and_then(|()| output.flush());
     }
 
     fn checked(&self, state: &mut State, outcome: &CheckOutcome) {
@@ -155,7 +153,10 @@ fn annotation(outcome: &CheckOutcome, problem: &CheckedProblem) -> String {
         message = format!("not verified: {message}");
     }
     if let Some(by) = &problem.waived {
-        message = format!("{message} (waived by {} until {}: {})", by.owner, by.until, by.reason);
+        message = format!(
+            "{message} (waived by {} until {}: {})",
+            by.owner, by.until, by.reason
+        );
         return command(kind, &properties, &message);
     }
     command(kind, &properties, &with_hints(&message, problem.hints.iter()))

@@ -182,7 +182,12 @@ fn document(
     if let Some(report) = stopped {
         begin_case(&mut xml, "check", took.as_secs_f64())?;
         let message = one_line(&report.chain.join(": "));
-        element(&mut xml, "error", Some(&message), &block(&report.hints.join("\n")))?;
+        element(
+            &mut xml,
+            "error",
+            Some(&message),
+            &block(&report.hints.join("\n")),
+        )?;
         xml.write_event(Xml::End(BytesEnd::new("testcase")))?;
     }
     xml.write_event(Xml::End(BytesEnd::new("testsuite")))?;

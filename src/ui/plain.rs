@@ -305,9 +305,7 @@ impl Reporter for PlainReporter {
             }
             Event::Checked { step, outcome } => {
                 let id = TaskId(outcome.check.clone());
-                state
-                    .held_back
-                    .retain(|(of, task, _)| (of, task) != (step, &id));
+                state.held_back.retain(|(of, task, _)| (of, task) != (step, &id));
                 if wording::is_check_told(&state.command, outcome) {
                     let (role, sign) = wording::check_sign(outcome);
                     let line = place(state, *step, Some(&id))

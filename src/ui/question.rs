@@ -59,7 +59,14 @@ pub(super) fn picture(question: &Question, columns: usize, rows: usize) -> Vec<L
         }
     }
     // A blank line and the question follow.
-    let most = rows.saturating_sub(2).clamp(6, if rows == usize::MAX { usize::MAX } else { MOST_LINES });
+    let most = rows.saturating_sub(2).clamp(
+        6,
+        if rows == usize::MAX {
+            usize::MAX
+        } else {
+            MOST_LINES
+        },
+    );
     if lines.len() > most {
         let left_out = lines.len() + 1 - most;
         let first = most.saturating_sub(1) * 2 / 3;

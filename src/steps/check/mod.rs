@@ -30,7 +30,9 @@ use registry::{Look, Moment};
 pub use selection::Selection;
 
 use crate::error::Failure;
-use crate::pipeline::{Change, ChangeKind, Context, Event, Fact, Receipt, Settings, Step, StepId, Undone, View};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Event, Fact, Receipt, Settings, Step, StepId, Undone, View,
+};
 use crate::release::checks::{CheckOutcome, ChecksRecord};
 
 /// The step.

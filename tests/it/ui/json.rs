@@ -290,7 +290,7 @@ fn a_check_has_a_line_with_its_problems() {
         .filter(|line| line.contains(r#""event":"checked""#))
         .collect();
     assert_eq!(checked.len(), script::outcomes().len());
-    insta::assert_snapshot!(checked[1], @"");
+    insta::assert_snapshot!(checked[1], @r#"{"schema":1,"event":"checked","time":"2026-03-01T03:04:05Z","step":"check","check":"debug-mode","title":"what debug-mode protects from does not happen","verdict":"failed","blocks":true,"line":"config/settings.py:12: DEBUG is on","seconds":1.5,"problems":[{"key":"","blocks":true,"unverified":false,"place":"config/settings.py:12","message":"DEBUG is on: every error page shows settings and source code to whoever asks","hints":["write DEBUG=False into .env"],"waived":null}]}"#);
     let waived: Value = serde_json::from_str(checked[5]).unwrap();
     assert_eq!(waived["verdict"], "waived");
     assert_eq!(waived["problems"][0]["waived"]["until"], "2026-06-30");

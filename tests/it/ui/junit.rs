@@ -118,7 +118,12 @@ fn every_check_is_a_case() {
         .find(|one| one.path == "/testsuites/testsuite")
         .unwrap();
     assert_eq!(suite.attribute("name"), "viatique-deploy check");
-    for (name, count) in [("tests", "8"), ("failures", "2"), ("errors", "2"), ("skipped", "3")] {
+    for (name, count) in [
+        ("tests", "8"),
+        ("failures", "2"),
+        ("errors", "2"),
+        ("skipped", "3"),
+    ] {
         assert_eq!(suite.attribute(name), count, "{name}");
     }
     assert_eq!(suite.attribute("time"), "2.000");
@@ -134,12 +139,7 @@ fn every_check_is_a_case() {
     let said: Vec<(&str, &str)> = elements
         .windows(2)
         .filter(|two| two[1].path == case && two[0].path.starts_with(&format!("{case}/")))
-        .map(|two| {
-            (
-                two[1].attribute("name"),
-                two[0].path.rsplit('/').next().unwrap(),
-            )
-        })
+        .map(|two| (two[1].attribute("name"), two[0].path.rsplit('/').next().unwrap()))
         .collect();
     assert_eq!(
         said,
@@ -205,7 +205,10 @@ fn a_check_that_could_not_be_finished_is_an_error() {
     let elements = parsed(&std::fs::read_to_string(&path).unwrap());
     let error = elements.iter().find(|one| one.path.ends_with("/error")).unwrap();
     assert_eq!(error.attribute("message"), "asking the engine: it is gone");
-    let suite = elements.iter().find(|one| one.path.ends_with("/testsuite")).unwrap();
+    let suite = elements
+        .iter()
+        .find(|one| one.path.ends_with("/testsuite"))
+        .unwrap();
     assert_eq!((suite.attribute("tests"), suite.attribute("errors")), ("2", "1"));
 }
 

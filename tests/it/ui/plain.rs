@@ -236,7 +236,31 @@ fn a_closed_pipe_stops_nothing() {
 
 #[test]
 fn a_check_that_fails() {
-    insta::assert_snapshot!(shown(&script::failing_checks("check"), Verbosity::Normal, false), @"");
+    insta::assert_snapshot!(shown(&script::failing_checks("check"), Verbosity::Normal, false), @"
+    03:04:05Z check: viatique, release v42; steps: check; run 20260301-030405-k7
+    03:04:05Z check: started
+    03:04:05Z check / host-ports: ✔ 3 ports are free (1.5 s)
+    03:04:05Z check / debug-mode: ✘ config/settings.py:12: DEBUG is on (1.5 s)
+    03:04:05Z check / scanner-bandit: ✘ 2 problems (1.5 s)
+    warning: shop/cart.py:40: random numbers that can be guessed [scanner-bandit: B311:shop/cart.py]; hint: use the module secrets
+    03:04:05Z check / backup-age: ? not verified: the folder cannot be read (1.5 s)
+    03:04:05Z check / tls-certificate: ? nothing found; not verified: the address shop.example has no answer for whoever asks from here (1.5 s)
+    03:04:05Z check / hsts: ! waived by anna until 2026-06-30: the old shop has no TLS (1.5 s)
+    03:04:05Z check / django-deploy: – not verified: the image is not built yet (1.5 s)
+    03:04:05Z check / tests: – skipped: somebody said so (1.5 s)
+    03:04:07Z check: failed: 3 problems stand in the way of a deploy (2.0 s)
+    error: 3 problems stand in the way of a deploy
+
+      what stands in the way
+        | config/settings.py:12: DEBUG is on: every error page shows settings and source code to whoever asks [debug-mode]
+        | shop/pay.py:7: a password in the code [scanner-bandit: B105:shop/pay.py]
+        | not verified: the folder cannot be read [backup-age]
+
+    hint: write DEBUG=False into .env
+    hint: read it from the environment
+    hint: chmod u+rx backups
+    ✘ check failed after 2.0 s (exit code 5); nothing was changed
+    ");
 }
 
 /// What passed is counted in the step's line.
@@ -255,13 +279,7 @@ fn a_check_that_came_to_nothing_is_said_with_its_step() {
         (0, script::started(StepId::Check, "hsts", "asking the site")),
         (
             0,
-            script::finished(
-                StepId::Check,
-                "hsts",
-                StepResult::Failed,
-                "the engine is gone",
-                1,
-            ),
+            script::finished(StepId::Check, "hsts", StepResult::Failed, "the engine is gone", 1),
         ),
         (
             0,
@@ -284,5 +302,14 @@ fn nobody_is_asked_unless_somebody_answers() {
     let answered = PlainReporter::new(Box::new(written.clone()), false, Verbosity::Quiet, clock)
         .answered_by(Answers::new(Box::new("y\n".as_bytes())));
     assert!(answered.asks() && answered.ask(&script::question(1)));
-    insta::assert_snapshot!(written.text(), @"");
+    insta::assert_snapshot!(written.text(), @"
+      project     viatique
+      release     v42
+      serves now  v41, deployed 2026-02-20T10:00:00Z by anna@laptop, from a checkout that was clean
+      backup      20260301T030405Z
+      checks      38 passed, 2 waived (hsts, email)
+        waived-1  waived by anna until 2026-06-30
+
+    Deploy v42? [y/N]
+    ");
 }

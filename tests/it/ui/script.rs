@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{
-    Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Question, Reporter, StepId, StepResult, StepSummary,
-    TaskId, Unit, UnwindResult,
+    Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Question, Reporter, StepId, StepResult,
+    StepSummary, TaskId, Unit, UnwindResult,
 };
 use viatique_deploy::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem, WaivedBy};
 use viatique_deploy::ui::Clock;
@@ -702,11 +702,7 @@ fn begin_checks(command: &str, outcomes: &[CheckOutcome]) -> Script {
         ),
         (0, step_started(Check)),
     ];
-    let made = || {
-        outcomes
-            .iter()
-            .filter(|one| one.verdict != CheckVerdict::Skipped)
-    };
+    let made = || outcomes.iter().filter(|one| one.verdict != CheckVerdict::Skipped);
     for one in made() {
         script.push((0, started(Check, &one.check, &one.title)));
     }

@@ -5,7 +5,8 @@ use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::ErrorReport;
 use viatique_deploy::ui::{
     ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_by_typing_on, confirm_on,
-    printable_block, printable_line, render_error_on, table, use_color, wrapped_table, write_data, write_error,
+    printable_block, printable_line, render_error_on, table, use_color, wrapped_table, write_data,
+    write_error,
 };
 
 use super::script::{self, ClosedPipe, Written};
@@ -131,7 +132,11 @@ fn the_last_column_of_a_list_is_wrapped() {
         row(["hsts", "stops", "browsers are told to come back over TLS only"]),
         row(["scanner-bandit\u{7}", "warns", "short"]),
     ];
-    insta::assert_snapshot!(wrapped_table(&rows, 50), @"");
+    insta::assert_snapshot!(wrapped_table(&rows, 50), @"
+    hsts             stops  browsers are told to
+                            come back over TLS only
+    scanner-bandit?  warns  short
+    ");
     assert_eq!(wrapped_table(&rows, usize::MAX).lines().count(), 2);
     assert_eq!(wrapped_table(&[], 80), "");
 }
