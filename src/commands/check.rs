@@ -74,7 +74,7 @@ async fn list(
         Ok(tag) => tag,
         Err(_) => Tag::new("unnamed").map_err(super::configuration)?,
     };
-    let settings = session.settings(tag, None)?;
+    let settings = session.settings(tag, None).await?;
     let all = about::all(&settings);
     let (here, elsewhere): (Vec<_>, Vec<_>) = all.iter().partition(|about| about.applies == Some(true));
     let mut human = String::new();

@@ -302,14 +302,16 @@ impl Session {
                 "the Compose files cannot be read before the secrets",
             ));
         };
-        let mut variables = compose::read_variables_below(&self.config.env_files(), secrets, of_process())
+        let read = compose::read_variables_below(&self.config.env_files(), secrets, of_process())
             .map_err(compose_error)?;
+        let mut variables = read.values;
         variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
         compose::load(&LoadRequest {
             project_name,
             project_directory: directory,
             sources,
             variables,
+            variable_places: read.places,
             public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
             profiles: Vec::new(),
             read_file: &|path| std::fs::read_to_string(path),
@@ -347,28 +349,6 @@ fn of_process() -> Variables {
     std::env::vars()
         .map(|(key, value)| (key, Secret::new(value)))
         .collect()
-fn load_project(
-    config: &Config,
-    project_name: String,
-    directory: PathBuf,
-    sources: Vec<Source>,
-    tag: &Tag,
-) -> Result<Project, Failure> {
-    let read =
-        compose::read_variables_with_places(&config.env_files(), std::env::vars()).map_err(compose_error)?;
-    let mut variables = read.values;
-    variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
-    compose::load(&LoadRequest {
-        project_name,
-        project_directory: directory,
-        sources,
-        variables,
-        variable_places: read.places,
-        public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
-        profiles: Vec::new(),
-        read_file: &|path| std::fs::read_to_string(path),
-    })
-    .map_err(compose_error)
 }
 
 /// A failure to read or write the ledger.

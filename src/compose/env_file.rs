@@ -128,33 +128,22 @@ pub fn read_variables(
     process: impl IntoIterator<Item = (String, String)>,
 ) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
     let process = process
-    Ok(read_variables_with_places(files, process)?.values)
+        .into_iter()
+        .map(|(key, value)| (key, Secret::new(value)))
+        .collect();
+    Ok(read_variables_below(files, &BTreeMap::new(), process)?.values)
 }
 
 /// Variables for `${…}`.
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
     pub values: BTreeMap<String, Secret<String>>,
-    /// Where those that stand in a file are written.
+    /// Where those are written that have their value from a file.
     pub places: BTreeMap<String, VariableSource>,
 }
 
-/// As [`read_variables`], and where each is written.
-///
-/// # Errors
-/// As [`read_variables`].
-pub fn read_variables_with_places(
-    files: &[PathBuf],
-    process: impl IntoIterator<Item = (String, String)>,
-) -> Result<Variables, ComposeErrors> {
-    let process: BTreeMap<String, Secret<String>> = process
-        .into_iter()
-        .map(|(key, value)| (key, Secret::new(value)))
-        .collect();
-    read_variables_below(files, &BTreeMap::new(), process)
-}
-
-/// The same, with `secrets` over the files and below `process`. The files see them.
+/// As [`read_variables`], with `secrets` over the files and below `process`, and with where each is written. The files
+/// see the secrets.
 ///
 /// # Errors
 /// As [`read_variables`].
@@ -162,7 +151,7 @@ pub fn read_variables_below(
     files: &[PathBuf],
     secrets: &BTreeMap<String, Secret<String>>,
     process: BTreeMap<String, Secret<String>>,
-) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
+) -> Result<Variables, ComposeErrors> {
     let mut variables: BTreeMap<String, Secret<String>> = BTreeMap::new();
     let mut places = BTreeMap::new();
     let mut errors = Vec::new();
@@ -197,7 +186,7 @@ pub fn read_variables_below(
         return Err(ComposeErrors(errors));
     }
     variables.extend(secrets.iter().map(|(key, value)| (key.clone(), value.clone())));
-    places.retain(|name, _| !process.contains_key(name));
+    places.retain(|name, _| !secrets.contains_key(name) && !process.contains_key(name));
     variables.extend(process);
     Ok(Variables {
         values: variables,

@@ -29,8 +29,7 @@ mod service;
 mod words;
 
 pub(crate) use env_file::variables_in;
-pub use env_file::{read_variables, read_variables_below};
-pub use env_file::{Variables, keys_of_env_file, read_variables, read_variables_with_places};
+pub use env_file::{Variables, keys_of_env_file, read_variables, read_variables_below};
 pub use error::{ComposeError, ComposeErrors};
 pub use load::{LoadRequest, ReadFile, Source, is_project_name, load, read_sources};
 pub use model::*;

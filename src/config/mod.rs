@@ -162,6 +162,8 @@ impl Config {
     pub fn environment_sample(&self) -> Option<PathBuf> {
         let sample = self.checks.environment.sample.as_ref()?;
         Some(self.directory().join(sample))
+    }
+
     /// The public name: what `checks.site` says, else that of an https address in `health.url`. Its file of authorities is
     /// meant from the folder of `deploy.yml`.
     pub fn site(&self) -> Option<Site> {

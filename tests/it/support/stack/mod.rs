@@ -223,7 +223,7 @@ impl Stack {
                 text: source.text.clone(),
             })
             .collect();
-        let read = compose::read_variables_with_places(&config.env_files(), []).unwrap();
+        let read = compose::read_variables_below(&config.env_files(), &BTreeMap::new(), BTreeMap::new()).unwrap();
         let mut variables = read.values;
         variables.insert("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned()));
         variables.insert("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned()));
