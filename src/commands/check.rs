@@ -68,7 +68,6 @@ async fn list(
     global: &GlobalOptions,
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
-    let settings = session.settings(session.new_tag(global).await?, None).await?;
     // Which checks there are does not depend on the release: a folder that git cannot name is no reason to say nothing.
     let tag = match session.new_tag(global).await {
         Ok(tag) => tag,
