@@ -10,9 +10,9 @@ use super::code::Code;
 use super::environment::DeclaredEnvironment;
 use super::quantity::HumanDuration;
 use super::scanners::Scanners;
+use super::site::Site;
 use super::team::Team;
 use super::tests_of_the_code::TestsOfTheCode;
-use super::site::Site;
 
 /// The `checks` section.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]

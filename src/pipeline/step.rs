@@ -93,7 +93,15 @@ impl RunState {
     fn take(&mut self, fact: &Fact) {
         match fact {
             Fact::Nothing => {}
-            Fact::Checked(record) => self.checks = Some(record.clone()),
+            Fact::Checked {
+                record,
+                nothing_pending,
+            } => {
+                self.checks = Some(record.clone());
+                if nothing_pending.is_some() {
+                    self.nothing_pending.clone_from(nothing_pending);
+                }
+            }
             Fact::Backup(id) => self.backup = Some(id.clone()),
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
@@ -291,7 +299,11 @@ impl Receipt {
 pub enum Fact {
     Nothing,
     /// What the checks came to, all of the run so far.
-    Checked(ChecksRecord),
+    Checked {
+        record: ChecksRecord,
+        /// What stands, where they have asked, and nothing is pending.
+        nothing_pending: Option<Vec<Migration>>,
+    },
     Backup(String),
     Images(BTreeMap<ServiceName, ReleasedImage>),
     Migrations(MigrationRecord),

@@ -23,7 +23,7 @@ async fn check(stack: &Stack) -> Ended {
 }
 
 /// Changes the newest manifest.
-fn edit_newest(stack: &Stack, change: impl FnOnce(&mut serde_json::Value)) {
+pub(crate) fn edit_newest(stack: &Stack, change: impl FnOnce(&mut serde_json::Value)) {
     let mut folders: Vec<_> = std::fs::read_dir(stack.backups())
         .unwrap()
         .map(|entry| entry.unwrap().path().join("manifest.json"))
@@ -130,8 +130,7 @@ async fn one_that_does_not_say_when_it_was_made_is_not_verified() {
 #[tokio::test(start_paused = true)]
 async fn backups_that_cannot_be_read_are_not_verified() {
     let stack = saved(1).await;
-    std::fs::remove_dir_all(stack.backups()).unwrap();
-    std::fs::write(stack.backups(), "a file where the folder was").unwrap();
+    edit_newest(&stack, |manifest| manifest["format"] = 99.into());
     let ended = check(&stack).await;
     ended.ended(Outcome::Failed, ExitCode::Gate);
     assert_eq!(ended.check("backup-media").verdict, CheckVerdict::NotVerified);
@@ -139,6 +138,6 @@ async fn backups_that_cannot_be_read_are_not_verified() {
         ended
             .check("backup-media")
             .line
-            .contains("reading the backups in")
+            .contains("cannot be read: it is damaged, or of a newer version")
     );
 }

@@ -2,14 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
-use viatique_deploy::clock::SystemClock;
-use viatique_deploy::commands::drive::Drive;
 use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::exit_code::ExitCode;
-use viatique_deploy::pipeline::{Event, Interrupt, Outcome, Question, Reporter, StepId, StepResult};
-use viatique_deploy::release::RunId;
+use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 use viatique_deploy::steps::check::Selection;
 
 use crate::support::{Ended, Stack};
@@ -386,50 +382,14 @@ async fn a_first_release_changes_nothing_that_serves() {
     assert_eq!(targets, ["checks", "question"]);
 }
 
-/// Sits at a terminal, and says no.
-#[derive(Default)]
-struct SaysNo(Mutex<Vec<Question>>);
-
-impl Reporter for SaysNo {
-    fn event(&self, _event: &Event) {}
-
-    fn asks(&self) -> bool {
-        true
-    }
-
-    fn ask(&self, question: &Question) -> bool {
-        self.0.lock().unwrap().push(question.clone());
-        false
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_question_says_what_changes_below_what_serves() {
-    let (stack, _) = one_serves_and_another_comes().await;
+    let (mut stack, _) = one_serves_and_another_comes().await;
     git(&stack, &["tag", "v2"]);
-    let mut settings = stack.settings("v2");
-    settings.current = stack.releases().await.current().cloned();
-    let chosen = Chosen::run();
-    let drive = Drive {
-        command: chosen.name,
-        engine: &stack.engine,
-        app: &stack.app,
-        clock: &SystemClock,
-        settings: &mut settings,
-        stages: chosen.stages,
-        effect: chosen.effect,
-        finishes: chosen.finishes,
-        rebuilt: viatique_deploy::ledger::Releases::default(),
-        lock_wait: std::time::Duration::ZERO,
-        dry_run: false,
-    };
-    let asked = Arc::new(SaysNo::default());
-    let run = RunId("20260101T000000Z-abcdef".to_owned());
-    let code = drive
-        .run_as(run, &Interrupt::new().1, Arc::clone(&asked) as Arc<_>)
-        .await;
-    assert_eq!(code, ExitCode::Gate);
-    let questions = asked.0.lock().unwrap();
+    stack.person = Some(false);
+    let ended = stack.run("v2").await;
+    ended.ended(Outcome::Failed, ExitCode::Gate);
+    let questions = &ended.questions;
     let lines = &questions[0].lines;
     let serves = lines.iter().position(|line| line.0 == "serves now").unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 
-use crate::support::{DUMP, FakeOutput, Stack};
+use crate::support::Stack;
 
 async fn serving() -> Stack {
     let stack = Stack::viatique();
@@ -70,11 +70,12 @@ async fn nobody_is_asked_where_nobody_sits_and_by_no_other_command() {
 async fn a_dump_that_is_suddenly_small_stops_the_run_before_anything_is_changed() {
     let stack = serving().await;
     stack.run("v1").await.succeeded();
-    let before = stack.engine.peek();
-    stack.answer(|command| {
-        let dumps = command.words.iter().any(|word| word == "pg_dump");
-        dumps.then(|| FakeOutput::stdout(&DUMP[..DUMP.len() / 4]))
+    crate::check_backups::edit_newest(&stack, |manifest| {
+        for file in manifest["files"].as_array_mut().unwrap() {
+            file["bytes"] = 1_000_000.into();
+        }
     });
+    let before = stack.engine.peek();
     let ended = stack.run("v2").await;
     ended
         .ended(Outcome::Failed, ExitCode::Gate)

@@ -105,6 +105,12 @@ async fn saved(at: At<'_>, part: Part) -> Result<Verdict, Failure> {
     let of_it = sets.backups.iter().filter(|backup| part.bytes(backup).is_some());
     let of_it: Vec<&Manifest> = of_it.collect();
     let Some((newest, before)) = of_it.split_last() else {
+        if let Some(one) = sets.unreadable.first() {
+            return Ok(Verdict::not_verified(format!(
+                "{} cannot be read: it is damaged, or of a newer version",
+                one.display()
+            )));
+        }
         return Ok(none(at, part));
     };
     Ok(fresh(at, part, newest, before.last().copied()))

@@ -53,14 +53,19 @@ impl Step for Gate {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let outcomes = looked(context, StepId::Gate, Moment::Gate, &self.selection).await?;
+        let (outcomes, shared) = looked(context, StepId::Gate, Moment::Gate, &self.selection).await?;
+        let nothing_pending = shared.nothing_pending();
         let later = ChecksRecord::of(&outcomes);
         let checks = ids(&outcomes);
         let message = later.in_words();
         let mut record = context.state.checks.clone().unwrap_or_default();
         record.add(&later, &checks);
         if !context.events.asks() {
-            return Ok(Receipt::unchanged(message, Fact::Checked(record)));
+            let fact = Fact::Checked {
+                record,
+                nothing_pending,
+            };
+            return Ok(Receipt::unchanged(message, fact));
         }
         let changes = changes::gather(context).await;
         let changes = changes.map(|changes| changes.in_words()).unwrap_or_default();
@@ -70,7 +75,11 @@ impl Step for Gate {
                     .hint("to go on without a question: --yes"),
             );
         }
-        Ok(Receipt::unchanged(message, Fact::Checked(record)))
+        let fact = Fact::Checked {
+            record,
+            nothing_pending,
+        };
+        Ok(Receipt::unchanged(message, fact))
     }
 
     async fn undo(&self, _context: Context<'_>) -> Result<Undone, Failure> {

@@ -25,11 +25,11 @@ pub(super) async fn make(
     step: StepId,
     moment: Moment,
     checks: &[&'static Check],
+    shared: &Shared,
 ) -> Result<Vec<CheckOutcome>, Failure> {
-    let shared = Shared::default();
     let made = checks
         .iter()
-        .map(|check| one(context, step, moment, check, &shared));
+        .map(|check| one(context, step, moment, check, shared));
     let made = join_all(made).await;
     made.into_iter().collect()
 }

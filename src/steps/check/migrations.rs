@@ -5,6 +5,7 @@ use futures_util::FutureExt as _;
 
 use super::registry::{Asking, Check, Look, When};
 use super::verdict::{Level, Problem, Verdict};
+use crate::engine::EngineError;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::ChangeKind;
 use crate::steps::application::NO_APPLICATION;
@@ -27,7 +28,15 @@ pub(super) static CHECKS: &[Check] = &[Check {
 }];
 
 async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
-    let judged = judgement::judge(asking.context).await?;
+    if let Some(applied) = &asking.context.state.nothing_pending {
+        // The rehearsal has asked a moment ago.
+        return Ok(Verdict::Passed(format!("{} applied, 0 pending", applied.len())));
+    }
+    let judged = match judgement::judge(asking.context).await {
+        Ok(judged) => judged,
+        Err(failure) if is_of_the_engine(&failure) => return Err(failure),
+        Err(failure) => return Ok(Verdict::found(Problem::unverified_for(failure))),
+    };
     let state = match &judged {
         None => return Ok(Verdict::NotYet(NO_APPLICATION.to_owned())),
         Some(Judgement::NotYet(why)) => return Ok(Verdict::NotYet(why.clone())),
@@ -35,6 +44,9 @@ async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
     };
     if state.breaks() && !asking.context.settings.allow_incompatible {
         return Ok(Verdict::found(Problem::of(refused(state))));
+    }
+    if state.pending.is_empty() {
+        asking.shared.nothing_is_pending(state.applied.clone());
     }
     let warned: Vec<Problem> = judged
         .iter()
@@ -50,4 +62,9 @@ async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
         warned,
         format!("{} applied, {} pending", state.applied.len(), state.pending.len()),
     ))
+}
+
+/// Whether Django was not even asked.
+fn is_of_the_engine(failure: &Failure) -> bool {
+    failure.error.chain().any(|cause| cause.is::<EngineError>())
 }

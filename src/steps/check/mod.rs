@@ -17,9 +17,9 @@ mod registry;
 mod scanners;
 pub mod selection;
 mod shared;
+mod site;
 mod team;
 mod tests_of_the_code;
-mod site;
 pub(crate) mod verdict;
 mod waivers;
 
@@ -28,6 +28,7 @@ use async_trait::async_trait;
 pub use gate::Gate;
 use registry::{Look, Moment};
 pub use selection::Selection;
+use shared::Shared;
 
 use crate::error::Failure;
 use crate::pipeline::{
@@ -95,9 +96,16 @@ impl Step for Check {
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         waivers_name_checks(context.settings)?;
-        let outcomes = looked(context, StepId::Check, self.moment, &self.selection).await?;
+        let (outcomes, _) = looked(context, StepId::Check, self.moment, &self.selection).await?;
         let record = ChecksRecord::of(&outcomes);
-        Ok(Receipt::unchanged(record.in_words(), Fact::Checked(record)))
+        let message = record.in_words();
+        // Migrations are applied much later: what stood at the beginning says nothing.
+        let nothing_pending = None;
+        let fact = Fact::Checked {
+            record,
+            nothing_pending,
+        };
+        Ok(Receipt::unchanged(message, fact))
     }
 
     async fn undo(&self, _context: Context<'_>) -> Result<Undone, Failure> {
@@ -109,7 +117,7 @@ fn ids(outcomes: &[CheckOutcome]) -> Vec<String> {
     outcomes.iter().map(|outcome| outcome.check.clone()).collect()
 }
 
-/// Makes the checks of this moment.
+/// Makes the checks of this moment, and hands on what they have found out for others.
 ///
 /// # Errors
 /// What stands in the way of a deploy; the engine's.
@@ -118,9 +126,10 @@ async fn looked(
     step: StepId,
     moment: Moment,
     selection: &Selection,
-) -> Result<Vec<CheckOutcome>, Failure> {
+) -> Result<(Vec<CheckOutcome>, Shared), Failure> {
     let (checks, skipped) = selection.checks(moment, context.settings);
-    let mut outcomes = made::make(context, step, moment, &checks).await?;
+    let shared = Shared::default();
+    let mut outcomes = made::make(context, step, moment, &checks, &shared).await?;
     for outcome in skipped.into_iter().map(made::skipped) {
         context.events.emit(Event::Checked {
             step,
@@ -130,7 +139,7 @@ async fn looked(
     }
     match made::refusal(&outcomes) {
         Some(failure) => Err(failure),
-        None => Ok(outcomes),
+        None => Ok((outcomes, shared)),
     }
 }
 

@@ -62,16 +62,6 @@ pub(crate) struct Asking<'a> {
     pub shared: &'a Shared,
 }
 
-impl<'a> Asking<'a> {
-    /// The part of it that only looks.
-    pub(crate) fn at(&self) -> At<'a> {
-        At {
-            view: self.context.view(),
-            moment: self.moment,
-        }
-    }
-}
-
 pub(crate) type Looking<'a> = BoxFuture<'a, Result<Verdict, Failure>>;
 
 /// How a check looks.

@@ -94,7 +94,9 @@ fn secrets_win_over_files_which_see_them_and_the_process_wins_over_all() {
         pairs.iter().map(secret).collect()
     };
     let over = secrets(&[("B", "secret"), ("C", "secret")]);
-    let variables = read_variables_below(&[file], &over, secrets(&[("C", "process")])).unwrap().values;
+    let variables = read_variables_below(&[file], &over, secrets(&[("C", "process")]))
+        .unwrap()
+        .values;
     let revealed: Vec<(&str, &str)> = variables
         .iter()
         .map(|(key, value)| (key.as_str(), value.reveal().as_str()))

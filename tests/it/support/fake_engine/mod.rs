@@ -11,6 +11,7 @@ mod peek;
 mod processes;
 mod world;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use time::macros::datetime;
@@ -32,6 +33,8 @@ pub(crate) struct FakeEngine {
     calls: Arc<Mutex<Calls>>,
     /// A container may have ended.
     changed: Arc<Notify>,
+    /// How many seconds its clock is ahead of tokio's.
+    ahead: Arc<AtomicU32>,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl FakeEngine {
             script: Arc::new(Mutex::new(silent)),
             calls: Arc::default(),
             changed: Arc::default(),
+            ahead: Arc::default(),
         }
     }
 
@@ -121,6 +125,7 @@ impl FakeEngine {
             script: Arc::new(Mutex::new(Arc::clone(&self.script.lock().unwrap()))),
             calls: Arc::default(),
             changed: Arc::default(),
+            ahead: Arc::clone(&self.ahead),
         }
     }
 
@@ -242,7 +247,13 @@ impl FakeEngine {
 
     /// What a clock shows that agrees with the engine's.
     pub(super) fn now(&self) -> OffsetDateTime {
-        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed()
+        let ahead = Duration::seconds(i64::from(self.ahead.load(Ordering::Relaxed)));
+        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed() + ahead
+    }
+
+    /// A second passes, on every fork too: they write into the same folders.
+    pub(super) fn a_second_passes(&self) {
+        self.ahead.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The engine's clock is off by so much from now on.

@@ -69,16 +69,17 @@ pub(crate) struct Stack {
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
     runs: Arc<AtomicU32>,
-    /// How many were typed on this engine.
-    typed: AtomicU32,
 }
 
-/// The engine's, ahead by so many seconds.
-struct SteadyClock<'a>(&'a FakeEngine, u32);
+/// Calls that hang forever are what tests wait for, not the limits of checks.
+const PATIENT: &str = "checks: { timeout: 100h }\n";
 
-impl Clock for SteadyClock<'_> {
+/// The engine's.
+struct EnginesClock<'a>(&'a FakeEngine);
+
+impl Clock for EnginesClock<'_> {
     fn now(&self) -> OffsetDateTime {
-        self.0.now() + time::Duration::seconds(i64::from(self.1))
+        self.0.now()
     }
 }
 
@@ -111,7 +112,6 @@ impl Stack {
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
             runs: Arc::default(),
-            typed: AtomicU32::default(),
         };
         stack.answer(|_| None);
         stack
@@ -130,7 +130,6 @@ impl Stack {
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
             runs: Arc::clone(&self.runs),
-            typed: AtomicU32::new(self.typed.load(Ordering::Relaxed)),
         };
         fork.answer(|_| None);
         fork
@@ -214,7 +213,10 @@ impl Stack {
         images: BTreeMap<compose::ServiceName, viatique_deploy::release::ReleasedImage>,
     ) -> Settings {
         let directory = self.directory.path();
-        let text = self.deploy_yml.lock().unwrap().clone();
+        let mut text = self.deploy_yml.lock().unwrap().clone();
+        if !text.contains("\nchecks:") {
+            text.push_str(PATIENT);
+        }
         let config = config::parse(&directory.join("deploy.yml"), &text).unwrap();
         let recorded = sources
             .iter()
@@ -223,7 +225,8 @@ impl Stack {
                 text: source.text.clone(),
             })
             .collect();
-        let read = compose::read_variables_below(&config.env_files(), &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let read =
+            compose::read_variables_below(&config.env_files(), &BTreeMap::new(), BTreeMap::new()).unwrap();
         let mut variables = read.values;
         variables.insert("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned()));
         variables.insert("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned()));
@@ -392,8 +395,9 @@ impl Stack {
         settings.current = current.cloned();
         let recorder = Arc::new(Recorder::before(self.person));
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        // No two commands on an engine at the same second.
-        let clock = SteadyClock(&self.engine, self.typed.fetch_add(1, Ordering::Relaxed));
+        // No two commands at the same second.
+        self.engine.a_second_passes();
+        let clock = EnginesClock(&self.engine);
         let run = RunId::new(clock.now(), number);
         let drive = Drive {
             command: chosen.name,

@@ -96,7 +96,6 @@ backup:
   database: { service: db }
   media: { volume: media }
 health: { url: "http://127.0.0.1:8080/health/", timeout: 20s }
-checks: { timeout: 100h }
 "#;
 
 impl Database {
