@@ -217,6 +217,7 @@ async fn applied_migrations_stay_where_a_later_step_fails() {
 async fn an_answer_that_is_none_is_an_error_and_not_an_empty_state() {
     let stack = Stack::viatique();
     stack.run("v1").await.succeeded();
+    stack.bring_migration("copies", "0002_mark");
     stack.answer(|command| is_migrate(command).then(|| FakeOutput::stdout("hello\n")));
     stack
         .run("v2")

@@ -314,6 +314,7 @@ async fn a_database_that_does_not_start_is_not_started_again_by_the_other_step()
 #[tokio::test(start_paused = true)]
 async fn a_run_that_was_killed_says_every_step_that_was_under_way() {
     let stack = serving().await;
+    stack.bring_migration("copies", "0002_mark");
     stack.answer(|command| {
         let manages =
             command.line().starts_with("python manage.py") && !command.line().contains("run(\"judge\"");
