@@ -701,8 +701,7 @@ async fn who_can_read_an_env_file_is_told() {
         ended.succeeded();
         assert!(ended.warnings().contains(says), "{}", ended.warnings());
     }
-    let deploy_yml =
-        format!("{DEPLOY_YML}").replace("directory: backups,", "directory: backups, identity: key.txt,");
+    let deploy_yml = DEPLOY_YML.replace("directory: backups,", "directory: backups, identity: key.txt,");
     let text = told(&self::stack(COMPOSE, ENV, &deploy_yml), "env-permissions").await;
     assert!(text.contains("not verified: cannot look at key.txt"), "{text}");
 }

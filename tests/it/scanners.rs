@@ -70,7 +70,7 @@ const SARIF: &str = "sarif: [{ name: semgrep, run: [./tool] }]";
 
 #[tokio::test]
 async fn a_report_says_more_than_an_exit_code() {
-    use StepResult::{Failed, NotVerified, Succeeded, Warned};
+    use StepResult::{Failed, Interrupted, NotRun, NotVerified, Succeeded, Unchanged, Warned};
     for Case(id, asked, report, code, result, says) in [
         Case(
             "bandit",
@@ -311,7 +311,7 @@ async fn a_report_says_more_than_an_exit_code() {
         assert!(line.contains(says), "{report} {code}: {line}");
         let expected = match result {
             Succeeded | Warned => (Outcome::Succeeded, ExitCode::Done),
-            _ => (Outcome::Failed, ExitCode::Gate),
+            Failed | NotVerified | Unchanged | NotRun | Interrupted => (Outcome::Failed, ExitCode::Gate),
         };
         ended.ended(expected.0, expected.1);
     }

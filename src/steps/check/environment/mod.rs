@@ -144,7 +144,7 @@ pub(super) static CHECKS: &[Check] = &[
             "reads EMAIL_HOST and what belongs to it",
             "complete the EMAIL_ variables in the env file, or leave them all out",
         ],
-        |settings| email::is_begun(settings),
+        email::is_begun,
         email::look,
     ),
     reads(

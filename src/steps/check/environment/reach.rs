@@ -24,7 +24,7 @@ pub(super) fn reach<'a>(project: &'a Project, from: &Service, host: &str) -> Rea
     let networks = networks(project, from);
     let mut apart = None;
     for service in project.services.values() {
-        if !names(service).iter().any(|name| *name == host) {
+        if !names(service).contains(&host) {
             continue;
         }
         match &networks {

@@ -87,13 +87,14 @@ fn bits(text: &str) -> f64 {
 }
 
 fn alphabet(characters: &[char]) -> f64 {
-    let kinds: [(fn(&char) -> bool, f64); 4] = [
-        (|one| one.is_lowercase(), 26.0),
-        (|one| one.is_uppercase(), 26.0),
-        (|one| one.is_ascii_digit(), 10.0),
-        (|one| !one.is_alphanumeric(), 32.0),
+    let any = |is_of: fn(&char) -> bool| characters.iter().any(is_of);
+    let kinds = [
+        (any(|one| one.is_lowercase()), 26.0),
+        (any(|one| one.is_uppercase()), 26.0),
+        (any(|one| one.is_ascii_digit()), 10.0),
+        (any(|one| !one.is_alphanumeric()), 32.0),
     ];
-    let sizes = kinds.iter().filter(|(is_of, _)| characters.iter().any(is_of));
+    let sizes = kinds.iter().filter(|(is_there, _)| *is_there);
     sizes.map(|(_, size)| size).sum::<f64>().max(2.0)
 }
 

@@ -163,7 +163,7 @@ fn database_reached(settings: &Settings, variable: &Variable<'_>, address: &Addr
                 Vec::new()
             }
         }
-        Err(problem) => vec![problem],
+        Err(problem) => vec![*problem],
     }
 }
 
@@ -238,26 +238,31 @@ fn against_server(settings: &Settings, key: &str, address: &Address, server: &Se
 }
 
 /// The service that a host is.
-fn lead<'a>(settings: &'a Settings, variable: &Variable<'_>, host: &str) -> Result<&'a Service, Problem> {
+fn lead<'a>(
+    settings: &'a Settings,
+    variable: &Variable<'_>,
+    host: &str,
+) -> Result<&'a Service, Box<Problem>> {
     let key = variable.key;
-    match reach(&settings.project, variable.service, host) {
-        Reach::Service(service) => Ok(service),
-        Reach::Apart(other) => Err(Problem::wrong(format!(
+    let problem = match reach(&settings.project, variable.service, host) {
+        Reach::Service(service) => return Ok(service),
+        Reach::Apart(other) => Problem::wrong(format!(
             "{key} leads to `{}`, which is on none of its networks",
             other.name
         ))
         .hint(format!(
             "put `{}` and `{}` on one network in the Compose file",
             variable.service.name, other.name
-        ))),
-        Reach::Itself => Err(Problem::wrong(format!("{key} leads to the container itself"))
-            .hint("write the name of the service that is meant")),
-        Reach::Outside => Err(not_known(format!(
+        )),
+        Reach::Itself => Problem::wrong(format!("{key} leads to the container itself"))
+            .hint("write the name of the service that is meant"),
+        Reach::Outside => not_known(format!(
             "{key} leads out of the project, where nothing is known from here"
-        ))),
-        Reach::Nobody => Err(Problem::wrong(format!("{key} names a host that no service has"))
-            .hint(format!("the services are {}", services(settings)))),
-    }
+        )),
+        Reach::Nobody => Problem::wrong(format!("{key} names a host that no service has"))
+            .hint(format!("the services are {}", services(settings))),
+    };
+    Err(Box::new(problem))
 }
 
 fn services(settings: &Settings) -> String {
@@ -323,5 +328,6 @@ fn broker_problem(settings: &Settings, variable: &Variable<'_>, text: &str) -> O
     if address.host.is_empty() {
         return wrong("names no host");
     }
-    lead(settings, variable, &address.host).err()
+    let problem = lead(settings, variable, &address.host).err();
+    problem.map(|problem| *problem)
 }

@@ -156,9 +156,10 @@ fn read(bytes: &[u8]) -> Result<Report, String> {
 fn finding(found: Found, rules: &[Rule]) -> Finding {
     let id = found.rule_id.unwrap_or_default();
     let rule = rules.iter().find(|rule| rule.id == id);
-    let score = rule.and_then(|rule| match rule.properties.get("security-severity")? {
-        serde_json::Value::String(score) => Some(score.clone()),
-        score => score.as_f64().map(|score| score.to_string()),
+    let score = rule.and_then(|rule| {
+        let score = rule.properties.get("security-severity")?;
+        let number = || score.as_f64().map(|score| score.to_string());
+        score.as_str().map(str::to_owned).or_else(number)
     });
     let level = found
         .level
