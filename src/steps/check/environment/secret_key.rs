@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_follows_from_what_stood_before_counts_for_nothing() {
         for weak in [
-            "abc".repeat(20),
+            "abcdef".repeat(10),
             "0123456789".repeat(6),
             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789".to_owned(),
             "correct-horse".repeat(5),
