@@ -58,8 +58,9 @@ Exit codes:
     3  deploy.yml, a Compose file or the environment is invalid, or the engine
        cannot be reached; nothing was touched
     4  another run holds the lock, or one has stopped half-way
-    5  a gate said no: the app is not well, a migration would break what serves
-       or fails on the data, or data would go and nobody agreed
+    5  a gate said no: a check failed or could not be made, the app is not well,
+       a migration would break what serves or fails on the data, or somebody
+       was asked and did not agree
     6  deployed, then rolled back by itself
     7  stuck, a person is needed; the message says what stands where
    70  a bug in this program
@@ -112,7 +113,8 @@ pub struct GlobalOptions {
     #[arg(short, long, global = true)]
     pub yes: bool,
 
-    /// Write for people (human, on stderr) or for programs (json, one object per line on stdout)
+    /// Write for people (human, on stderr), for programs (json, one object per line on stdout) or for GitHub Actions
+    /// (github, on stdout)
     #[arg(
         long,
         value_name = "FORMAT",
@@ -150,29 +152,37 @@ pub enum Command {
     #[command(
         help_template = ONE_COMMAND,
         before_help = "\
-In order:
-  1. reads deploy.yml, the Compose files and the environment, and says what is
-     invalid, by file and path
-  2. reaches the engine, and looks for what would break a deploy on this host:
-     images, networks, volumes and build contexts that are missing, host ports
-     that are taken
-  3. warns of what would lose requests or tasks although the deploy works: a
-     shell that keeps the stop signal to itself, a grace that is too short, a
-     missing health test, no room for two containers
-  4. where the release's image is built: asks Django, in a container that is
-     removed, what its migrations would mean for the release that serves
+First reads deploy.yml, the Compose files and the environment, and says what is
+invalid, by file and path. Then makes its checks, side by side:
+  the engine and the host    what would break a deploy here, or lose requests
+                             or tasks although it works
+  production configuration   what the environment and the Compose files say
+  code and scanners          what the project's own tools say
+  the site                   what a visitor is answered
+  Django                     asked in a container of the release's image, which
+                             is removed again; its migrations, too
+  backups                    whether one could be gone back to
+`check --list` has all of them, and says which there is nothing to look at for.
+
+A check that fails stops a deploy, or only warns. One that could not be made is
+not verified, and never counted as passed. Under checks.waivers in deploy.yml
+somebody answers for a problem until a day.
 
 Leaves alone: the running containers, the database, the files, the recorded
 releases.",
         after_help = "\
-Exit codes: 0 all passed; 3 configuration invalid; 5 the running release would
-fail on the migrations.
+Exit codes: 0 nothing stands in the way of a deploy; 1 failed, or the file of
+--junit could not be written; 3 configuration invalid, or the host is not ready
+for it; 5 a check failed or could not be made.
 
 Examples:
   viatique-deploy check
-  viatique-deploy check --output json > check.ndjson"
+  viatique-deploy check --list          which checks there are
+  viatique-deploy check --explain hsts  what one is for, and what to do
+  viatique-deploy check --skip tests
+  viatique-deploy check --output github --junit checks.xml   in a CI job"
     )]
-    Check,
+    Check(CheckArgs),
 
     /// Save the database and the media, and read the copy back
     #[command(
@@ -429,12 +439,14 @@ In order:
   1. check          finds what would make the rest fail
   2. backup         saves the database and the media
   3. build          builds the images
-  4. migrate        migrates the database, with the new code; with
-                    django.rehearse: true, on a copy of the data first
-  5. collectstatic  puts the static files in place
-  6. deploy         replaces the containers, one service at a time
-  7. health         asks the app whether it is well
-2 and 3 run side by side, and so do 4 and 5. With --maintenance the site is
+  4. gate           looks once more, at the new images too, and asks once, where
+                    somebody sits at a terminal and has not said --yes
+  5. migrate        migrates the database, with the new code; with
+                    django.rehearse: true, tried on a copy before 4
+  6. collectstatic  puts the static files in place
+  7. deploy         replaces the containers, one service at a time
+  8. health         asks the app whether it is well
+2 and 3 run side by side, and so do 5 and 6. With --maintenance the site is
 closed before the backup, and opened at the end of the deploy.
 
 Stops at the first step that fails. A failed deploy or health puts the
@@ -444,9 +456,11 @@ Leaves alone: services that have not changed. Applied migrations stay (not with
 --maintenance: then the backup is restored), and so do backups.",
         after_help = "\
 Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
-invalid; 4 locked; 5 health said no and nothing had been replaced, or the
-running release would fail on the migrations; 6 deployed, then rolled back by
-itself; 7 stuck, a person is needed; 130 interrupted, and put back.
+invalid, or the host is not ready for it; 4 locked; 5 a check failed or could
+not be made, the question was not answered with yes, the running release would
+fail on the migrations, or health said no and nothing had been replaced; 6
+deployed, then rolled back by itself; 7 stuck, a person is needed; 130
+interrupted, and put back.
 
 Examples:
   viatique-deploy run --dry-run         see what would be done
@@ -629,6 +643,34 @@ pub struct RunArgs {
     /// Do not try the migrations on a copy first, although deploy.yml says django.rehearse
     #[arg(long)]
     pub skip_rehearsal: bool,
+
+    /// Leave this check out, which is recorded; can be given several times
+    #[arg(long, value_name = "ID")]
+    pub skip_check: Vec<String>,
+}
+
+/// What `check` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct CheckArgs {
+    /// Make only this check; can be given several times
+    #[arg(long, value_name = "ID")]
+    pub only: Vec<String>,
+
+    /// Leave this check out; can be given several times
+    #[arg(long, value_name = "ID", conflicts_with = "only")]
+    pub skip: Vec<String>,
+
+    /// List the checks, and which of them apply here
+    #[arg(long, conflicts_with_all = ["only", "skip", "junit"])]
+    pub list: bool,
+
+    /// Say what a check protects from, how it looks, and what to do when it fails
+    #[arg(long, value_name = "ID", conflicts_with_all = ["only", "skip", "list", "junit"])]
+    pub explain: Option<String>,
+
+    /// Also write the verdicts to this file, as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// What `rehearse` takes.

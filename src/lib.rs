@@ -40,6 +40,7 @@ mod digest;
 pub mod engine;
 pub mod error;
 pub mod exit_code;
+mod git;
 pub mod ledger;
 pub mod lock;
 pub mod pipeline;

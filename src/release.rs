@@ -1,6 +1,9 @@
 //! What was deployed: the tag, the images, the configuration and what was done to the database. Values only; where
 //! they are kept is the ledger's business.
 
+pub mod changes;
+pub mod checks;
+pub mod dependencies;
 pub mod difference;
 pub mod rehearsal;
 pub mod schema;
@@ -10,6 +13,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+use self::checks::ChecksRecord;
 use self::rehearsal::Rehearsal;
 use crate::compose::ServiceName;
 use crate::engine::ImageId;
@@ -154,6 +158,9 @@ pub struct Release {
     pub rehearsal: Option<Rehearsal>,
     /// The backup taken before it.
     pub backup: Option<String>,
+    /// What the checks before it came to; `None` where it was made without.
+    #[serde(default)]
+    pub checks: Option<ChecksRecord>,
 }
 
 impl Release {

@@ -2,11 +2,13 @@
 //! for the steps.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{App, AppError, Request, Response};
+use super::edge::{EdgeError, EdgeErrorKind, Page, Presented, Way};
+use super::{App, AppError, Request, Response, handshake};
 
 const BODY_LIMIT: usize = 64 * 1024;
 
@@ -26,16 +28,19 @@ impl HttpApp {
     /// Where the TLS set-up of this machine is unusable.
     pub fn new() -> Result<Self, AppError> {
         crate::tls::prepare();
-        #[expect(clippy::disallowed_types, reason = "the one adapter to HTTP")]
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("viatique-deploy/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| failed("any address", &error))?;
+        let client = asking().build().map_err(|error| failed("any address", &error))?;
         Ok(Self { client })
     }
+}
+
+/// How every question is asked.
+fn asking() -> reqwest::ClientBuilder {
+    #[expect(clippy::disallowed_types, reason = "the one adapter to HTTP")]
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("viatique-deploy/", env!("CARGO_PKG_VERSION")))
 }
 
 #[async_trait]
@@ -53,24 +58,115 @@ impl App for HttpApp {
             .send()
             .await
             .map_err(|error| failed(&request.url, &error))?;
-        let mut body = Vec::new();
-        while let Some(piece) = answer
-            .chunk()
+        let body = body(&mut answer)
             .await
-            .map_err(|error| failed(&request.url, &error))?
-        {
-            let room = BODY_LIMIT - body.len();
-            body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
-            if body.len() == BODY_LIMIT {
-                break;
-            }
-        }
+            .map_err(|error| failed(&request.url, &error))?;
         Ok(Response {
             status: answer.status().as_u16(),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body,
             elapsed: started.elapsed(),
         })
     }
+
+    async fn visit(&self, url: &str, way: &Way) -> Result<Page, EdgeError> {
+        let here = |message: String| EdgeError {
+            kind: EdgeErrorKind::Here,
+            target: url.to_owned(),
+            message,
+        };
+        let mut url_asked = reqwest::Url::parse(url).map_err(|error| here(error.to_string()))?;
+        let mut client = asking().tls_backend_preconfigured(handshake::config(way).map_err(here)?);
+        let mut host = None;
+        if let Some(address) = way.connect {
+            // A port in the address would be asked instead of that of `connect`.
+            if let (Some(name), Some(port)) = (url_asked.host_str(), url_asked.port()) {
+                host = Some(format!("{name}:{port}"));
+            }
+            if url_asked.set_port(None).is_err() {
+                return Err(here("there is no host in it".to_owned()));
+            }
+            client = client.resolve_to_addrs(url_asked.host_str().unwrap_or_default(), &[address]);
+        }
+        let client = client.build().map_err(|error| here(error.to_string()))?;
+        let mut question = client.get(url_asked).timeout(way.timeout);
+        if let Some(host) = host {
+            question = question.header("Host", host);
+        }
+        let mut answer = question.send().await.map_err(|error| unanswered(url, &error))?;
+        let body = body(&mut answer).await.map_err(|error| unanswered(url, &error))?;
+        let headers = answer.headers().iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str().to_owned(), value)
+        });
+        Ok(Page {
+            status: answer.status().as_u16(),
+            headers: headers.collect(),
+            body,
+        })
+    }
+
+    async fn certificate(&self, name: &str, port: u16, way: &Way) -> Result<Presented, EdgeError> {
+        handshake::presented(name, port, way).await
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, EdgeError> {
+        let found = tokio::net::lookup_host((name, 0)).await;
+        let found = found.map_err(|error| EdgeError {
+            kind: EdgeErrorKind::Unreachable,
+            target: name.to_owned(),
+            message: error.to_string(),
+        })?;
+        let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+}
+
+/// As much of it as is kept.
+async fn body(answer: &mut reqwest::Response) -> Result<String, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        let room = BODY_LIMIT - body.len();
+        body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+        if body.len() == BODY_LIMIT {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// How far a visit went: the reason is further down the chain, as a value of whoever gave it.
+fn unanswered(url: &str, error: &reqwest::Error) -> EdgeError {
+    let mut kind = EdgeErrorKind::Unreachable;
+    let mut cause = error.source();
+    while let Some(link) = cause {
+        if is_tls(link) {
+            kind = EdgeErrorKind::Tls;
+            break;
+        }
+        if let Some(io) = link.downcast_ref::<std::io::Error>() {
+            kind = handshake::unconnected(io.kind());
+        }
+        cause = link.source();
+    }
+    if error.is_timeout() {
+        kind = EdgeErrorKind::Silent;
+    }
+    EdgeError {
+        kind,
+        target: url.to_owned(),
+        message: failed(url, error).message,
+    }
+}
+
+/// Whether it is rustls' word, also where others have wrapped it: an error of the operating system's kind passes over what
+/// it holds when it is asked for its source.
+fn is_tls(link: &(dyn std::error::Error + 'static)) -> bool {
+    let held = link
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    link.is::<rustls::Error>() || held.is_some_and(|held| is_tls(held))
 }
 
 /// One line: reqwest's own text is only the outermost link, the reason is further down the chain.

@@ -1,10 +1,16 @@
-//! The port to the deployed app over HTTP. `http.rs` is the only file that names reqwest.
+//! The port to the deployed app over HTTP, and to the site as its visitors reach it. `http.rs` is the only file that names
+//! reqwest, `handshake.rs` the one that reads certificates.
 
+pub mod edge;
+mod handshake;
 pub mod http;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+use edge::{EdgeError, Page, Presented, Way};
 
 /// One question to the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,4 +48,22 @@ pub trait App: Send + Sync {
     /// # Errors
     /// Where no complete answer came within the time-out.
     async fn get(&self, request: &Request) -> Result<Response, AppError>;
+
+    /// Sends a GET under a public name. Any status is an answer; redirects are not followed.
+    ///
+    /// # Errors
+    /// Where no complete answer came, or a visitor's program would refuse its certificate.
+    async fn visit(&self, url: &str, way: &Way) -> Result<Page, EdgeError>;
+
+    /// The certificate that is served under a name, refused or not.
+    ///
+    /// # Errors
+    /// Where none was served.
+    async fn certificate(&self, name: &str, port: u16, way: &Way) -> Result<Presented, EdgeError>;
+
+    /// What a name resolves to, as this machine resolves it: each address once, sorted.
+    ///
+    /// # Errors
+    /// Where it does not, or nobody can be asked.
+    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, EdgeError>;
 }

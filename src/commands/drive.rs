@@ -27,6 +27,7 @@ use crate::pipeline::{
     StepResult, StepSummary,
 };
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
+use crate::steps::check::code::changes;
 use crate::steps::hooks::Hooked;
 use crate::steps::migrate::judgement::{self, Judgement};
 use crate::steps::{backup, one_off, retention};
@@ -188,6 +189,10 @@ impl<'a> Drive<'a> {
             let judged =
                 judged.unwrap_or_else(|failure| Some(Judgement::NotYet(format!("{:#}", failure.error))));
             state.judged = judged.iter().flat_map(judgement::lines).collect();
+        }
+        if self.step_ids().contains(&StepId::Gate) {
+            let changes = changes::gather(self.context(run, events, &state)).await;
+            state.changed = changes.map(|changes| changes.in_words()).unwrap_or_default();
         }
         match pipeline::plan(&self.stages, self.context(run, events, &state)).await {
             Ok(()) => ended(Outcome::Succeeded, None),
@@ -497,6 +502,7 @@ impl<'a> Drive<'a> {
             migrations: state.migrations.clone(),
             rehearsal: state.rehearsal.clone(),
             backup: state.backup.clone(),
+            checks: state.checks.clone(),
         }
     }
 }

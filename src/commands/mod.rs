@@ -3,6 +3,7 @@
 
 mod alive;
 mod backups;
+mod check;
 mod drift;
 pub mod drive;
 mod identity;
@@ -14,6 +15,7 @@ mod restore;
 pub mod resume;
 pub mod reversing;
 pub mod rollback;
+pub mod secrets;
 mod session;
 mod signals;
 mod status;
@@ -43,7 +45,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
         Command::Resume => resume::resume(&cli.global, &output).await,
-        Command::Check => steps::steps(&cli.global, Chosen::check(), Asked::default(), &output).await,
+        Command::Check(arguments) => check::check(&cli.global, &arguments, &output).await,
         Command::Backup { what } => backups::backup(&cli.global, what, &output).await,
         Command::Build(flags) => {
             steps::steps(&cli.global, Chosen::build_with(flags), Asked::default(), &output).await
@@ -111,7 +113,7 @@ fn output_options(global: &GlobalOptions) -> OutputOptions {
         (false, 1) => Verbosity::Verbose,
         (false, _) => Verbosity::Debug,
     };
-    OutputOptions::detect(global.output, global.color, verbosity)
+    OutputOptions::detect(global.output, global.color, verbosity, global.yes)
 }
 
 /// Diagnostics of this program go to stderr: with `-vv`, or as `RUST_LOG` says.

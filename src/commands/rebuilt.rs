@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,7 +18,7 @@ use crate::steps::deploy::{is_serving, standing};
 use crate::steps::{kept_reference, release_repository};
 
 /// Settings of a release of this tag, by the files as they stand.
-pub type SettingsOf<'a> = dyn Fn(&Tag) -> Result<Settings, Failure> + Send + Sync + 'a;
+pub type SettingsOf<'a> = dyn Fn(Tag) -> BoxFuture<'a, Result<Settings, Failure>> + Send + Sync + 'a;
 
 /// The releases, the one that serves last; none where the ledger is there, or was never needed.
 ///
@@ -45,11 +46,11 @@ pub async fn rebuilt(
     let mut current = blank(&tag, &newest.created);
     current.run = RunId(newest.label(labels::RUN).unwrap_or_default().to_owned());
     let mut releases = Vec::new();
-    if let Ok(settings) = settings_of(&tag) {
+    if let Ok(settings) = settings_of(tag.clone()).await {
         current.compose = settings.sources.clone();
         for other in tags(inspect, &settings).await? {
             if other != tag
-                && let Ok(settings) = settings_of(&other)
+                && let Ok(settings) = settings_of(other).await
             {
                 releases.extend(by_images(inspect, &settings).await?);
             }
@@ -144,5 +145,6 @@ fn blank(tag: &Tag, at: &str) -> Release {
         migrations: None,
         rehearsal: None,
         backup: None,
+        checks: None,
     }
 }

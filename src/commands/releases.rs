@@ -8,6 +8,7 @@ use crate::engine::{ImageId, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::Releases;
+use crate::release::checks::ChecksRecord;
 use crate::release::difference::{Difference, differences};
 use crate::release::{Release, Tag};
 use crate::ui::{self, OutputOptions};
@@ -139,6 +140,7 @@ pub(super) async fn show(
         "images": release.images,
         "images_missing": missing,
         "migrations": added,
+        "checks": release.checks,
         "rehearsal": release.rehearsal,
         "backup": release.backup,
         "changes": changes,
@@ -155,6 +157,9 @@ pub(super) async fn show(
     let migrations: Vec<String> = added.iter().map(ToString::to_string).collect();
     if !migrations.is_empty() {
         human.push_str(&format!("migrations: {}\n", migrations.join(", ")));
+    }
+    if let Some(checks) = &release.checks {
+        human.push_str(&checks_listed(checks, output.columns));
     }
     if let Some(rehearsal) = &release.rehearsal {
         human.push_str(&format!("rehearsed: {}\n", rehearsal.in_words()));
@@ -209,6 +214,20 @@ pub(super) async fn diff(
     });
     ui::data(output, &listed(&from.tag, &to.tag, &changes), &json);
     Ok(ExitCode::Done)
+}
+
+/// How many checks passed, and each that did not, with its line.
+fn checks_listed(checks: &ChecksRecord, columns: usize) -> String {
+    let rows: Vec<Vec<String>> = checks
+        .others
+        .iter()
+        .map(|one| vec![one.check.clone(), one.line.clone()])
+        .collect();
+    format!(
+        "checks: {}\n{}",
+        checks.in_words(),
+        ui::wrapped_table(&rows, columns)
+    )
 }
 
 /// A line for each difference.

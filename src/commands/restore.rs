@@ -35,7 +35,7 @@ pub(super) async fn restore(
     let session = Session::open(global)?;
     let releases = session.releases(global).await?;
     let tag = session.serving_tag(global, &releases).await?;
-    let mut settings = session.settings(tag, releases.current().cloned())?;
+    let mut settings = session.settings(tag, releases.current().cloned()).await?;
     settings.allow_incompatible = arguments.allow_breaking;
     let reporter = ui::reporter(output);
     let looking = Looking::new(Arc::clone(&reporter))?;

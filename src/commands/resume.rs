@@ -11,6 +11,7 @@ use crate::ledger::{Releases, UnfinishedRun};
 use crate::pipeline::{Reversal, Settings};
 use crate::release::{Release, Tag};
 use crate::steps::backup::restore::Restore;
+use crate::steps::check::Selection;
 use crate::steps::reverse::{Newer, Reverse};
 use crate::ui::{self, OutputOptions};
 
@@ -40,8 +41,8 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
         .map_err(super::configuration)?;
     let resumed = Resumed::of(&memory.releases, run, asked)?;
     let mut settings = match &resumed {
-        Resumed::Made { tag, .. } => session.settings(tag.clone(), current)?,
-        Resumed::Recorded { release, .. } => session.recorded_settings(release, current)?,
+        Resumed::Made { tag, .. } => session.settings(tag.clone(), current).await?,
+        Resumed::Recorded { release, .. } => session.recorded_settings(release, current).await?,
     };
     settings.maintenance = run.header.maintenance;
     settings.restores = run.header.restores.clone();
@@ -131,7 +132,7 @@ impl Resumed {
         let chosen = match self {
             Self::Made {
                 maintenance: true, ..
-            } => Chosen::run_in_maintenance(BuildArgs::default(), Rehearsing::Not),
+            } => Chosen::run_in_maintenance(BuildArgs::default(), Rehearsing::Not, Selection::All),
             Self::Made { command, .. } => Chosen::named(command).unwrap_or_else(Chosen::run),
             Self::Recorded { release, with } => match with {
                 With::Nothing => Chosen::rollback(release),

@@ -72,11 +72,12 @@ pub fn serves_already(memory: &Memory, target: &Release) -> bool {
 }
 
 impl Newer<'_> {
-    /// As it was recorded, or of the files as they are now.
+    /// As it was recorded, or of the files as they are now. The settings of what is gone back to are read by then, and
+    /// with them the secrets.
     pub(super) fn settings(self, session: &Session) -> Result<Settings, Failure> {
         match self {
-            Self::Recorded(release) => session.recorded_settings(release, None),
-            Self::Tagged(tag) => session.settings(tag.clone(), None),
+            Self::Recorded(release) => session.recorded_settings_again(release, None),
+            Self::Tagged(tag) => session.settings_again(tag.clone(), None),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `rollback`: a deploy of a recorded release, with its images and its Compose files, through the same code. Builds
 //! and migrates nothing.
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use super::releases::{listed, no_release, whole};
@@ -38,10 +37,9 @@ pub(super) async fn rollback(
     let target = target(&memory, arguments.to.as_deref())?;
     let releases = &memory.releases;
     let current = releases.current();
-    let mut settings = session.recorded_settings(target, current.cloned())?;
+    let mut settings = session.recorded_settings(target, current.cloned()).await?;
     let reporter = ui::reporter(output);
-    let asks =
-        !global.dry_run && !global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let asks = !global.dry_run && output.asks;
     if arguments.to.is_none()
         && let Some(half) = memory
             .unfinished

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use tokio::sync::OnceCell;
 
 use super::configuration;
 use super::rebuilt::rebuilt;
+use super::secrets::{self, Variables};
 use crate::cli::GlobalOptions;
 use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
 use crate::engine::docker::{DockerEngine, EngineEnvironment};
 use crate::error::{Failure, FailureKind};
+use crate::git::Git;
 use crate::ledger::{self, Ledger, LedgerError, Memory, Releases};
 use crate::pipeline::Settings;
 use crate::release::{RecordedFile, Release, Tag};
@@ -31,6 +35,8 @@ pub(super) struct Session {
     pub engine: DockerEngine,
     /// What was found instead of a ledger that was lost.
     rebuilt: OnceLock<Releases>,
+    /// What `secrets` names, read once, and only by what reads the Compose files.
+    secrets: OnceCell<Variables>,
 }
 
 impl Session {
@@ -39,14 +45,27 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with `deploy.yml` or the engine's address.
     pub(super) fn open(global: &GlobalOptions) -> Result<Self, Failure> {
+        Self::with_engine(global, &EngineEnvironment::of_process())
+    }
+
+    /// For what is read from files alone: a wrong address of the engine does not matter.
+    ///
+    /// # Errors
+    /// Whatever is wrong with `deploy.yml`.
+    pub(super) fn without_engine(global: &GlobalOptions) -> Result<Self, Failure> {
+        Self::with_engine(global, &EngineEnvironment::default())
+    }
+
+    fn with_engine(global: &GlobalOptions, environment: &EngineEnvironment) -> Result<Self, Failure> {
         let here = std::env::current_dir().context("finding the current directory")?;
         let path = config::find(global.config.as_deref(), &here).map_err(config_error)?;
         let config = config::load(&path).map_err(config_error)?;
-        let engine = DockerEngine::connect(&EngineEnvironment::of_process())?;
+        let engine = DockerEngine::connect(environment)?;
         Ok(Self {
             config,
             engine,
             rebuilt: OnceLock::new(),
+            secrets: OnceCell::new(),
         })
     }
 
@@ -91,7 +110,7 @@ impl Session {
             Ledger::open(&self.engine, project).await.map_err(ledger_error)?;
         }
         let mut memory = ledger::read(&self.engine, project).await.map_err(ledger_error)?;
-        let settings_of = |tag: &Tag| self.settings(tag.clone(), None);
+        let settings_of = |tag: Tag| self.settings(tag, None).boxed();
         let rebuilt = rebuilt(&self.engine, project, &memory, &settings_of).await?;
         if rebuilt.current().is_some() {
             memory.releases = self.rebuilt.get_or_init(|| rebuilt).clone();
@@ -132,7 +151,16 @@ impl Session {
     ///
     /// # Errors
     /// Everything wrong with the Compose files, the variables, and `deploy.yml` held against them.
-    pub(super) fn settings(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
+    pub(super) async fn settings(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
+        self.read_secrets().await?;
+        self.settings_again(tag, current)
+    }
+
+    /// The same, where the secrets have been read already.
+    ///
+    /// # Errors
+    /// As [`Session::settings`].
+    pub(super) fn settings_again(&self, tag: Tag, current: Option<Release>) -> Result<Settings, Failure> {
         let sources = compose::read_sources(&self.config.compose_files()).map_err(compose_error)?;
         let settings = self.settings_from(sources, tag.clone(), current, BTreeMap::new())?;
         Ok(Settings {
@@ -149,7 +177,7 @@ impl Session {
         }
         let sources = compose::read_sources(&files).map_err(compose_error)?;
         let name = format!("{}{STAGING}", self.project());
-        let project = load_project(&self.config, name, self.directory()?, sources, &tag)?;
+        let project = self.load_project(name, self.directory()?, sources, &tag)?;
         if let Some(django) = &self.config.django
             && !project.services.contains_key(&django.service)
         {
@@ -179,7 +207,20 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::settings`].
-    pub(super) fn recorded_settings(
+    pub(super) async fn recorded_settings(
+        &self,
+        release: &Release,
+        current: Option<Release>,
+    ) -> Result<Settings, Failure> {
+        self.read_secrets().await?;
+        self.recorded_settings_again(release, current)
+    }
+
+    /// The same, where the secrets have been read already.
+    ///
+    /// # Errors
+    /// As [`Session::settings`].
+    pub(super) fn recorded_settings_again(
         &self,
         release: &Release,
         current: Option<Release>,
@@ -218,7 +259,7 @@ impl Session {
             })
             .collect();
         let name = self.project().to_owned();
-        let project = load_project(&self.config, name, directory, sources, &tag)?;
+        let project = self.load_project(name, directory, sources, &tag)?;
         let problems = config::validate(&self.config, &project);
         if !problems.is_empty() {
             return Err(config_errors(problems));
@@ -239,6 +280,43 @@ impl Session {
             restores: None,
             reverses: None,
         })
+    }
+
+    /// Reads what `secrets` names, once.
+    async fn read_secrets(&self) -> Result<(), Failure> {
+        let reading = || async { secrets::read(&self.config, &of_process()).await };
+        self.secrets.get_or_try_init(reading).await.map(|_| ())
+    }
+
+    fn load_project(
+        &self,
+        project_name: String,
+        directory: PathBuf,
+        sources: Vec<Source>,
+        tag: &Tag,
+    ) -> Result<Project, Failure> {
+        let Some(secrets) = self.secrets.get() else {
+            // Without them, `${…:-default}` would take its default in silence.
+            return Err(Failure::message(
+                FailureKind::Failed,
+                "the Compose files cannot be read before the secrets",
+            ));
+        };
+        let read = compose::read_variables_below(&self.config.env_files(), secrets, of_process())
+            .map_err(compose_error)?;
+        let mut variables = read.values;
+        variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
+        compose::load(&LoadRequest {
+            project_name,
+            project_directory: directory,
+            sources,
+            variables,
+            variable_places: read.places,
+            public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
+            profiles: Vec::new(),
+            read_file: &|path| std::fs::read_to_string(path),
+        })
+        .map_err(compose_error)
     }
 
     /// Where backups are written: absolute.
@@ -266,26 +344,11 @@ fn relative(path: &Path, directory: &Path) -> PathBuf {
         .unwrap_or(absolute)
 }
 
-fn load_project(
-    config: &Config,
-    project_name: String,
-    directory: PathBuf,
-    sources: Vec<Source>,
-    tag: &Tag,
-) -> Result<Project, Failure> {
-    let mut variables =
-        compose::read_variables(&config.env_files(), std::env::vars()).map_err(compose_error)?;
-    variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
-    compose::load(&LoadRequest {
-        project_name,
-        project_directory: directory,
-        sources,
-        variables,
-        public_variables: BTreeSet::from([TAG_VARIABLE.to_owned()]),
-        profiles: Vec::new(),
-        read_file: &|path| std::fs::read_to_string(path),
-    })
-    .map_err(compose_error)
+/// This process's environment.
+fn of_process() -> Variables {
+    std::env::vars()
+        .map(|(key, value)| (key, Secret::new(value)))
+        .collect()
 }
 
 /// A failure to read or write the ledger.
@@ -305,7 +368,7 @@ fn config_error(error: config::ConfigError) -> Failure {
     config_errors(vec![error])
 }
 
-fn config_errors(errors: Vec<config::ConfigError>) -> Failure {
+pub(super) fn config_errors(errors: Vec<config::ConfigError>) -> Failure {
     let hints = errors.iter().filter_map(|error| error.hint.clone()).collect();
     several(errors.iter().map(ToString::to_string).collect(), hints)
 }
@@ -332,31 +395,21 @@ fn several(mut messages: Vec<String>, mut hints: Vec<String>) -> Failure {
 /// What `git describe` says of the folder's checkout.
 async fn git_tag(directory: &Path) -> Result<Tag, Failure> {
     const HINT: &str = "name the release yourself: --tag <TAG>, or release.tag in deploy.yml";
-    let asked = tokio::process::Command::new("git")
-        .arg("-C")
-        .arg(directory)
-        .args(["describe", "--tags", "--always", "--dirty"])
-        .output()
-        .await;
-    let output = match asked {
-        Ok(output) => output,
-        Err(error) => {
-            return Err(
-                configuration(anyhow::Error::new(error).context("asking git for the release's tag"))
-                    .hint(HINT),
-            );
-        }
-    };
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let asked = Git::at(directory)
+        .ask(&["describe", "--tags", "--always", "--dirty"], &[])
+        .await
+        .context("asking git for the release's tag");
+    let answer = asked.map_err(|error| configuration(error).hint(HINT))?;
+    if answer.code != Some(0) {
         return Err(Failure::message(
             FailureKind::Configuration,
             format!(
-                "git cannot name the release that {} is at: {why}",
-                directory.display()
+                "git cannot name the release that {} is at: {}",
+                directory.display(),
+                answer.complaint
             ),
         )
         .hint(HINT));
     }
-    Tag::new(String::from_utf8_lossy(&output.stdout).trim()).map_err(|error| configuration(error).hint(HINT))
+    Tag::new(answer.text.trim()).map_err(|error| configuration(error).hint(HINT))
 }

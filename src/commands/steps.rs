@@ -14,7 +14,7 @@ use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::Memory;
 use crate::lock;
-use crate::pipeline::{self, Reporter, Settings, Stage, Step};
+use crate::pipeline::{self, Reporter, Settings, Stage, Step, StepId};
 use crate::release::Release;
 use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
@@ -25,7 +25,7 @@ use crate::steps::backup::restore::Restore;
 use crate::steps::backup::restore::undo::UndoRestore;
 use crate::steps::backup::verify::Verify;
 use crate::steps::build::Build;
-use crate::steps::check::Check;
+use crate::steps::check::{Check, Gate, Selection};
 use crate::steps::collectstatic::Collectstatic;
 use crate::steps::deploy::Deploy;
 use crate::steps::fetch::Fetch;
@@ -64,7 +64,7 @@ pub(super) async fn steps(
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
-    drive(session, global, chosen, asked, output).await
+    drive_with(session, global, chosen, asked, ui::reporter(output)).await
 }
 
 /// `run`: with a rehearsal, where `deploy.yml` wants one and nobody says otherwise.
@@ -87,10 +87,11 @@ pub(super) async fn run(
     } else {
         Rehearsing::Not
     };
+    let selection = Selection::of(&[], &arguments.skip_check)?;
     let chosen = if arguments.maintenance {
-        Chosen::run_in_maintenance(arguments.build, rehearsal)
+        Chosen::run_in_maintenance(arguments.build, rehearsal, selection)
     } else {
-        Chosen::run_with(arguments.build, rehearsal)
+        Chosen::run_with(arguments.build, rehearsal, selection)
     };
     let asked = Asked {
         replace: &arguments.replace.replace,
@@ -98,23 +99,27 @@ pub(super) async fn run(
         allow_incompatible: arguments.migrate.allow_breaking || arguments.maintenance,
         maintenance: arguments.maintenance,
     };
-    drive(session, global, chosen, asked, output).await
+    drive_with(session, global, chosen, asked, ui::reporter(output)).await
 }
 
-async fn drive(
+/// Drives the steps, in front of this reporter.
+///
+/// # Errors
+/// Whatever is wrong before the first step.
+pub(super) async fn drive_with(
     session: Session,
     global: &GlobalOptions,
     chosen: Chosen,
     asked: Asked<'_>,
-    output: &OutputOptions,
+    reporter: Arc<dyn Reporter>,
 ) -> Result<ExitCode, Failure> {
     // A release to be made is read from its files before the engine is asked anything.
     let mut settings = if chosen.concerns_what_serves {
         let releases = session.releases(global).await?;
         let tag = session.serving_tag(global, &releases).await?;
-        session.settings(tag, releases.current().cloned())?
+        session.settings(tag, releases.current().cloned()).await?
     } else {
-        let mut settings = session.settings(session.new_tag(global).await?, None)?;
+        let mut settings = session.settings(session.new_tag(global).await?, None).await?;
         settings.replace = asked_for(&settings.project, asked.replace)?;
         settings.allow_incompatible = asked.allow_incompatible;
         settings.maintenance = asked.maintenance;
@@ -125,9 +130,7 @@ async fn drive(
         settings.current = memory.releases.current().cloned();
         settings
     };
-    chosen
-        .drive(&session, &mut settings, global, ui::reporter(output))
-        .await
+    chosen.drive(&session, &mut settings, global, reporter).await
 }
 
 /// A dry run says so without the lock: what the run itself would say once it has it.
@@ -206,10 +209,24 @@ impl Chosen {
         }
     }
 
-    /// As the end of a run that has stopped half-way.
+    /// As the end of a run that has stopped half-way: looks only at what would make it fail, and asks nothing. What
+    /// stands between two releases is worse than what a check protects from.
     #[must_use]
     pub fn finishing(mut self) -> Self {
         self.finishes = true;
+        let stages = self.stages.into_iter();
+        self.stages = stages
+            .filter(|stage| stage.steps().all(|step| step.id() != StepId::Gate))
+            .map(|stage| {
+                stage.map(|step| {
+                    if step.id() == StepId::Check {
+                        Box::new(Check::first(Selection::Essentials))
+                    } else {
+                        step
+                    }
+                })
+            })
+            .collect();
         self
     }
 
@@ -243,7 +260,12 @@ impl Chosen {
 
     /// `check`
     pub fn check() -> Self {
-        Self::one("check", Check::Alone, Effect::Looks)
+        Self::check_with(Selection::All)
+    }
+
+    /// `check`, of some of them.
+    pub fn check_with(selection: Selection) -> Self {
+        Self::one("check", Check::alone(selection), Effect::Looks)
     }
 
     /// `backup`: and its copies, without which it has failed.
@@ -403,19 +425,23 @@ impl Chosen {
 
     /// `run`
     pub fn run() -> Self {
-        Self::run_with(BuildArgs::default(), Rehearsing::Not)
+        Self::run_with(BuildArgs::default(), Rehearsing::Not, Selection::All)
     }
 
     /// `run --maintenance`: the backup is made once nobody writes any more, so that it is the last word. A rehearsal takes
     /// the one before it, and is over before the site is closed.
-    pub fn run_in_maintenance(flags: BuildArgs, rehearsing: Rehearsing) -> Self {
+    pub fn run_in_maintenance(flags: BuildArgs, rehearsing: Rehearsing, selection: Selection) -> Self {
         let preparation = Preparation::default();
-        let mut stages = vec![Stage::of(Check::First), Stage::of(build_step(flags))];
+        let mut stages = vec![
+            Stage::of(Check::first(selection.clone())),
+            Stage::of(build_step(flags)),
+        ];
         match rehearsing {
             Rehearsing::First => stages.push(Stage::of(Rehearse::sharing(preparation.clone()))),
             Rehearsing::Not => {}
         }
         stages.extend([
+            Stage::of(Gate::new(selection)),
             Stage::of(Close),
             Stage::of(Backup::Copied),
             Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
@@ -430,10 +456,10 @@ impl Chosen {
 
     /// `run`, with its flags: all of it. A migration needs the backup whole and the images built; static files need
     /// the images.
-    pub fn run_with(flags: BuildArgs, rehearsing: Rehearsing) -> Self {
+    pub fn run_with(flags: BuildArgs, rehearsing: Rehearsing, selection: Selection) -> Self {
         let preparation = Preparation::default();
         let mut stages = vec![
-            Stage::of(Check::First),
+            Stage::of(Check::first(selection.clone())),
             Stage::of(Backup::Copied).beside(build_step(flags)),
         ];
         // By itself: until it has gone well, nothing that serves is changed.
@@ -442,6 +468,7 @@ impl Chosen {
             Rehearsing::Not => {}
         }
         stages.extend([
+            Stage::of(Gate::new(selection)),
             Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
             Stage::of(Deploy),
             Stage::of(Health),

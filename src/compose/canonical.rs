@@ -25,6 +25,7 @@ impl Project {
             services,
             networks,
             volumes,
+            env_files: _,
             interpolated_secrets,
         } = self;
         let services: Map<String, Value> = services
@@ -139,6 +140,7 @@ fn service_value(service: &Service) -> Value {
         command,
         entrypoint,
         environment: _,
+        environment_source: _,
         user,
         working_dir,
         hostname,

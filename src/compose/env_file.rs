@@ -9,18 +9,21 @@ use crate::secret::Secret;
 
 use super::error::{ComposeError, ComposeErrors, why_unreadable};
 use super::interpolate::{InterpolationError, Variable, interpolate};
+use super::model::VariableSource;
 
 /// One `KEY=value`; `None`: the key stands alone and takes its value from outside.
 #[derive(PartialEq, Eq)]
 pub(super) struct Assignment {
     pub(super) key: String,
     pub(super) value: Option<Secret<String>>,
+    /// Of the key, from 1.
+    pub(super) line: usize,
 }
 
 /// What is wrong with an env file, and on which line. The line's text is not in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct EnvFileError {
-    pub(super) line: usize,
+pub(crate) struct EnvFileError {
+    pub(crate) line: usize,
     pub(super) message: String,
     pub(super) hint: Option<String>,
 }
@@ -49,7 +52,11 @@ pub(super) fn parse(
         }
         let (key, value_text) = key(rest, line)?;
         let Some(value_text) = value_text else {
-            assignments.push(Assignment { key, value: None });
+            assignments.push(Assignment {
+                key,
+                value: None,
+                line,
+            });
             rest = after_line(rest);
             line += 1;
             continue;
@@ -72,12 +79,13 @@ pub(super) fn parse(
             raw.text
         };
         let used = &value_text[..value_text.len() - raw.rest.len()];
-        line += newlines(used);
-        rest = raw.rest;
         assignments.push(Assignment {
             key,
             value: Some(Secret::new(value)),
+            line,
         });
+        line += newlines(used);
+        rest = raw.rest;
     }
 }
 
@@ -94,12 +102,14 @@ pub(super) fn parse_raw(text: &str) -> Result<Vec<Assignment>, EnvFileError> {
                 assignments.push(Assignment {
                     key: key.to_owned(),
                     value: Some(Secret::new(value.to_owned())),
+                    line: index + 1,
                 });
             }
             None if !line.contains(char::is_whitespace) => {
                 assignments.push(Assignment {
                     key: line.to_owned(),
                     value: None,
+                    line: index + 1,
                 });
             }
             Some(_) | None => return Err(bad_key(index + 1)),
@@ -117,11 +127,33 @@ pub fn read_variables(
     files: &[PathBuf],
     process: impl IntoIterator<Item = (String, String)>,
 ) -> Result<BTreeMap<String, Secret<String>>, ComposeErrors> {
-    let process: BTreeMap<String, Secret<String>> = process
+    let process = process
         .into_iter()
         .map(|(key, value)| (key, Secret::new(value)))
         .collect();
+    Ok(read_variables_below(files, &BTreeMap::new(), process)?.values)
+}
+
+/// Variables for `${…}`.
+#[derive(Debug, Clone, Default)]
+pub struct Variables {
+    pub values: BTreeMap<String, Secret<String>>,
+    /// Where those are written that have their value from a file.
+    pub places: BTreeMap<String, VariableSource>,
+}
+
+/// As [`read_variables`], with `secrets` over the files and below `process`, and with where each is written. The files
+/// see the secrets.
+///
+/// # Errors
+/// As [`read_variables`].
+pub fn read_variables_below(
+    files: &[PathBuf],
+    secrets: &BTreeMap<String, Secret<String>>,
+    process: BTreeMap<String, Secret<String>>,
+) -> Result<Variables, ComposeErrors> {
     let mut variables: BTreeMap<String, Secret<String>> = BTreeMap::new();
+    let mut places = BTreeMap::new();
     let mut errors = Vec::new();
     for file in files {
         let text = match std::fs::read_to_string(file) {
@@ -131,16 +163,18 @@ pub fn read_variables(
                 continue;
             }
         };
-        let secret = |value: &Secret<String>| Variable {
-            value: value.reveal().clone(),
-            public: false,
-        };
-        let outside = |name: &str| process.get(name).map(secret);
+        let outside = |name: &str| process.get(name).or_else(|| secrets.get(name)).map(secret);
         let earlier = |name: &str| variables.get(name).map(secret);
         match parse(&text, &outside, &earlier) {
             Ok(assignments) => {
                 for assignment in assignments {
                     if let Some(value) = assignment.value {
+                        let place = VariableSource {
+                            file: file.clone(),
+                            line: assignment.line,
+                            in_compose_file: false,
+                        };
+                        places.insert(assignment.key.clone(), place);
                         variables.insert(assignment.key, value);
                     }
                 }
@@ -151,8 +185,49 @@ pub fn read_variables(
     if !errors.is_empty() {
         return Err(ComposeErrors(errors));
     }
+    variables.extend(secrets.iter().map(|(key, value)| (key.clone(), value.clone())));
+    places.retain(|name, _| !secrets.contains_key(name) && !process.contains_key(name));
     variables.extend(process);
-    Ok(variables)
+    Ok(Variables {
+        values: variables,
+        places,
+    })
+}
+
+/// The names in an env file, and the line of each; what the values are made of is not looked at.
+///
+/// # Errors
+/// The line that is not in the syntax of env files.
+pub fn keys_of_env_file(text: &str) -> Result<BTreeMap<String, usize>, usize> {
+    let anything = |_: &str| {
+        Some(Variable {
+            value: "x".to_owned(),
+            public: false,
+        })
+    };
+    let assignments = parse(text, &anything, &anything).map_err(|error| error.line)?;
+    Ok(assignments.into_iter().map(|one| (one.key, one.line)).collect())
+}
+
+/// The variables of a text in the syntax of env files; one in a value is looked for in `process`, in the lines above, and
+/// in `earlier`.
+pub(crate) fn variables_in(
+    text: &str,
+    process: &BTreeMap<String, Secret<String>>,
+    earlier: &BTreeMap<String, Secret<String>>,
+) -> Result<Vec<(String, Secret<String>)>, EnvFileError> {
+    let assignments = parse(text, &|name| process.get(name).map(secret), &|name| {
+        earlier.get(name).map(secret)
+    })?;
+    let with_value = |assignment: Assignment| Some((assignment.key, assignment.value?));
+    Ok(assignments.into_iter().filter_map(with_value).collect())
+}
+
+fn secret(value: &Secret<String>) -> Variable {
+    Variable {
+        value: value.reveal().clone(),
+        public: false,
+    }
 }
 
 pub(super) fn located(file: &Path, error: EnvFileError) -> ComposeError {

@@ -9,22 +9,28 @@ use crate::yaml::{Origin, Value};
 use super::env_file::{Assignment, located, parse, parse_raw};
 use super::error::why_unreadable;
 use super::interpolate::Variable;
-use super::model::EnvironmentValue;
+use super::model::{EnvironmentValue, VariableSource};
 use super::reader::{At, Fields};
 
-/// Reads `env_file` and `environment`.
-pub(super) fn environment(fields: &Fields<'_>) -> BTreeMap<String, EnvironmentValue> {
+type Environment = BTreeMap<String, EnvironmentValue>;
+type Sources = BTreeMap<String, VariableSource>;
+
+/// Reads `env_file` and `environment`, and where each variable is written.
+pub(super) fn environment(fields: &Fields<'_>) -> (Environment, Sources) {
     let mut environment = BTreeMap::new();
+    let mut sources = BTreeMap::new();
     if let Some(at) = fields.get("env_file") {
         for at in at.one_or_many() {
-            env_file(&at, &mut environment);
+            env_file(&at, &mut environment, &mut sources);
         }
     }
     let Some(at) = fields.get("environment") else {
-        return environment;
+        return (environment, sources);
     };
     for entry in at.key_values() {
         let scope = entry.at.scope;
+        let alone = entry.value.is_none().then_some(entry.key.as_str());
+        sources.insert(entry.key.clone(), scope.source(entry.at.node.mark, alone));
         let value = match (entry.value, entry.origin) {
             (Some(value), Origin::Written) => EnvironmentValue::Plain(value),
             (Some(value), Origin::Variable) => EnvironmentValue::Secret(Secret::new(value)),
@@ -36,11 +42,11 @@ pub(super) fn environment(fields: &Fields<'_>) -> BTreeMap<String, EnvironmentVa
         };
         environment.insert(entry.key, value);
     }
-    environment
+    (environment, sources)
 }
 
 /// One entry of `env_file`: a path, or `{path, required, format}`.
-fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
+fn env_file(at: &At<'_>, environment: &mut Environment, sources: &mut Sources) {
     let (path, required, raw) = match &at.node.value {
         Value::Mapping(_) => {
             let Some(fields) = at.fields() else { return };
@@ -82,6 +88,7 @@ fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
             return;
         }
     };
+    at.scope.remember_env_file(&path);
     let assignments = if raw {
         parse_raw(&text)
     } else {
@@ -93,9 +100,15 @@ fn env_file(at: &At<'_>, environment: &mut BTreeMap<String, EnvironmentValue>) {
     };
     match assignments {
         Ok(assignments) => {
-            for Assignment { key, value } in assignments {
+            for Assignment { key, value, line } in assignments {
                 let value = value.or_else(|| at.scope.variable(&key).map(|found| Secret::new(found.value)));
                 if let Some(value) = value {
+                    let source = VariableSource {
+                        file: shown.clone(),
+                        line,
+                        in_compose_file: false,
+                    };
+                    sources.insert(key.clone(), source);
                     environment.insert(key, EnvironmentValue::Secret(value));
                 }
             }

@@ -211,6 +211,11 @@ pub(super) fn interpolate_tree(node: &mut Node, path: &str, scope: &Scope<'_>) {
     match &mut node.value {
         Value::Scalar(scalar) if scalar.text.contains('$') => match scope.interpolate(&scalar.text) {
             Ok(interpolated) => {
+                if is_environment(path)
+                    && let Some(name) = only_a_variable(&scalar.text)
+                {
+                    scope.remember_behind(mark, name);
+                }
                 scalar.text = interpolated.text;
                 scalar.style = Style::Quoted;
                 if !interpolated.secrets.is_empty() {
@@ -241,6 +246,23 @@ pub(super) fn interpolate_tree(node: &mut Node, path: &str, scope: &Scope<'_>) {
             }
         }
     }
+}
+
+/// The variable that a value of `environment`, `${NAME}` or `KEY=${NAME}`, is nothing but.
+fn only_a_variable(text: &str) -> Option<&str> {
+    let value = match text.split_once('=') {
+        Some((key, value)) if name_length(key) == key.len() && !key.is_empty() => value,
+        Some(_) | None => text,
+    };
+    let rest = value.strip_prefix('$')?;
+    let Some(braced) = rest.strip_prefix('{') else {
+        return (!rest.is_empty() && name_length(rest) == rest.len()).then_some(rest);
+    };
+    let (name, after) = braced.split_at(name_length(braced));
+    let closes_once = after.find('}').is_some_and(|end| end + 1 == after.len());
+    let is_kept =
+        after == "}" || after.starts_with(['-', '?']) || after.starts_with(":-") || after.starts_with(":?");
+    (!name.is_empty() && closes_once && is_kept && !after.contains('$')).then_some(name)
 }
 
 /// The environment's values have a secret type of their own.

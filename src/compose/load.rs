@@ -11,7 +11,7 @@ use crate::yaml::{self, Node};
 use super::error::{ComposeError, ComposeErrors, why_unreadable};
 use super::interpolate::interpolate_tree;
 use super::merge::merge_files;
-use super::model::Project;
+use super::model::{Project, VariableSource};
 use super::scope::Scope;
 use super::{check, extends, project};
 
@@ -36,6 +36,8 @@ pub struct LoadRequest<'a> {
     pub sources: Vec<Source>,
     /// What `${…}` may name. See [`read_variables`](super::read_variables).
     pub variables: BTreeMap<String, Secret<String>>,
+    /// Where those that stand in files are written.
+    pub variable_places: BTreeMap<String, VariableSource>,
     /// Variables whose values may be shown and recorded, such as the release's tag. Every other one is secret.
     pub public_variables: BTreeSet<String>,
     /// Services with `profiles` are left out unless one of theirs is here (`*` stands for all).

@@ -28,7 +28,8 @@ mod scope;
 mod service;
 mod words;
 
-pub use env_file::read_variables;
+pub(crate) use env_file::variables_in;
+pub use env_file::{Variables, keys_of_env_file, read_variables, read_variables_below};
 pub use error::{ComposeError, ComposeErrors};
 pub use load::{LoadRequest, ReadFile, Source, is_project_name, load, read_sources};
 pub use model::*;

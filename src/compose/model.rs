@@ -92,6 +92,8 @@ pub struct Project {
     pub networks: BTreeMap<String, Network>,
     /// Named volumes, by their key in the files.
     pub volumes: BTreeMap<String, Volume>,
+    /// Absolute paths of the env files that the services name and that were read, in their order.
+    pub env_files: Vec<PathBuf>,
     /// The texts outside of `environment` that hold values of secret variables (a command, a label): what
     /// [`Project::without_secrets`] takes out again.
     pub interpolated_secrets: Vec<InterpolatedSecret>,
@@ -118,6 +120,8 @@ pub struct Service {
     pub entrypoint: Option<Vec<String>>,
     /// Merged: `env_file` first, then `environment` over it. `None` as value: the key is unset in the container.
     pub environment: BTreeMap<String, EnvironmentValue>,
+    /// Where each variable's value is written; says nothing of what a container gets.
+    pub environment_source: BTreeMap<String, VariableSource>,
     pub user: Option<String>,
     pub working_dir: Option<String>,
     pub hostname: Option<String>,
@@ -191,6 +195,17 @@ impl EnvironmentValue {
             Self::Unset => None,
         }
     }
+}
+
+/// Where a variable's value is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VariableSource {
+    /// Relative to the project's folder where it is inside.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// In a Compose file's `environment`; else in an env file.
+    pub in_compose_file: bool,
 }
 
 /// How an image is built.

@@ -80,6 +80,7 @@ pub(super) fn resolve(root: &Node, scope: &Scope<'_>) -> Option<Project> {
         services,
         networks,
         volumes,
+        env_files: scope.env_files(),
         interpolated_secrets: scope.secrets(),
     })
 }

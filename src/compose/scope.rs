@@ -1,7 +1,7 @@
 //! What every stage of loading shares: the request, the files' names, the errors found so far.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use crate::secret::Secret;
@@ -10,7 +10,7 @@ use crate::yaml::{self, Mark, Node};
 use super::error::ComposeError;
 use super::interpolate::{Interpolated, InterpolationError, Variable, interpolate};
 use super::load::LoadRequest;
-use super::model::InterpolatedSecret;
+use super::model::{InterpolatedSecret, VariableSource};
 
 /// One loading of one project. Errors are gathered, so that a person sees them all at once.
 pub(super) struct Scope<'a> {
@@ -18,6 +18,10 @@ pub(super) struct Scope<'a> {
     /// By [`Mark::source`].
     files: RefCell<Vec<PathBuf>>,
     errors: RefCell<Vec<ComposeError>>,
+    /// The variable that a value is nothing but, by where the value stands.
+    behind: RefCell<BTreeMap<Mark, String>>,
+    /// Those that were read, in their order.
+    env_files: RefCell<Vec<PathBuf>>,
     /// Each text with the secret values in it.
     secrets: RefCell<BTreeSet<(String, Vec<String>)>>,
 }
@@ -28,6 +32,8 @@ impl<'a> Scope<'a> {
             request,
             files: RefCell::default(),
             errors: RefCell::default(),
+            behind: RefCell::default(),
+            env_files: RefCell::default(),
             secrets: RefCell::default(),
         }
     }
@@ -160,6 +166,42 @@ impl<'a> Scope<'a> {
     /// Puts the request's variables into a text.
     pub(super) fn interpolate(&self, text: &str) -> Result<Interpolated, InterpolationError> {
         interpolate(text, &|name| self.variable(name))
+    }
+
+    /// Notes that the value at a mark is what this variable holds, and nothing else.
+    pub(super) fn remember_behind(&self, mark: Mark, variable: &str) {
+        self.behind.borrow_mut().insert(mark, variable.to_owned());
+    }
+
+    /// Where a value of `environment` is written: with the variable that it is nothing but, where that one's place is
+    /// known.
+    pub(super) fn source(&self, mark: Mark, key_alone: Option<&str>) -> VariableSource {
+        let behind = self.behind.borrow();
+        let variable = key_alone.or_else(|| behind.get(&mark).map(String::as_str));
+        let known = variable.and_then(|name| self.request.variable_places.get(name));
+        match known {
+            Some(place) => VariableSource {
+                file: self.shown(&place.file),
+                ..place.clone()
+            },
+            None => VariableSource {
+                file: self.files.borrow().get(mark.source).cloned().unwrap_or_default(),
+                line: mark.line,
+                in_compose_file: true,
+            },
+        }
+    }
+
+    /// Notes that an env file was read.
+    pub(super) fn remember_env_file(&self, path: &Path) {
+        let mut files = self.env_files.borrow_mut();
+        if !files.iter().any(|file| file == path) {
+            files.push(path.to_owned());
+        }
+    }
+
+    pub(super) fn env_files(&self) -> Vec<PathBuf> {
+        self.env_files.borrow().clone()
     }
 
     /// Notes that a text outside of `environment` holds these secret values.

@@ -65,12 +65,14 @@ pub(super) fn service(at: &At<'_>, name: ServiceName, secrets: &Files, configs: 
         .get("networks")
         .map(|at| attachments(&at))
         .unwrap_or_default();
+    let (environment, environment_source) = environment(&fields);
     let mut service = Service {
         image: fields.text("image"),
         build: fields.get("build").and_then(|at| build(&at)),
         command: fields.get("command").and_then(|at| command(&at)),
         entrypoint: fields.get("entrypoint").and_then(|at| command(&at)),
-        environment: environment(&fields),
+        environment,
+        environment_source,
         user: fields.text("user"),
         working_dir: fields.text("working_dir"),
         hostname: fields.text("hostname"),

@@ -3,8 +3,11 @@
 
 mod backup;
 mod build;
+mod checks;
+mod code;
 mod count;
 mod django;
+mod environment;
 mod error;
 mod file;
 mod health;
@@ -14,7 +17,12 @@ mod name;
 mod one_or_many;
 mod quantity;
 mod release;
+mod scanners;
+mod secrets;
 mod service;
+mod site;
+mod team;
+mod tests_of_the_code;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -26,7 +34,10 @@ pub use backup::{
     MediaBackup,
 };
 pub use build::Build;
+pub use checks::{Checks, Day, Waiver};
+pub use code::Code;
 pub use django::Django;
+pub use environment::{DeclaredEnvironment, VariableKind};
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{FILE_NAME, find, load, parse};
 pub use health::Health;
@@ -35,7 +46,12 @@ pub use maintenance::Maintenance;
 pub use name::ProjectName;
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
+pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScanner, Scanners, Severity};
+pub use secrets::{SecretEntry, SecretSource};
 pub use service::{ServiceSettings, Strategy};
+pub use site::{Site, SiteDays};
+pub use team::Team;
+pub use tests_of_the_code::TestsOfTheCode;
 pub use validate::validate;
 
 use crate::compose::{Service, ServiceName};
@@ -57,6 +73,9 @@ pub struct Config {
     /// Files of variables for `${…}`, as written; see [`Config::env_files`].
     #[serde(default, deserialize_with = "one_or_many::paths")]
     pub env_file: Vec<PathBuf>,
+    /// Variables for `${…}` that stand in no file beside this one. They win over those of `env_file`.
+    #[serde(default, deserialize_with = "secrets::entries")]
+    pub secrets: Vec<SecretEntry>,
     #[serde(default)]
     pub release: Release,
     pub django: Option<Django>,
@@ -67,6 +86,8 @@ pub struct Config {
     pub build: Build,
     #[serde(default)]
     pub backup: Backup,
+    #[serde(default)]
+    pub checks: Checks,
     pub health: Option<Health>,
     #[serde(default)]
     pub maintenance: Maintenance,
@@ -135,6 +156,25 @@ impl Config {
     pub fn backup_identity(&self) -> Option<PathBuf> {
         let identity = self.backup.identity.as_ref()?;
         Some(self.directory().join(identity))
+    }
+
+    /// The file with a sample of the environment, from the folder of `deploy.yml`.
+    pub fn environment_sample(&self) -> Option<PathBuf> {
+        let sample = self.checks.environment.sample.as_ref()?;
+        Some(self.directory().join(sample))
+    }
+
+    /// The public name: what `checks.site` says, else that of an https address in `health.url`. Its file of authorities is
+    /// meant from the folder of `deploy.yml`.
+    pub fn site(&self) -> Option<Site> {
+        match &self.checks.site {
+            Some(site) => {
+                let mut site = site.clone();
+                site.ca_file = site.ca_file.map(|file| self.directory().join(file));
+                Some(site)
+            }
+            None => Site::at(&self.health.as_ref()?.url),
+        }
     }
 
     /// How long what was deployed may take to become well.

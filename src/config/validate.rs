@@ -50,6 +50,15 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
     for name in &config.maintenance.stop {
         validation.service(&["maintenance", "stop"], name);
     }
+    if let Some(service) = config.checks.tests.as_ref().and_then(|tests| tests.r#in.as_ref()) {
+        validation.service(&["checks", "tests", "in"], service);
+    }
+    let scanners = &config.checks.scanners;
+    for (key, scanner) in [("trivy", &scanners.trivy), ("grype", &scanners.grype)] {
+        for service in scanner.iter().flat_map(|scanner| &scanner.images) {
+            validation.service(&["checks", "scanners", key, "images"], service);
+        }
+    }
     for hook in &config.hooks {
         validation.hook(hook);
     }

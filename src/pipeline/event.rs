@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exit_code::ExitCode;
+use crate::release::checks::CheckOutcome;
 
 /// The steps of a run. Closed: stored in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -27,6 +28,8 @@ pub enum StepId {
     Build,
     Fetch,
     Rehearse,
+    /// The last look before anything is changed that serves, and the question.
+    Gate,
     Migrate,
     /// Of migrations: `rollback --reverse-migrations`.
     Reverse,
@@ -51,6 +54,7 @@ impl StepId {
             Self::Build => "build",
             Self::Fetch => "fetch",
             Self::Rehearse => "rehearse",
+            Self::Gate => "gate",
             Self::Migrate => "migrate",
             Self::Reverse => "reverse",
             Self::Close => "close",
@@ -80,6 +84,7 @@ impl StepId {
             | Self::Build
             | Self::Fetch
             | Self::Rehearse
+            | Self::Gate
             | Self::Health => false,
         }
     }
@@ -102,6 +107,10 @@ pub enum StepResult {
     NotRun,
     /// Stopped by the operator.
     Interrupted,
+    /// Of a check: something is not well, and stops nothing.
+    Warned,
+    /// Of a check: it could not be looked at.
+    NotVerified,
 }
 
 /// How putting a step back ended. A reporter must not tick off an undo that did not happen.
@@ -257,6 +266,11 @@ pub enum Event {
         result: UnwindResult,
         message: String,
     },
+    /// How a check went.
+    Checked {
+        step: StepId,
+        outcome: CheckOutcome,
+    },
     /// `--dry-run`: what a step would do.
     Planned {
         step: StepId,
@@ -290,6 +304,24 @@ pub enum Unit {
 pub trait Reporter: Send + Sync {
     /// Takes one event.
     fn event(&self, event: &Event);
+
+    /// Whether there is somebody who can be asked.
+    fn asks(&self) -> bool {
+        false
+    }
+
+    /// Asks, and waits for the answer: anything but a clear yes is no.
+    fn ask(&self, _question: &Question) -> bool {
+        false
+    }
+}
+
+/// A question with the whole picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// What it is about, each line with its heading.
+    pub lines: Vec<(String, String)>,
+    pub question: String,
 }
 
 /// Where steps put their events. Cheap to clone.
@@ -305,5 +337,23 @@ impl Events {
     /// Sends one event.
     pub fn emit(&self, event: Event) {
         self.0.event(&event);
+    }
+
+    /// Whether there is somebody who can be asked.
+    pub fn asks(&self) -> bool {
+        self.0.asks()
+    }
+
+    /// Asks, on a thread of its own: an operator who interrupts instead of answering is not waited for.
+    pub async fn ask(&self, question: Question) -> bool {
+        let reporter = Arc::clone(&self.0);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let asking = std::thread::Builder::new()
+            .name("question".to_owned())
+            .spawn(move || answer.send(reporter.ask(&question)));
+        match asking {
+            Ok(_) => answered.await.unwrap_or(false),
+            Err(_) => false,
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::compose::{Project, ServiceName};
 use crate::config::Config;
 use crate::engine::{ContainerId, Engine, Inspect};
 use crate::error::Failure;
+use crate::release::checks::ChecksRecord;
 use crate::release::rehearsal::Rehearsal;
 use crate::release::{Migration, MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
 
@@ -72,9 +73,13 @@ pub struct RunState {
     /// A build is planned before this step, so that image ids are not known yet.
     pub build_planned: bool,
     pub backup: Option<String>,
+    /// What the checks came to.
+    pub checks: Option<ChecksRecord>,
     pub migrations: Option<MigrationRecord>,
     /// In a dry run: what is known of the migrations, line by line.
     pub judged: Vec<Change>,
+    /// In a dry run: what the release would change against the one that serves, each line with its heading.
+    pub changed: Vec<(String, String)>,
     /// What stands, where it was asked just now and nothing is pending.
     pub nothing_pending: Option<Vec<Migration>>,
     /// What came of trying the migrations on a copy.
@@ -88,6 +93,15 @@ impl RunState {
     fn take(&mut self, fact: &Fact) {
         match fact {
             Fact::Nothing => {}
+            Fact::Checked {
+                record,
+                nothing_pending,
+            } => {
+                self.checks = Some(record.clone());
+                if nothing_pending.is_some() {
+                    self.nothing_pending.clone_from(nothing_pending);
+                }
+            }
             Fact::Backup(id) => self.backup = Some(id.clone()),
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
@@ -110,6 +124,7 @@ impl RunState {
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub inspect: &'a dyn Inspect,
+    pub clock: &'a dyn Clock,
     pub settings: &'a Settings,
     pub state: &'a RunState,
 }
@@ -131,6 +146,7 @@ impl<'a> Context<'a> {
     pub fn view(&self) -> View<'a> {
         View {
             inspect: self.engine,
+            clock: self.clock,
             settings: self.settings,
             state: self.state,
         }
@@ -248,7 +264,7 @@ impl Task {
 }
 
 /// What a step did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     /// One line for people.
     pub message: String,
@@ -279,9 +295,15 @@ impl Receipt {
 }
 
 /// What a step found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     Nothing,
+    /// What the checks came to, all of the run so far.
+    Checked {
+        record: ChecksRecord,
+        /// What stands, where they have asked, and nothing is pending.
+        nothing_pending: Option<Vec<Migration>>,
+    },
     Backup(String),
     Images(BTreeMap<ServiceName, ReleasedImage>),
     Migrations(MigrationRecord),

@@ -56,11 +56,18 @@ pub fn differences(from: &Release, to: &Release) -> Vec<Difference> {
             change,
         });
     }
+    found.extend(between(&from.project, &to.project));
+    found
+}
+
+/// What differs between two projects as they are recorded.
+pub fn between(from: &Value, to: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
     // How a release was made is not known where its record was rebuilt.
-    let both_known = from.project.is_object() && to.project.is_object();
+    let both_known = from.is_object() && to.is_object();
     let sections = [("services", ""), ("networks", "network "), ("volumes", "volume ")];
     for (section, word) in sections.into_iter().filter(|_| both_known) {
-        let (old, new) = (&from.project[section], &to.project[section]);
+        let (old, new) = (&from[section], &to[section]);
         for name in keys(old, new) {
             let of = format!("{word}{name}");
             match (old.get(&name), new.get(&name)) {

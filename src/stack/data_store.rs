@@ -125,11 +125,13 @@ pub fn is_data_store(service: &Service) -> bool {
         .find(|program| SERVERS.contains(program) || CLIENTS.contains(program));
     match first {
         Some(program) => SERVERS.contains(program),
-        None => service
-            .image
-            .as_deref()
-            .is_some_and(|image| IMAGES.contains(&repository_name(image))),
+        None => service.image.as_deref().is_some_and(is_image_of_one),
     }
+}
+
+/// Whether this image is usually such a server.
+pub fn is_image_of_one(image: &str) -> bool {
+    IMAGES.contains(&repository_name(image))
 }
 
 /// Whether it writes to a folder of the host, or a volume, where such servers keep their files.

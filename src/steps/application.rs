@@ -191,6 +191,7 @@ impl<'a> Interpreter<'a> {
             command: Some(command),
             entrypoint: Some(Vec::new()),
             environment: std::collections::BTreeMap::new(),
+            environment_source: std::collections::BTreeMap::new(),
             user: Some("0".to_owned()),
             working_dir: Some("/".to_owned()),
             hostname: None,

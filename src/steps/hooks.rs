@@ -4,14 +4,12 @@
 //! After a crash a hook on this machine may run on, and so may one in a container: what it did is its own affair.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::Command;
 
 use super::deploy::{containers_of, has_left, standing};
 use super::lines::Lines;
+use super::local_command::{self, LocalCommand, Output, Ran};
 use crate::compose::ServiceName;
 use crate::config::Hook;
 use crate::engine::{ContainerState, ExecSpec};
@@ -19,9 +17,6 @@ use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Receipt, Step, StepId, StepResult, Task, Undone, View, WhenAnotherFails,
 };
-
-/// How many of a hook's last lines are shown when it fails.
-const LINES_SHOWN: usize = 40;
 
 /// A step with the hooks before and after it.
 pub struct Hooked {
@@ -115,40 +110,17 @@ impl Step for Hooked {
 }
 
 async fn run(context: Context<'_>, step: StepId, hook: &Hook, task: &Task) -> Result<(), Failure> {
-    let facts = facts(context, step);
-    let ran = async {
-        match &hook.r#in {
-            Some(service) => in_service(context, service, hook, facts, task).await,
-            None => on_this_machine(context, hook, facts, task).await,
+    let facts = local_command::facts(context, step);
+    match &hook.r#in {
+        Some(service) => {
+            let ran = in_service(context, service, hook, facts, task);
+            match tokio::time::timeout(hook.timeout.0, ran).await {
+                Ok(ran) => ran,
+                Err(_) => Err(too_long(hook)),
+            }
         }
-    };
-    match tokio::time::timeout(hook.timeout.0, ran).await {
-        Ok(ran) => ran,
-        Err(_) => Err(Failure::message(
-            FailureKind::Failed,
-            format!(
-                "it was not done after {} s, and is not waited for",
-                hook.timeout.0.as_secs()
-            ),
-        )
-        .hint("to give it longer: `timeout` beside its `run` in deploy.yml")),
+        None => on_this_machine(context, hook, facts, task).await,
     }
-}
-
-/// What a hook is told through its environment.
-fn facts(context: Context<'_>, step: StepId) -> BTreeMap<String, String> {
-    let settings = context.settings;
-    let serves = settings.current.as_ref().map(|release| release.tag.to_string());
-    [
-        ("PROJECT", settings.project.name.clone()),
-        ("RELEASE", settings.tag.to_string()),
-        ("RELEASE_BEFORE", serves.unwrap_or_default()),
-        ("RUN", context.run.to_string()),
-        ("STEP", step.as_str().to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (format!("VIATIQUE_DEPLOY_{name}"), value))
-    .collect()
 }
 
 async fn on_this_machine(
@@ -157,66 +129,33 @@ async fn on_this_machine(
     facts: BTreeMap<String, String>,
     task: &Task,
 ) -> Result<(), Failure> {
-    let folder = context.settings.config.directory();
-    let Some((program, arguments)) = hook.run.split_first() else {
-        return Ok(());
+    let command = LocalCommand {
+        words: &hook.run,
+        folder: context.settings.config.directory(),
+        environment: facts,
+        time_limit: hook.timeout.0,
+        output: Output::Heard,
     };
-    // A path is meant from the folder of deploy.yml; a name is looked up as a shell would.
-    let program = if program.contains('/') {
-        std::path::absolute(folder.join(program)).map_err(anyhow::Error::new)?
-    } else {
-        program.into()
-    };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .envs(facts)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // When it takes too long, or the operator interrupts.
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| anyhow::Error::new(error).context("starting it"))?;
-    let lines = std::sync::Mutex::new(Vec::new());
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (heard, heard_too, ended) = tokio::join!(
-        hear(stdout, task, &lines),
-        hear(stderr, task, &lines),
-        child.wait()
-    );
-    heard
-        .and(heard_too)
-        .map_err(|error| anyhow::Error::new(error).context("reading what it writes"))?;
-    let status = ended.map_err(|error| anyhow::Error::new(error).context("waiting for its end"))?;
-    if status.success() {
-        return Ok(());
+    match local_command::run(command, task).await? {
+        Ran::Ended(ended) if ended.status.success() => Ok(()),
+        Ran::Ended(ended) => Err(failed(&ended.status.to_string(), ended.last_lines)),
+        Ran::NotThere => Err(Failure::message(
+            FailureKind::Failed,
+            "starting it: there is no such program",
+        )),
+        Ran::TimedOut => Err(too_long(hook)),
     }
-    let lines = lines
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    Err(failed(&status.to_string(), lines))
 }
 
-/// Line by line, to the task and to those that are shown if it fails.
-async fn hear(
-    output: Option<impl AsyncRead + Unpin>,
-    task: &Task,
-    lines: &std::sync::Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let Some(output) = output else { return Ok(()) };
-    let mut reader = BufReader::new(output);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await? > 0 {
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        task.output(text.clone());
-        lines
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(text);
-        line.clear();
-    }
-    Ok(())
+fn too_long(hook: &Hook) -> Failure {
+    Failure::message(
+        FailureKind::Failed,
+        format!(
+            "it was not done after {} s, and is not waited for",
+            hook.timeout.0.as_secs()
+        ),
+    )
+    .hint("to give it longer: `timeout` beside its `run` in deploy.yml")
 }
 
 async fn in_service(
@@ -255,7 +194,6 @@ async fn in_service(
     Err(failed(&format!("exit code {}", exit.code), heard.last_lines))
 }
 
-fn failed(how: &str, mut lines: Vec<String>) -> Failure {
-    let shown = lines.split_off(lines.len().saturating_sub(LINES_SHOWN));
-    Failure::message(FailureKind::Failed, format!("it failed ({how})")).evidence("what it wrote", shown)
+fn failed(how: &str, lines: Vec<String>) -> Failure {
+    Failure::message(FailureKind::Failed, format!("it failed ({how})")).evidence("what it wrote", lines)
 }

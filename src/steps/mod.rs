@@ -12,6 +12,7 @@ pub mod health;
 pub mod hooks;
 mod images;
 mod lines;
+mod local_command;
 pub mod maintenance;
 pub mod migrate;
 pub(crate) mod one_off;

@@ -25,7 +25,7 @@ pub(crate) struct OneOffResult {
     /// Everything it wrote on standard output.
     pub stdout: String,
     name: String,
-    last_lines: Vec<String>,
+    pub last_lines: Vec<String>,
 }
 
 impl OneOffResult {

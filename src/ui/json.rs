@@ -15,14 +15,18 @@
 //! - `step_finished`: `step`, `result`, `message`, `seconds`
 //! - `unwind_started`: `step`, `reason`
 //! - `unwind_finished`: `step`, `result` (`reverted`, `nothing_to_do`, `left_in_place`, `failed`), `message`
+//! - `checked`: `step`, `check` (its id), `title`, `verdict` (`passed`, `failed`, `not_verified`, `waived`, `skipped`),
+//!   `blocks`, `line`, `seconds`, `problems` (each `key`, `blocks`, `unverified`, `place`, `message`, `hints`, `waived`:
+//!   `owner`, `reason`, `until`)
 //! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
-//!   `reload`, `remove`, `run`, `write` or `keep`); in a dry run only
+//!   `reload`, `remove`, `run`, `write`, `keep` or `warn`); in a dry run only
 //! - `warning`: `message`, `hint`
 //! - `finished`: `outcome` (`succeeded`, `failed`, `rolled_back`, `stuck`, `interrupted`), `exit_code`, `release` (that
 //!   serves now), `seconds`, `steps` (each `step`, `result`, `seconds`), `error` (`chain`, `hints`, `evidence`, each of
 //!   which has `title` and `lines`). Always the last line, also where a command failed before its first step.
 //!
-//! `result` is `succeeded`, `failed`, `unchanged`, `not_run` or `interrupted`.
+//! `result` is `succeeded`, `failed`, `unchanged`, `not_run` or `interrupted`; of a check also `warned` or
+//! `not_verified`.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +39,8 @@ use crate::exit_code::ExitCode;
 use crate::pipeline::{
     Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepResult, StepSummary, Unit, UnwindResult,
 };
+
+use crate::release::checks::CheckedProblem;
 
 use super::clock::Clock;
 use super::foreign_text::printable_block;
@@ -201,6 +207,16 @@ enum Body {
         result: &'static str,
         message: Text,
     },
+    Checked {
+        step: &'static str,
+        check: Text,
+        title: Text,
+        verdict: &'static str,
+        blocks: bool,
+        line: Text,
+        seconds: f64,
+        problems: Vec<WireProblem>,
+    },
     Planned {
         step: &'static str,
         changes: Vec<WireChange>,
@@ -224,6 +240,24 @@ struct WireChange {
     kind: &'static str,
     target: Text,
     detail: Text,
+}
+
+#[derive(Serialize)]
+struct WireProblem {
+    key: Text,
+    blocks: bool,
+    unverified: bool,
+    place: Option<Text>,
+    message: Text,
+    hints: Vec<Text>,
+    waived: Option<WireWaiver>,
+}
+
+#[derive(Serialize)]
+struct WireWaiver {
+    owner: Text,
+    reason: Text,
+    until: Text,
 }
 
 #[derive(Serialize)]
@@ -259,6 +293,7 @@ impl Body {
             Self::StepFinished { .. } => "step_finished",
             Self::UnwindStarted { .. } => "unwind_started",
             Self::UnwindFinished { .. } => "unwind_finished",
+            Self::Checked { .. } => "checked",
             Self::Planned { .. } => "planned",
             Self::Warning { .. } => "warning",
             Self::Finished { .. } => "finished",
@@ -350,6 +385,16 @@ impl From<&Event> for Body {
                 result: unwind_result_name(*result),
                 message: message.into(),
             },
+            Event::Checked { step, outcome } => Self::Checked {
+                step: step.as_str(),
+                check: (&outcome.check).into(),
+                title: (&outcome.title).into(),
+                verdict: outcome.verdict.as_str(),
+                blocks: outcome.blocks,
+                line: (&outcome.line).into(),
+                seconds: outcome.seconds,
+                problems: outcome.problems.iter().map(WireProblem::from).collect(),
+            },
             Event::Planned { step, changes } => Self::Planned {
                 step: step.as_str(),
                 changes: changes.iter().map(WireChange::from).collect(),
@@ -387,6 +432,24 @@ impl From<&Change> for WireChange {
     }
 }
 
+impl From<&CheckedProblem> for WireProblem {
+    fn from(problem: &CheckedProblem) -> Self {
+        Self {
+            key: (&problem.key).into(),
+            blocks: problem.blocks,
+            unverified: problem.unverified,
+            place: problem.place.as_ref().map(Text::from),
+            message: (&problem.message).into(),
+            hints: texts(&problem.hints),
+            waived: problem.waived.as_ref().map(|waived| WireWaiver {
+                owner: (&waived.owner).into(),
+                reason: (&waived.reason).into(),
+                until: (&waived.until).into(),
+            }),
+        }
+    }
+}
+
 impl From<&StepSummary> for WireStep {
     fn from(summary: &StepSummary) -> Self {
         Self {
@@ -420,6 +483,8 @@ const fn result_name(result: StepResult) -> &'static str {
         StepResult::Unchanged => "unchanged",
         StepResult::NotRun => "not_run",
         StepResult::Interrupted => "interrupted",
+        StepResult::Warned => "warned",
+        StepResult::NotVerified => "not_verified",
     }
 }
 

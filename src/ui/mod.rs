@@ -3,23 +3,28 @@
 //! (a closed pipe, a hung-up terminal) ever reaches one.
 //!
 //! In reading order: `line` and `foreign_text` (what a printed line is), `wording` and `plan` (what is said), then the
-//! reporters `plain`, `terminal` and `json`, then `errors`, `table` and `confirm`.
+//! reporters `plain`, `terminal`, `json` and `github`, and `junit`, which stands before one of them; then `errors`,
+//! `table`, `confirm` and `question`.
 
 mod clock;
 mod color;
 mod confirm;
 mod errors;
 mod foreign_text;
+mod github;
 mod json;
+mod junit;
 mod line;
 mod plain;
 mod plan;
 mod quantity;
+mod question;
 mod table;
 mod terminal;
 mod wording;
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::exit_code::ExitCode;
@@ -29,9 +34,12 @@ pub use clock::{Clock, SystemClock};
 pub use color::{ColorChoice, Surroundings, use_color};
 pub use confirm::{confirm, confirm_by_typing, confirm_by_typing_on, confirm_on};
 pub use foreign_text::{printable_block, printable_line};
+pub use github::GithubReporter;
 pub use json::JsonReporter;
+pub use junit::JunitReporter;
 pub use plain::PlainReporter;
-pub use table::table;
+pub use question::Answers;
+pub use table::{table, wrapped_table};
 pub use terminal::TerminalReporter;
 
 /// Who reads the output.
@@ -42,6 +50,8 @@ pub enum OutputFormat {
     Human,
     /// Programs: one JSON object per line, on stdout
     Json,
+    /// GitHub Actions: lines and annotations, on stdout, and a summary of the checks
+    Github,
 }
 
 /// How much people want to read. JSON is always complete.
@@ -68,11 +78,13 @@ pub struct OutputOptions {
     pub stderr_is_terminal: bool,
     /// How wide a table on stdout may be. No limit in a pipe, where a cut cell helps nobody.
     pub columns: usize,
+    /// Somebody sits there who can be asked: both ends are terminals, and nobody has said `--yes`.
+    pub asks: bool,
 }
 
 impl OutputOptions {
     /// Looks at the terminal and the environment.
-    pub fn detect(format: OutputFormat, color: ColorChoice, verbosity: Verbosity) -> Self {
+    pub fn detect(format: OutputFormat, color: ColorChoice, verbosity: Verbosity, yes: bool) -> Self {
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let surroundings = Surroundings {
             no_color: variable("NO_COLOR"),
@@ -89,6 +101,7 @@ impl OutputOptions {
             verbosity,
             stderr_is_terminal: surroundings.has_movable_cursor(),
             columns: stdout_size.map_or(usize::MAX, |(_, columns)| usize::from(columns)),
+            asks: !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         }
     }
 }
@@ -101,20 +114,32 @@ pub fn reporter(options: &OutputOptions) -> Arc<dyn Reporter> {
             json: JsonReporter::new(Box::new(std::io::stdout()), clock),
             options: options.clone(),
         }),
+        OutputFormat::Github => Arc::new(GithubReporter::new(
+            Box::new(std::io::stdout()),
+            std::env::var_os(github::SUMMARY_VARIABLE).map(PathBuf::from),
+            options.color,
+            options.verbosity,
+            clock,
+        )),
         OutputFormat::Human => match options.verbosity {
             Verbosity::Normal | Verbosity::Verbose if options.stderr_is_terminal => {
                 let terminal = Arc::new(console::Term::buffered_stderr());
                 let verbose = options.verbosity == Verbosity::Verbose;
-                Arc::new(TerminalReporter::new(terminal, options.color, verbose, clock).refreshing())
+                let reporter = TerminalReporter::new(terminal, options.color, verbose, clock).refreshing();
+                Arc::new(if options.asks {
+                    reporter.answered_by(Answers::of_stdin())
+                } else {
+                    reporter
+                })
             }
             Verbosity::Quiet | Verbosity::Normal | Verbosity::Verbose | Verbosity::Debug => {
                 let stderr = Box::new(std::io::stderr());
-                Arc::new(PlainReporter::new(
-                    stderr,
-                    options.color,
-                    options.verbosity,
-                    clock,
-                ))
+                let reporter = PlainReporter::new(stderr, options.color, options.verbosity, clock);
+                Arc::new(if options.asks {
+                    reporter.answered_by(Answers::of_stdin())
+                } else {
+                    reporter
+                })
             }
         },
     }
@@ -156,6 +181,12 @@ pub fn render_error_on(
 ) {
     match options.format {
         OutputFormat::Human => {}
+        OutputFormat::Github => {
+            let mut stdout = stdout;
+            let _ = stdout
+                .write_all(github::error_command("viatique-deploy", report).as_bytes())
+                .and_then(|()| stdout.flush());
+        }
         OutputFormat::Json => {
             JsonReporter::new(stdout, Arc::new(SystemClock::new())).failed_before_start(exit_code, report);
         }
@@ -179,7 +210,9 @@ pub fn data(options: &OutputOptions, human: &str, json: &serde_json::Value) {
 /// The same, to any stream.
 pub fn write_data(options: &OutputOptions, human: &str, json: &serde_json::Value, output: &mut dyn Write) {
     let _ = match options.format {
-        OutputFormat::Human => writeln!(output, "{}", printable_block(human.trim_end_matches('\n'))),
+        OutputFormat::Human | OutputFormat::Github => {
+            writeln!(output, "{}", printable_block(human.trim_end_matches('\n')))
+        }
         OutputFormat::Json => writeln!(output, "{}", json::printable_value(json)),
     };
     let _ = output.flush();

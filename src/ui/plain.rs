@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use time::macros::format_description;
 
-use crate::pipeline::{Event, Reporter, StepId, StepResult, TaskId, Unit};
+use crate::pipeline::{Event, Question, Reporter, StepId, StepResult, TaskId, Unit};
 
 use super::clock::Clock;
 use super::errors::error_lines;
 use super::line::{Line, Role};
+use super::question::{Answers, picture};
 use super::{Verbosity, plan, quantity, wording};
 
 /// How often one task may say the same kind of thing.
@@ -25,6 +26,8 @@ pub struct PlainReporter {
     color: bool,
     verbosity: Verbosity,
     clock: Arc<dyn Clock>,
+    /// Where whoever is asked answers; where there is nobody, nothing is asked.
+    answers: Option<Answers>,
     state: Mutex<State>,
 }
 
@@ -35,6 +38,8 @@ struct State {
     unwinding: Option<StepId>,
     planned: Vec<StepId>,
     tasks: HashMap<(StepId, TaskId), Throttle>,
+    /// Of tasks of checks that are over: how each went is known better in a moment.
+    held_back: Vec<(StepId, TaskId, Line)>,
 }
 
 /// What a task has said lately.
@@ -59,13 +64,22 @@ impl PlainReporter {
             unwinding: None,
             planned: Vec::new(),
             tasks: HashMap::new(),
+            held_back: Vec::new(),
         };
         Self {
             color,
             verbosity,
             clock,
+            answers: None,
             state: Mutex::new(state),
         }
+    }
+
+    /// Asks from now on, and reads the answers here: for a terminal that is shown lines.
+    #[must_use]
+    pub fn answered_by(mut self, answers: Answers) -> Self {
+        self.answers = Some(answers);
+        self
     }
 
     fn write(&self, state: &mut State, line: &Line) {
@@ -140,6 +154,11 @@ impl Throttle {
     }
 }
 
+/// Where forty tasks begin at once and most are over in no time: a line each at its end is enough.
+const fn makes_checks(step: StepId) -> bool {
+    matches!(step, StepId::Check | StepId::Gate)
+}
+
 fn kind(message: &str) -> String {
     message
         .chars()
@@ -192,7 +211,9 @@ impl Reporter for PlainReporter {
                 let line = place(state, *step, Some(task)).and(Role::Plain, title);
                 let throttle = state.tasks.entry((*step, task.clone())).or_default();
                 title.clone_into(&mut throttle.last_message);
-                self.record(state, line);
+                if !makes_checks(*step) || self.verbosity >= Verbosity::Verbose {
+                    self.record(state, line);
+                }
             }
             Event::TaskProgress { step, task, message } => {
                 let throttle = state.tasks.entry((*step, task.clone())).or_default();
@@ -233,7 +254,12 @@ impl Reporter for PlainReporter {
                 state.tasks.remove(&(*step, task.clone()));
                 let (role, _) = wording::result_sign(*result);
                 let line = place(state, *step, Some(task)).and(role, wording::result_word(*result));
-                self.record(state, explained(line, message, *duration));
+                let line = explained(line, message, *duration);
+                if makes_checks(*step) {
+                    state.held_back.push((*step, task.clone(), line));
+                } else {
+                    self.record(state, line);
+                }
             }
             Event::StepFinished {
                 step,
@@ -241,6 +267,13 @@ impl Reporter for PlainReporter {
                 message,
                 duration,
             } => {
+                let held_back = std::mem::take(&mut state.held_back);
+                let (its, others) = held_back.into_iter().partition(|(of, _, _)| of == step);
+                state.held_back = others;
+                let its: Vec<(StepId, TaskId, Line)> = its;
+                for (_, _, line) in its {
+                    self.record(state, line);
+                }
                 // The plan has been shown: that planning succeeded is no news.
                 if state.planned.contains(step) && *result != StepResult::Failed {
                     return;
@@ -269,6 +302,19 @@ impl Reporter for PlainReporter {
                 }
                 self.record(state, line);
                 state.unwinding = None;
+            }
+            Event::Checked { step, outcome } => {
+                let id = TaskId(outcome.check.clone());
+                state.held_back.retain(|(of, task, _)| (of, task) != (step, &id));
+                if wording::is_check_told(&state.command, outcome) {
+                    let (role, sign) = wording::check_sign(outcome);
+                    let line = place(state, *step, Some(&id))
+                        .and(role, sign)
+                        .and(Role::Plain, " ")
+                        .and(Role::Plain, &outcome.line);
+                    let took = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
+                    self.record(state, explained(line, "", took));
+                }
             }
             // The plan is what a dry run was asked for: it is shown however quiet one wants it.
             Event::Planned { step, changes } => {
@@ -310,5 +356,40 @@ impl Reporter for PlainReporter {
             }
         }
         let _ = state.output.flush();
+    }
+
+    fn asks(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    fn ask(&self, question: &Question) -> bool {
+        let Some(answers) = &self.answers else {
+            return false;
+        };
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            // No screen to keep to: nothing is wrapped, nothing left out.
+            for line in picture(question, usize::MAX, usize::MAX) {
+                self.write(&mut state, &line);
+            }
+        }
+        // Unlocked while it waits: a run that is interrupted instead has more to say.
+        let mut prompt = Prompt(&self.state);
+        answers.confirm(&question.question, &mut prompt)
+    }
+}
+
+/// Locks only to write.
+struct Prompt<'a>(&'a Mutex<State>);
+
+impl Write for Prompt<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.output.flush()
     }
 }

@@ -7,16 +7,18 @@
 mod model;
 mod view;
 
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use crate::pipeline::{Event, Reporter};
+use crate::pipeline::{Event, Question, Reporter};
 
 use super::clock::Clock;
 use super::line::Line;
+use super::question::{Answers, picture};
 use model::Model;
 
 const REFRESH_EVERY: Duration = Duration::from_millis(100);
@@ -25,6 +27,8 @@ const REFRESH_EVERY: Duration = Duration::from_millis(100);
 pub struct TerminalReporter {
     screen: Arc<Screen>,
     refresher: Option<Refresher>,
+    /// Where whoever is asked answers; where there is nobody, nothing is asked.
+    answers: Option<Answers>,
 }
 
 impl TerminalReporter {
@@ -41,6 +45,7 @@ impl TerminalReporter {
             model: Model::new(verbose),
             bars,
             live,
+            asking: false,
         };
         let screen = Screen {
             terminal,
@@ -51,7 +56,15 @@ impl TerminalReporter {
         Self {
             screen: Arc::new(screen),
             refresher: None,
+            answers: None,
         }
+    }
+
+    /// Asks from now on, and reads the answers here.
+    #[must_use]
+    pub fn answered_by(mut self, answers: Answers) -> Self {
+        self.answers = Some(answers);
+        self
     }
 
     /// Draws a few times a second from now on, so that time is seen to pass. Where no thread can be had, stays with
@@ -82,9 +95,47 @@ impl Reporter for TerminalReporter {
         let mut drawing = self.screen.lock();
         drawing.model.event(event, self.screen.clock.elapsed());
         let is_last = matches!(event, Event::Finished { .. });
+        let is_over = is_last || matches!(event, Event::StepFinished { .. } | Event::UnwindStarted { .. });
+        if drawing.asking && is_over {
+            // Nobody waits for the answer any more: the run was interrupted. The cursor stands behind the question.
+            drawing.asking = false;
+            let _ = self.screen.terminal.write_line("");
+        }
         if is_last || self.refresher.is_none() {
             self.screen.refresh(&mut drawing);
         }
+    }
+
+    fn asks(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    fn ask(&self, question: &Question) -> bool {
+        let Some(answers) = &self.answers else {
+            return false;
+        };
+        self.screen.begin_to_ask(&mut self.screen.lock(), question);
+        // Unlocked while it waits: a run that is interrupted instead has more to say.
+        let yes = answers.confirm(&question.question, &mut Prompt(&*self.screen.terminal));
+        let mut drawing = self.screen.lock();
+        drawing.asking = false;
+        self.screen.refresh(&mut drawing);
+        yes
+    }
+}
+
+/// Writes where the cursor stands.
+struct Prompt<'a>(&'a dyn TermLike);
+
+impl Write for Prompt<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // A question is written whole, in text that is printable.
+        self.0.write_str(&String::from_utf8_lossy(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -117,6 +168,8 @@ struct Drawing {
     model: Model,
     bars: MultiProgress,
     live: ProgressBar,
+    /// A question stands on the screen: nothing is drawn over it.
+    asking: bool,
 }
 
 impl Screen {
@@ -127,6 +180,9 @@ impl Screen {
     /// Writes the lines that are there to stay, then redraws the live ones below. Write errors are ignored: the
     /// terminal may be gone, the deploy goes on.
     fn refresh(&self, drawing: &mut Drawing) {
+        if drawing.asking {
+            return;
+        }
         let columns = usize::from(self.terminal.width());
         let lines = drawing.model.take_permanent(columns);
         if !lines.is_empty() {
@@ -148,6 +204,20 @@ impl Screen {
             drawing.live.set_message(frame.join("\n"));
             drawing.live.force_draw();
         }
+    }
+}
+
+impl Screen {
+    /// Writes what is still to be written, takes the live lines away, and puts the picture there instead.
+    fn begin_to_ask(&self, drawing: &mut Drawing, question: &Question) {
+        self.refresh(drawing);
+        drawing.asking = true;
+        let _ = drawing.bars.clear();
+        let columns = view::usable(usize::from(self.terminal.width()));
+        for line in picture(question, columns, usize::from(self.terminal.height())) {
+            let _ = self.terminal.write_line(&line.painted(self.color));
+        }
+        let _ = self.terminal.flush();
     }
 }
 

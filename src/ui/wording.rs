@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::exit_code::ExitCode;
 use crate::pipeline::{Outcome, StepId, StepResult, StepSummary, UnwindResult};
+use crate::release::checks::{CheckOutcome, CheckVerdict};
 
 use super::line::{Line, Role};
 use super::quantity;
@@ -16,7 +17,29 @@ pub(super) const fn result_sign(result: StepResult) -> (Role, &'static str) {
         StepResult::Unchanged => (Role::Faint, "✔"),
         StepResult::NotRun => (Role::Faint, "–"),
         StepResult::Interrupted => (Role::Warning, "–"),
+        StepResult::Warned => (Role::Warning, "!"),
+        StepResult::NotVerified => (Role::Warning, "?"),
     }
+}
+
+/// Returns the sign of a check and its colour. What could not be looked at never gets the sign of what is well.
+pub(super) const fn check_sign(outcome: &CheckOutcome) -> (Role, &'static str) {
+    match outcome.verdict {
+        CheckVerdict::Passed => (Role::Good, "✔"),
+        CheckVerdict::Failed if outcome.blocks => (Role::Bad, "✘"),
+        CheckVerdict::Failed | CheckVerdict::Waived => (Role::Warning, "!"),
+        CheckVerdict::NotVerified if outcome.blocks => (Role::Bad, "?"),
+        // There is nothing yet that could be asked.
+        CheckVerdict::NotVerified if outcome.problems.is_empty() => (Role::Faint, "–"),
+        CheckVerdict::NotVerified => (Role::Warning, "?"),
+        CheckVerdict::Skipped => (Role::Faint, "–"),
+    }
+}
+
+/// Whether a check has a line of its own where this command has ended: `check` shows all of them; elsewhere those that
+/// passed are counted in the step's line, and forty of them would push the rest off the screen.
+pub(super) fn is_check_told(command: &str, outcome: &CheckOutcome) -> bool {
+    command == "check" || outcome.verdict != CheckVerdict::Passed
 }
 
 pub(super) const fn result_word(result: StepResult) -> &'static str {
@@ -26,6 +49,8 @@ pub(super) const fn result_word(result: StepResult) -> &'static str {
         StepResult::Unchanged => "nothing to do",
         StepResult::NotRun => "not run",
         StepResult::Interrupted => "interrupted",
+        StepResult::Warned => "warning",
+        StepResult::NotVerified => "not verified",
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn service(name: &str) -> Service {
         build: None,
         command: None,
         entrypoint: None,
+        environment_source: BTreeMap::new(),
         environment: BTreeMap::new(),
         user: None,
         working_dir: None,

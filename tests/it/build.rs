@@ -6,6 +6,7 @@ use viatique_deploy::cli::BuildArgs;
 use viatique_deploy::commands::steps::{Chosen, Rehearsing};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
+use viatique_deploy::steps::check::Selection;
 
 use crate::support::{Fault, ImageBehaviour, Stack};
 
@@ -146,7 +147,7 @@ async fn the_cache_is_left_aside_and_bases_are_pulled_where_that_is_asked_for() 
     ] {
         for chosen in [
             Chosen::build_with(arguments),
-            Chosen::run_with(arguments, Rehearsing::Not),
+            Chosen::run_with(arguments, Rehearsing::Not, Selection::All),
         ] {
             let stack = Stack::viatique();
             stack.edit_compose(

@@ -76,7 +76,7 @@ async fn external_networks_and_volumes_must_exist() {
 #[tokio::test(start_paused = true)]
 async fn a_port_that_another_project_has_is_named_with_its_container() {
     let other = Stack::of(
-        "services:\n  web:\n    image: redis:7\n    ports: [\"8080:80\"]\n",
+        "services:\n  web:\n    image: nginx:1.28\n    ports: [\"8080:80\"]\n",
         "project: viatique\ncompose: [docker-compose.yml]\n",
     );
     other.run("v1").await.succeeded();
@@ -119,10 +119,11 @@ async fn what_another_tool_saves_has_to_be_fresh() {
     // A first deploy has nothing to lose.
     let ended = stack.command(Chosen::check(), "v1").await;
     ended.succeeded();
-    let said = ended.task_message(StepId::Check, "backup").unwrap();
+    let said = ended.task_message(StepId::Check, "backup-repository").unwrap();
     assert_eq!(said, "not verified: nothing runs yet");
     let served = Stack::viatique();
     served.run("v1").await.succeeded();
+    served.command(Chosen::backup(), "v1").await.succeeded();
     let stopped = served.fork();
     served.edit_deploy_yml(
         "  media: { volume: media }\n",

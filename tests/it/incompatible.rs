@@ -191,6 +191,7 @@ async fn foreseen(stack: &Stack, chosen: Chosen, tag: &str) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn what_is_pending_is_judged_in_a_dry_run_and_by_check() {
     let stack = served().await;
+    stack.command(Chosen::backup(), "v1").await.succeeded();
     for chosen in [Chosen::migrate, Chosen::run] {
         assert_eq!(
             foreseen(&stack, chosen(), "v1").await,
@@ -234,6 +235,7 @@ async fn what_is_pending_is_judged_in_a_dry_run_and_by_check() {
 #[tokio::test(start_paused = true)]
 async fn check_says_what_it_has_not_verified() {
     let stack = served().await;
+    stack.command(Chosen::backup(), "v1").await.succeeded();
     let checked = stack.command(Chosen::check(), "v2").await;
     checked.succeeded();
     assert_eq!(

@@ -31,6 +31,7 @@ fn release(sequence: u64, tag: &str, previous: Option<u64>) -> Release {
         migrations: None,
         rehearsal: None,
         backup: None,
+        checks: None,
     }
 }
 

@@ -6,6 +6,7 @@ use viatique_deploy::commands::steps::{Chosen, Rehearsing};
 use viatique_deploy::engine::{ContainerState, EngineErrorKind};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
+use viatique_deploy::steps::check::Selection;
 
 use crate::support::{Ended, FOREVER, FakeOutput, Fault, ImageBehaviour, Stack};
 
@@ -49,7 +50,7 @@ async fn maintained(stack: &Stack) -> Ended {
     let mut settings = stack.settings("v2");
     settings.maintenance = true;
     settings.allow_incompatible = true;
-    let chosen = Chosen::run_in_maintenance(BuildArgs::default(), Rehearsing::Not);
+    let chosen = Chosen::run_in_maintenance(BuildArgs::default(), Rehearsing::Not, Selection::All);
     stack.command_with(chosen, settings).await
 }
 

@@ -6,11 +6,12 @@ use viatique_deploy::engine::EngineErrorKind;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 use viatique_deploy::release::rehearsal::{Rehearsal, WayBack};
+use viatique_deploy::steps::check::Selection;
 
 use crate::support::{FakeOutput, Fault, Stack};
 
 fn run() -> Chosen {
-    Chosen::run_with(BuildArgs::default(), Rehearsing::First)
+    Chosen::run_with(BuildArgs::default(), Rehearsing::First, Selection::All)
 }
 
 async fn serving() -> Stack {

@@ -17,7 +17,7 @@ pub struct Sets {
     /// Folders without a manifest, by name: whose they are is not known.
     pub(super) unfinished: Vec<String>,
     /// Folders with a manifest that cannot be read: of a newer version, or damaged. Whose they are is not known either.
-    pub(super) unreadable: Vec<PathBuf>,
+    pub(crate) unreadable: Vec<PathBuf>,
 }
 
 impl Sets {

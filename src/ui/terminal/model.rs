@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::pipeline::{Event, StepId, StepResult, TaskId, Unit};
+use crate::release::checks::CheckOutcome;
 use crate::ui::errors::error_lines;
 use crate::ui::line::{Line, Role};
 use crate::ui::{plan, wording};
@@ -36,6 +37,8 @@ pub(super) struct Model {
 enum Permanent {
     Line(Line),
     Row(view::Row),
+    /// Its message is said nowhere else, so that it is wrapped and not cut.
+    WholeRow(view::Row),
     Plan(StepId, Vec<crate::pipeline::Change>),
 }
 
@@ -66,6 +69,8 @@ pub(super) struct Task {
     pub(super) amount: Option<Amount>,
     pub(super) output: VecDeque<String>,
     pub(super) finished: Option<Finished>,
+    /// What it came to, of a check.
+    pub(super) checked: Option<CheckOutcome>,
 }
 
 pub(super) struct Finished {
@@ -155,6 +160,7 @@ impl Model {
                     amount: None,
                     output: VecDeque::new(),
                     finished: None,
+                    checked: None,
                 });
             }
             Event::TaskProgress { step, task, message } => {
@@ -245,6 +251,7 @@ impl Model {
                 self.widen(&name, 0);
                 self.keep(view::Row::step(role, sign, &name, &message, took), section);
             }
+            Event::Checked { step, outcome } => self.checked(*step, outcome, now),
             Event::Planned { step, changes } => {
                 self.planned.push(*step);
                 self.permanent.push(Permanent::Plan(*step, changes.clone()));
@@ -315,6 +322,7 @@ impl Model {
             .flat_map(|permanent| match permanent {
                 Permanent::Line(line) => vec![line],
                 Permanent::Row(row) => vec![row.laid_out(name_columns, columns)],
+                Permanent::WholeRow(row) => row.wrapped(name_columns, columns),
                 Permanent::Plan(step, changes) => plan::plan_lines(step, &changes, view::usable(columns)),
             })
             .collect()
@@ -333,7 +341,34 @@ impl Model {
     fn keep(&mut self, heading: view::Row, section: Option<Section>) {
         self.permanent.push(Permanent::Row(heading));
         for task in section.into_iter().flat_map(|section| section.tasks) {
-            self.permanent.push(Permanent::Row(view::Row::kept_task(&task)));
+            self.permanent.push(match &task.checked {
+                None => Permanent::Row(view::Row::kept_task(&task)),
+                Some(outcome) if !wording::is_check_told(&self.command, outcome) => continue,
+                // The error at the end says it in full.
+                Some(outcome) if outcome.blocks => Permanent::Row(view::Row::check(outcome)),
+                Some(outcome) => Permanent::WholeRow(view::Row::check(outcome)),
+            });
+        }
+    }
+
+    fn checked(&mut self, step: StepId, outcome: &CheckOutcome, now: Duration) {
+        let id = TaskId(outcome.check.clone());
+        if self.task(step, &id).is_none() {
+            // One that was skipped has never begun.
+            self.widen(&id.0, 2);
+            self.section(step, now).tasks.push(Task {
+                id: id.clone(),
+                message: outcome.title.clone(),
+                started: now,
+                amount: None,
+                output: VecDeque::new(),
+                finished: None,
+                checked: None,
+            });
+        }
+        if let Some(task) = self.task(step, &id) {
+            task.checked = Some(outcome.clone());
+            task.output.clear();
         }
     }
 

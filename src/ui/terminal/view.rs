@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::pipeline::Unit;
-use crate::ui::line::{Line, Role};
+use crate::release::checks::CheckOutcome;
+use crate::ui::line::{Line, Role, wrapped};
 use crate::ui::{quantity, wording};
 
 use super::model::{Amount, Model, Section, Task};
@@ -74,6 +75,40 @@ impl Row {
         }
     }
 
+    /// A check that was made, or skipped.
+    pub(super) fn check(outcome: &CheckOutcome) -> Self {
+        let (role, sign) = wording::check_sign(outcome);
+        let took = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
+        Self {
+            indent: 2,
+            sign: Line::of(role, sign),
+            name: Line::of(Role::Plain, &outcome.check),
+            message: Line::of(Role::Faint, &outcome.line),
+            time: quantity::notable_duration(took).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the same as [`Row::laid_out`], with the rest of the message in lines below its beginning.
+    pub(super) fn wrapped(mut self, name_columns: usize, columns: usize) -> Vec<Line> {
+        let before = 2 + name_columns + 2;
+        let room = usable(columns)
+            .min(WIDEST_ROW)
+            .saturating_sub(before + self.time.len() + 2);
+        if room < 8 {
+            return vec![self.laid_out(name_columns, columns)];
+        }
+        let mut parts = wrapped(&self.message.painted(false), room).into_iter();
+        self.message = Line::of(Role::Faint, &parts.next().unwrap_or_default());
+        let rest = parts.map(|part| {
+            let line = Line::of(Role::Plain, &" ".repeat(before)).and(Role::Faint, &part);
+            line.truncated(usable(columns))
+        });
+        let rest: Vec<Line> = rest.collect();
+        std::iter::once(self.laid_out(name_columns, columns))
+            .chain(rest)
+            .collect()
+    }
+
     /// Returns the line: sign, name, message, and the time at the right.
     pub(super) fn laid_out(self, name_columns: usize, columns: usize) -> Line {
         let columns = usable(columns).min(WIDEST_ROW);
@@ -120,6 +155,10 @@ pub(super) fn frame(model: &Model, now: Duration, columns: usize, rows: usize) -
             step_row(section, spinner, now).laid_out(model.name_columns, columns),
         ));
         for task in &section.tasks {
+            // Forty checks, most of them over in no time: what is running is what one waits for.
+            if task.checked.is_some() {
+                continue;
+            }
             if task.finished.is_some() {
                 let row = Row::kept_task(task).laid_out(model.name_columns, columns);
                 lines.push((Importance::FinishedTask, row));
@@ -168,7 +207,7 @@ fn step_row(section: &Section, spinner: &str, now: Duration) -> Row {
     let running = section
         .tasks
         .iter()
-        .filter(|task| task.finished.is_none())
+        .filter(|task| task.finished.is_none() && task.checked.is_none())
         .count();
     let message = match &section.unwind_reason {
         Some(reason) => reason.clone(),

@@ -110,6 +110,7 @@ fn events_of_a_run(finished: &Finished, tag: &str) {
             "check",
             "backup",
             "build",
+            "gate",
             "migrate",
             "collectstatic",
             "deploy",

@@ -15,7 +15,6 @@ fn what_was_saved_serves_again_or_nothing_has_changed() {
     let stack = Stack::new("restore");
     stack.example.without(&["celery_worker", "celery_beat"]);
     stack.run(&["run", "--tag", "v1"]).expect_code(0);
-    a_file_that_is_nowhere(&stack);
     an_accident_and_back(&stack);
     stopped_half_way(&stack);
     damaged(&stack);
@@ -62,34 +61,6 @@ fn restore(stack: &Stack, more: &[&str]) -> super::support::Finished {
 fn newest(stack: &Stack) -> String {
     let shown = stack.run(&["backup", "show", "--output", "json"]).expect_code(0);
     shown.json()["id"].as_str().unwrap().to_owned()
-}
-
-/// A row names it, and no volume has it: the backup goes on, and the drill says so.
-fn a_file_that_is_nowhere(stack: &Stack) {
-    query(
-        stack,
-        "INSERT INTO accounts_user (username, password, first_name, last_name, email, is_staff, is_active, is_superuser, \
-         date_joined, role) VALUES ('lost', '', '', '', '', false, true, false, now(), 'pupil')",
-    );
-    query(
-        stack,
-        "INSERT INTO papers_exam (title, held_on, maximum) VALUES ('lost', now(), 20)",
-    );
-    query(
-        stack,
-        "INSERT INTO papers_copy (scan, uploaded_at, exam_id, pupil_id, teacher_id) \
-         SELECT 'scans/nowhere.pdf', now(), exam.id, pupil.id, pupil.id \
-         FROM papers_exam exam, accounts_user pupil WHERE exam.title = 'lost' AND pupil.username = 'lost'",
-    );
-    stack.run(&["backup"]).expect_code(0);
-    stack
-        .run(&["backup", "drill"])
-        .expect_code(0)
-        .says("1 files that it names are missing")
-        .says("papers_copy.scan: scans/nowhere.pdf");
-    query(stack, "DELETE FROM papers_copy WHERE scan = 'scans/nowhere.pdf'");
-    query(stack, "DELETE FROM papers_exam WHERE title = 'lost'");
-    query(stack, "DELETE FROM accounts_user WHERE username = 'lost'");
 }
 
 fn an_accident_and_back(stack: &Stack) {

@@ -97,6 +97,7 @@ fn what_builds_takes_the_options_of_a_build() {
             replace: ReplaceArgs::default(),
             maintenance: false,
             skip_rehearsal: false,
+            skip_check: Vec::new(),
         };
         assert_eq!(parsed("run"), Command::Run(run));
     }
@@ -240,8 +241,9 @@ fn top_level_help() {
                               as in 10m [default: not at all]
           --dry-run           Show what would be done, and change nothing
       -y, --yes               Ask nothing
-          --output <FORMAT>   Write for people (human, on stderr) or for programs
-                              (json, one object per line on stdout) [default: human]
+          --output <FORMAT>   Write for people (human, on stderr), for programs
+                              (json, one object per line on stdout) or for GitHub
+                              Actions (github, on stdout) [default: human]
       -v, --verbose...        Show every line that processes write; twice: this
                               program's diagnostics too
       -q, --quiet             Show only errors and how it ended
@@ -257,8 +259,9 @@ fn top_level_help() {
         3  deploy.yml, a Compose file or the environment is invalid, or the engine
            cannot be reached; nothing was touched
         4  another run holds the lock, or one has stopped half-way
-        5  a gate said no: the app is not well, a migration would break what serves
-           or fails on the data, or data would go and nobody agreed
+        5  a gate said no: a check failed or could not be made, the app is not well,
+           a migration would break what serves or fails on the data, or somebody
+           was asked and did not agree
         6  deployed, then rolled back by itself
         7  stuck, a person is needed; the message says what stands where
        70  a bug in this program
@@ -281,12 +284,14 @@ fn run_help() {
       1. check          finds what would make the rest fail
       2. backup         saves the database and the media
       3. build          builds the images
-      4. migrate        migrates the database, with the new code; with
-                        django.rehearse: true, on a copy of the data first
-      5. collectstatic  puts the static files in place
-      6. deploy         replaces the containers, one service at a time
-      7. health         asks the app whether it is well
-    2 and 3 run side by side, and so do 4 and 5. With --maintenance the site is
+      4. gate           looks once more, at the new images too, and asks once, where
+                        somebody sits at a terminal and has not said --yes
+      5. migrate        migrates the database, with the new code; with
+                        django.rehearse: true, tried on a copy before 4
+      6. collectstatic  puts the static files in place
+      7. deploy         replaces the containers, one service at a time
+      8. health         asks the app whether it is well
+    2 and 3 run side by side, and so do 5 and 6. With --maintenance the site is
     closed before the backup, and opened at the end of the deploy.
 
     Stops at the first step that fails. A failed deploy or health puts the
@@ -311,6 +316,8 @@ fn run_help() {
                                page (503), workers stop, and nothing is written
           --skip-rehearsal     Do not try the migrations on a copy first, although
                                deploy.yml says django.rehearse
+          --skip-check <ID>    Leave this check out, which is recorded; can be given
+                               several times
       -h, --help               Print help
 
     Global options:
@@ -322,8 +329,9 @@ fn run_help() {
                               as in 10m [default: not at all]
           --dry-run           Show what would be done, and change nothing
       -y, --yes               Ask nothing
-          --output <FORMAT>   Write for people (human, on stderr) or for programs
-                              (json, one object per line on stdout) [default: human]
+          --output <FORMAT>   Write for people (human, on stderr), for programs
+                              (json, one object per line on stdout) or for GitHub
+                              Actions (github, on stdout) [default: human]
       -v, --verbose...        Show every line that processes write; twice: this
                               program's diagnostics too
       -q, --quiet             Show only errors and how it ended
@@ -331,9 +339,11 @@ fn run_help() {
                               auto]
 
     Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
-    invalid; 4 locked; 5 health said no and nothing had been replaced, or the
-    running release would fail on the migrations; 6 deployed, then rolled back by
-    itself; 7 stuck, a person is needed; 130 interrupted, and put back.
+    invalid, or the host is not ready for it; 4 locked; 5 a check failed or could
+    not be made, the question was not answered with yes, the running release would
+    fail on the migrations, or health said no and nothing had been replaced; 6
+    deployed, then rolled back by itself; 7 stuck, a person is needed; 130
+    interrupted, and put back.
 
     Examples:
       viatique-deploy run --dry-run         see what would be done
@@ -399,8 +409,9 @@ fn rollback_help() {
                               as in 10m [default: not at all]
           --dry-run           Show what would be done, and change nothing
       -y, --yes               Ask nothing
-          --output <FORMAT>   Write for people (human, on stderr) or for programs
-                              (json, one object per line on stdout) [default: human]
+          --output <FORMAT>   Write for people (human, on stderr), for programs
+                              (json, one object per line on stdout) or for GitHub
+                              Actions (github, on stdout) [default: human]
       -v, --verbose...        Show every line that processes write; twice: this
                               program's diagnostics too
       -q, --quiet             Show only errors and how it ended

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use viatique_deploy::compose::read_variables;
+use viatique_deploy::compose::{read_variables, read_variables_below};
+use viatique_deploy::secret::Secret;
 
 fn read(texts: &[&str], process: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -81,6 +82,34 @@ fn refusals_name_the_line_and_never_show_it() {
         assert_eq!(refusal, expected, "{text}");
         assert!(!refusal.contains("hunter"));
     }
+}
+
+#[test]
+fn secrets_win_over_files_which_see_them_and_the_process_wins_over_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".env");
+    std::fs::write(&file, "A=file\nB=file\nC=file\nURL=db://$B@$C\n").unwrap();
+    let secrets = |pairs: &[(&str, &str)]| {
+        let secret = |(key, value): &(&str, &str)| ((*key).to_owned(), Secret::new((*value).to_owned()));
+        pairs.iter().map(secret).collect()
+    };
+    let over = secrets(&[("B", "secret"), ("C", "secret")]);
+    let variables = read_variables_below(&[file], &over, secrets(&[("C", "process")]))
+        .unwrap()
+        .values;
+    let revealed: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.reveal().as_str()))
+        .collect();
+    assert_eq!(
+        revealed,
+        [
+            ("A", "file"),
+            ("B", "secret"),
+            ("C", "process"),
+            ("URL", "db://secret@process")
+        ]
+    );
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn load(folder: &Path) -> Project {
         project_directory: PathBuf::from("/project"),
         sources,
         variables,
+        variable_places: Default::default(),
         public_variables: Default::default(),
         profiles: profiles.lines().map(str::to_owned).collect(),
         read_file: &read_file,

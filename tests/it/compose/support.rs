@@ -69,6 +69,7 @@ impl Texts {
             project_directory: PathBuf::from("/project"),
             sources: self.sources.clone(),
             variables: self.variables.clone(),
+            variable_places: BTreeMap::new(),
             public_variables: self.public.iter().cloned().collect(),
             profiles: self.profiles.clone(),
             read_file: &read_file,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use viatique_deploy::config;
-use viatique_deploy::yaml::{self, ErrorKind, Node};
+use viatique_deploy::yaml::{self, ErrorKind, Node, Value};
 
 fn text() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy.example.yml")).unwrap()
@@ -47,6 +47,9 @@ fn the_example_shows_every_key() {
         (&["backup"], known::<config::Backup>()),
         (&["backup", "database"], known::<config::DatabaseBackup>()),
         (&["backup", "media"], known::<config::MediaBackup>()),
+        (&["checks", "code"], known::<config::Code>()),
+        (&["checks"], known::<config::Checks>()),
+        (&["checks", "environment"], known::<config::DeclaredEnvironment>()),
         (&["health"], known::<config::Health>()),
     ] {
         assert!(!known.is_empty());
@@ -61,5 +64,21 @@ fn the_example_shows_every_key() {
     for key in known::<config::ServiceSettings>() {
         let shown = services.entries.values().any(|entry| has(&entry.value, key));
         assert!(shown, "`{key}` of a service is not in the example");
+    }
+}
+
+#[test]
+fn the_example_shows_every_key_of_a_secret() {
+    let root = yaml::parse(&text(), 0).unwrap();
+    let Some(Value::Sequence(secrets)) = root.as_mapping().unwrap().get("secrets").map(|node| &node.value)
+    else {
+        panic!("`secrets` is no list")
+    };
+    for key in known::<config::SecretEntry>() {
+        let mut entries = secrets.iter().filter_map(Node::as_mapping);
+        assert!(
+            entries.any(|entry| entry.get(key).is_some()),
+            "`{key}` is not in the example"
+        );
     }
 }

@@ -75,7 +75,7 @@ helth: {}
 compose: docker-compose.prod.yml
 monitor: { for: 10m }
 ",
-        "deploy.yml:3:1: unknown key `monitor`; known here: `project`, `compose`, `staging`, `env_file`, `release`, `django`, `services`, `build`, `backup`, `health`, `maintenance`, `hooks`",
+        "deploy.yml:3:1: unknown key `monitor`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `maintenance`, `hooks`",
     ),
     (
         "an unknown key with a neighbour",
@@ -357,6 +357,98 @@ services: {1: {}}
 ",
         r#"deploy.yml:3:12: the key `1` is not text
 hint: write `"1"`"#,
+    ),
+    (
+        "secrets that are no list",
+        r"project: a
+compose: a.yml
+secrets: {SECRET_KEY: {file: a}}
+",
+        "deploy.yml:3:10: `secrets`: expected a list, found a mapping",
+    ),
+    (
+        "a secret from nowhere",
+        r"project: a
+compose: a.yml
+secrets:
+  - name: SECRET_KEY
+",
+        r"deploy.yml:4:5: `secrets[0]`: nothing says where it comes from
+hint: write `file`, `command` or `credential`",
+    ),
+    (
+        "a secret from two places",
+        r"project: a
+compose: a.yml
+secrets:
+  - file: a
+  - name: SECRET_KEY
+    file: a
+    credential: b
+",
+        r"deploy.yml:5:5: `secrets[1]`: it can come from one place only
+hint: write one of `file`, `command` and `credential`",
+    ),
+    (
+        "a secret with an unknown key",
+        r"project: a
+compose: a.yml
+secrets:
+  - name: SECRET_KEY
+    fiel: a
+",
+        "deploy.yml:5:5: unknown key `fiel` in `secrets[0]`; did you mean `file`?",
+    ),
+    (
+        "a secret twice",
+        r"project: a
+compose: a.yml
+secrets:
+  - {name: SECRET_KEY, file: a}
+  - {name: OTHER, file: a}
+  - {name: SECRET_KEY, file: b}
+",
+        "deploy.yml:6:5: `secrets[2]`: `SECRET_KEY` stands above already",
+    ),
+    (
+        "a secret that no variable can name",
+        r"project: a
+compose: a.yml
+secrets: [{name: 1-KEY, file: a}]
+",
+        "deploy.yml:3:11: `secrets[0]`: `1-KEY` is no variable's name: letters, digits and `_`, not beginning with a digit",
+    ),
+    (
+        "a secret of a command without words",
+        r"project: a
+compose: a.yml
+secrets: [{name: KEY, command: []}]
+",
+        "deploy.yml:3:32: `secrets[0].command`: a command needs at least one word",
+    ),
+    (
+        "a secret of an empty path",
+        r"project: a
+compose: a.yml
+secrets: [{name: KEY, file: ''}]
+",
+        "deploy.yml:3:11: `secrets[0]`: `file` cannot be empty",
+    ),
+    (
+        "a credential that is a path",
+        r"project: a
+compose: a.yml
+secrets: [{name: KEY, credential: ../key}]
+",
+        "deploy.yml:3:11: `secrets[0]`: `../key` is no credential's name: a file of $CREDENTIALS_DIRECTORY, without `/`",
+    ),
+    (
+        "a timeout of a file",
+        r"project: a
+compose: a.yml
+secrets: [{name: KEY, file: a, timeout: 1m}]
+",
+        "deploy.yml:3:11: `secrets[0]`: `timeout` is meant for a `command`",
     ),
     (
         "an invalid service's name",

@@ -49,6 +49,7 @@ async fn no_command_changes_anything() {
     stack.command(Chosen::build(), "v1").await.succeeded();
     nothing_is_changed(&stack, "v1").await;
     stack.run("v1").await.succeeded();
+    stack.command(Chosen::backup(), "v1").await.succeeded();
     nothing_is_changed(&stack, "v1").await;
     stack.command(Chosen::build(), "v2").await.succeeded();
     nothing_is_changed(&stack, "v2").await;

@@ -1,9 +1,12 @@
 //! An app that answers as scripted, and remembers what it was asked.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use viatique_deploy::app::edge::{EdgeError, Page, Presented, Way};
+use viatique_deploy::app::http::HttpApp;
 use viatique_deploy::app::{App, AppError, Request, Response};
 
 type Script = dyn Fn(&Request, usize) -> Result<(u16, String), String> + Send + Sync;
@@ -61,5 +64,19 @@ impl App for FakeApp {
                 message,
             }),
         }
+    }
+
+    // The edge is never scripted: tests of it bring servers of their own.
+
+    async fn visit(&self, url: &str, way: &Way) -> Result<Page, EdgeError> {
+        HttpApp::new().unwrap().visit(url, way).await
+    }
+
+    async fn certificate(&self, name: &str, port: u16, way: &Way) -> Result<Presented, EdgeError> {
+        HttpApp::new().unwrap().certificate(name, port, way).await
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, EdgeError> {
+        HttpApp::new().unwrap().addresses(name).await
     }
 }

@@ -222,7 +222,12 @@ fn every_event_and_field_is_documented() {
         })
         .collect();
     let mut written = BTreeSet::new();
-    for script in [script::success(), script::rolled_back(), script::dry_run()] {
+    for script in [
+        script::success(),
+        script::rolled_back(),
+        script::dry_run(),
+        script::failing_checks("check"),
+    ] {
         for line in shown(&script).lines() {
             let Ok(Value::Object(fields)) = serde_json::from_str(line) else {
                 continue;
@@ -275,4 +280,52 @@ fn a_closed_pipe_stops_nothing() {
     let clock = Arc::new(ManualClock::default());
     let reporter = JsonReporter::new(Box::new(ClosedPipe), clock.clone());
     script::play(&script::rolled_back(), &reporter, &clock);
+}
+
+#[test]
+fn a_check_has_a_line_with_its_problems() {
+    let text = shown(&script::failing_checks("check"));
+    let checked: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains(r#""event":"checked""#))
+        .collect();
+    assert_eq!(checked.len(), script::outcomes().len());
+    insta::assert_snapshot!(checked[1], @r#"{"schema":1,"event":"checked","time":"2026-03-01T03:04:05Z","step":"check","check":"debug-mode","title":"what debug-mode protects from does not happen","verdict":"failed","blocks":true,"line":"config/settings.py:12: DEBUG is on","seconds":1.5,"problems":[{"key":"","blocks":true,"unverified":false,"place":"config/settings.py:12","message":"DEBUG is on: every error page shows settings and source code to whoever asks","hints":["write DEBUG=False into .env"],"waived":null}]}"#);
+    let waived: Value = serde_json::from_str(checked[5]).unwrap();
+    assert_eq!(waived["verdict"], "waived");
+    assert_eq!(waived["problems"][0]["waived"]["until"], "2026-06-30");
+    let verdicts: BTreeSet<String> = checked
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["verdict"].to_string())
+        .collect();
+    assert_eq!(verdicts.len(), 5, "{verdicts:?}");
+}
+
+/// As many names as there are events.
+#[test]
+fn every_event_is_listed() {
+    let source = include_str!("../../../src/pipeline/event.rs");
+    let (_, events) = source.split_once("pub enum Event {").unwrap();
+    let (events, _) = events.split_once("\n}\n").unwrap();
+    let names: BTreeSet<String> = events
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {"))
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+        .map(|name| {
+            let mut snake = String::new();
+            for character in name.chars() {
+                if character.is_ascii_uppercase() && !snake.is_empty() {
+                    snake.push('_');
+                }
+                snake.push(character.to_ascii_lowercase());
+            }
+            snake
+        })
+        .collect();
+    let listed: BTreeSet<String> = documentation()
+        .split("\n- `")
+        .skip(1)
+        .filter_map(|entry| Some(entry.split_once('`')?.0.to_owned()))
+        .collect();
+    assert_eq!(listed, names);
 }

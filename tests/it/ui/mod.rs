@@ -1,6 +1,8 @@
 //! What is shown, from scripted runs: no step, no engine, no waiting.
 
+mod github;
 mod json;
+mod junit;
 mod plain;
 mod script;
 mod small_parts;

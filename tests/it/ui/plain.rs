@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use viatique_deploy::pipeline::{Reporter, StepId};
-use viatique_deploy::ui::{PlainReporter, Verbosity};
+use viatique_deploy::pipeline::{Reporter, StepId, StepResult};
+use viatique_deploy::ui::{Answers, PlainReporter, Verbosity};
 
 use super::script::{self, ClosedPipe, ManualClock, Script, Written};
 
@@ -21,9 +21,8 @@ fn success() {
     insta::assert_snapshot!(shown(&script::success(), Verbosity::Normal, false), @"
     03:04:05Z run: viatique, release v42; steps: check, backup, build, deploy, health; run 20260301-030405-k7
     03:04:05Z check: started
-    03:04:05Z check / tests: running ./run_tests.sh
-    03:04:17Z check / tests: done: 214 passed (12 s)
     warning: nginx resolves backend only once, when it starts; hint: add resolver 127.0.0.11 to nginx.conf
+    03:04:17Z check / tests: done: 214 passed (12 s)
     03:04:17Z check: done: 7 checks passed (12 s)
     03:04:17Z backup: started
     03:04:17Z backup / database: dumping viatique
@@ -87,9 +86,8 @@ fn failure_with_evidence_and_the_way_back() {
     insta::assert_snapshot!(shown(&script::rolled_back(), Verbosity::Normal, false), @"
     03:04:05Z run: viatique, release v42; steps: check, backup, build, deploy, health; run 20260301-030405-k7
     03:04:05Z check: started
-    03:04:05Z check / tests: running ./run_tests.sh
-    03:04:17Z check / tests: done: 214 passed (12 s)
     warning: nginx resolves backend only once, when it starts; hint: add resolver 127.0.0.11 to nginx.conf
+    03:04:17Z check / tests: done: 214 passed (12 s)
     03:04:17Z check: done: 7 checks passed (12 s)
     03:04:17Z backup: started
     03:04:17Z backup / database: dumping viatique
@@ -234,4 +232,84 @@ fn a_closed_pipe_stops_nothing() {
     let clock = Arc::new(ManualClock::default());
     let reporter = PlainReporter::new(Box::new(ClosedPipe), false, Verbosity::Verbose, clock.clone());
     script::play(&script::rolled_back(), &reporter, &clock);
+}
+
+#[test]
+fn a_check_that_fails() {
+    insta::assert_snapshot!(shown(&script::failing_checks("check"), Verbosity::Normal, false), @"
+    03:04:05Z check: viatique, release v42; steps: check; run 20260301-030405-k7
+    03:04:05Z check: started
+    03:04:05Z check / host-ports: ✔ 3 ports are free (1.5 s)
+    03:04:05Z check / debug-mode: ✘ config/settings.py:12: DEBUG is on (1.5 s)
+    03:04:05Z check / scanner-bandit: ✘ 2 problems (1.5 s)
+    warning: shop/cart.py:40: random numbers that can be guessed [scanner-bandit: B311:shop/cart.py]; hint: use the module secrets
+    03:04:05Z check / backup-age: ? not verified: the folder cannot be read (1.5 s)
+    03:04:05Z check / tls-certificate: ? nothing found; not verified: the address shop.example has no answer for whoever asks from here (1.5 s)
+    03:04:05Z check / hsts: ! waived by anna until 2026-06-30: the old shop has no TLS (1.5 s)
+    03:04:05Z check / django-deploy: – not verified: the image is not built yet (1.5 s)
+    03:04:05Z check / tests: – skipped: somebody said so (1.5 s)
+    03:04:07Z check: failed: 3 problems stand in the way of a deploy (2.0 s)
+    error: 3 problems stand in the way of a deploy
+
+      what stands in the way
+        | config/settings.py:12: DEBUG is on: every error page shows settings and source code to whoever asks [debug-mode]
+        | shop/pay.py:7: a password in the code [scanner-bandit: B105:shop/pay.py]
+        | not verified: the folder cannot be read [backup-age]
+
+    hint: write DEBUG=False into .env
+    hint: read it from the environment
+    hint: chmod u+rx backups
+    ✘ check failed after 2.0 s (exit code 5); nothing was changed
+    ");
+}
+
+/// What passed is counted in the step's line.
+#[test]
+fn the_checks_of_a_run_that_passed_have_no_line() {
+    let text = shown(&script::failing_checks("run"), Verbosity::Normal, false);
+    assert!(!text.contains("host-ports"), "{text}");
+    assert!(text.contains("check / hsts: ! waived by anna"), "{text}");
+    assert!(text.contains("check / tests: – skipped"), "{text}");
+}
+
+/// How one ended is said once, and at the latest with its step.
+#[test]
+fn a_check_that_came_to_nothing_is_said_with_its_step() {
+    let script = vec![
+        (0, script::started(StepId::Check, "hsts", "asking the site")),
+        (
+            0,
+            script::finished(StepId::Check, "hsts", StepResult::Failed, "the engine is gone", 1),
+        ),
+        (
+            0,
+            script::step_finished(StepId::Check, StepResult::Failed, "the engine is gone", 1),
+        ),
+    ];
+    insta::assert_snapshot!(shown(&script, Verbosity::Normal, false), @"
+    03:04:05Z check / hsts: failed: the engine is gone (1.0 s)
+    03:04:05Z check: failed: the engine is gone (1.0 s)
+    ");
+}
+
+#[test]
+fn nobody_is_asked_unless_somebody_answers() {
+    let clock = Arc::new(ManualClock::default());
+    let written = Written::default();
+    let silent = PlainReporter::new(Box::new(written.clone()), false, Verbosity::Normal, clock.clone());
+    assert!(!silent.asks() && !silent.ask(&script::question(0)));
+    assert_eq!(written.text(), "");
+    let answered = PlainReporter::new(Box::new(written.clone()), false, Verbosity::Quiet, clock)
+        .answered_by(Answers::new(Box::new("y\n".as_bytes())));
+    assert!(answered.asks() && answered.ask(&script::question(1)));
+    insta::assert_snapshot!(written.text(), @"
+      project     viatique
+      release     v42
+      serves now  v41, deployed 2026-02-20T10:00:00Z by anna@laptop, from a checkout that was clean
+      backup      20260301T030405Z
+      checks      38 passed, 2 waived (hsts, email)
+        waived-1  waived by anna until 2026-06-30
+
+    Deploy v42? [y/N]
+    ");
 }

@@ -8,9 +8,10 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{
-    Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Reporter, StepId, StepResult, StepSummary,
-    TaskId, Unit, UnwindResult,
+    Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Question, Reporter, StepId, StepResult,
+    StepSummary, TaskId, Unit, UnwindResult,
 };
+use viatique_deploy::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem, WaivedBy};
 use viatique_deploy::ui::Clock;
 
 /// Stands still until told.
@@ -563,4 +564,282 @@ pub(super) fn dry_run() -> Script {
         },
     ));
     script
+}
+
+pub(super) fn problem(key: &str, place: Option<&str>, message: &str, hint: &str) -> CheckedProblem {
+    CheckedProblem {
+        key: key.into(),
+        blocks: true,
+        unverified: false,
+        place: place.map(Into::into),
+        message: message.into(),
+        hints: vec![hint.into()],
+        waived: None,
+        evidence: None,
+    }
+}
+
+fn outcome(check: &str, verdict: CheckVerdict, line: &str, problems: Vec<CheckedProblem>) -> CheckOutcome {
+    CheckOutcome {
+        check: check.into(),
+        title: format!("what {check} protects from does not happen"),
+        verdict,
+        blocks: problems.iter().any(|problem| problem.blocks),
+        line: line.into(),
+        problems,
+        seconds: 1.5,
+    }
+}
+
+/// One of every kind.
+pub(super) fn outcomes() -> Vec<CheckOutcome> {
+    use CheckVerdict::{Failed, NotVerified, Passed, Skipped, Waived};
+    let stands = |problem: CheckedProblem| CheckedProblem {
+        blocks: false,
+        ..problem
+    };
+    vec![
+        outcome("host-ports", Passed, "3 ports are free", vec![]),
+        outcome(
+            "debug-mode",
+            Failed,
+            "config/settings.py:12: DEBUG is on",
+            vec![problem(
+                "",
+                Some("config/settings.py:12"),
+                "DEBUG is on: every error page shows settings and source code to whoever asks",
+                "write DEBUG=False into .env",
+            )],
+        ),
+        outcome(
+            "scanner-bandit",
+            Failed,
+            "2 problems",
+            vec![
+                problem(
+                    "B105:shop/pay.py",
+                    Some("shop/pay.py:7"),
+                    "a password in the code, 100% <sure> & \u{1b}[31mred\u{1b}[0m",
+                    "read it from the environment",
+                ),
+                stands(problem(
+                    "B311:shop/cart.py",
+                    Some("shop/cart.py:40"),
+                    "random numbers that can be guessed",
+                    "use the module secrets",
+                )),
+            ],
+        ),
+        outcome(
+            "backup-age",
+            NotVerified,
+            "not verified: the folder cannot be read",
+            vec![CheckedProblem {
+                unverified: true,
+                ..problem("", None, "the folder cannot be read", "chmod u+rx backups")
+            }],
+        ),
+        outcome(
+            "tls-certificate",
+            NotVerified,
+            "nothing found; not verified: the address shop.example has no answer for whoever asks from here",
+            vec![stands(CheckedProblem {
+                unverified: true,
+                ..problem(
+                    "",
+                    Some("https://shop.example:443/"),
+                    "no answer",
+                    "ask from elsewhere",
+                )
+            })],
+        ),
+        outcome(
+            "hsts",
+            Waived,
+            "waived by anna until 2026-06-30: the old shop has no TLS",
+            vec![stands(CheckedProblem {
+                waived: Some(WaivedBy {
+                    owner: "anna".into(),
+                    reason: "the old shop has no TLS".into(),
+                    until: "2026-06-30".into(),
+                }),
+                ..problem("", None, "HSTS is off", "SECURE_HSTS_SECONDS")
+            })],
+        ),
+        outcome(
+            "django-deploy",
+            NotVerified,
+            "not verified: the image is not built yet",
+            vec![],
+        ),
+        outcome("tests", Skipped, "skipped: somebody said so", vec![]),
+    ]
+}
+
+fn result_of(outcome: &CheckOutcome) -> StepResult {
+    match outcome.verdict {
+        CheckVerdict::Passed => StepResult::Succeeded,
+        CheckVerdict::Failed if outcome.blocks => StepResult::Failed,
+        CheckVerdict::Failed | CheckVerdict::Waived => StepResult::Warned,
+        CheckVerdict::NotVerified => StepResult::NotVerified,
+        CheckVerdict::Skipped => StepResult::NotRun,
+    }
+}
+
+fn begin_checks(command: &str, outcomes: &[CheckOutcome]) -> Script {
+    use StepId::Check;
+    let mut script = vec![
+        (
+            0,
+            Event::RunStarted {
+                run: "20260301-030405-k7".into(),
+                command: command.into(),
+                project: "viatique".into(),
+                release: Some("v42".into()),
+                steps: vec![Check],
+                dry_run: false,
+            },
+        ),
+        (0, step_started(Check)),
+    ];
+    let made = || outcomes.iter().filter(|one| one.verdict != CheckVerdict::Skipped);
+    for one in made() {
+        script.push((0, started(Check, &one.check, &one.title)));
+    }
+    script
+}
+
+/// All begin at once; this many are over.
+pub(super) fn checks_under_way(over: usize) -> Script {
+    use StepId::Check;
+    let outcomes = outcomes();
+    let mut script = begin_checks("check", &outcomes);
+    for one in outcomes.iter().take(over) {
+        script.push((0, finished(Check, &one.check, result_of(one), &one.line, 1)));
+        script.push((
+            0,
+            Event::Checked {
+                step: Check,
+                outcome: one.clone(),
+            },
+        ));
+    }
+    script
+}
+
+/// `check`, or the first step of another command: three problems stand in the way.
+pub(super) fn failing_checks(command: &str) -> Script {
+    use StepId::Check;
+    let outcomes = outcomes();
+    let mut script = begin_checks(command, &outcomes);
+    for one in &outcomes {
+        if one.verdict != CheckVerdict::Skipped {
+            script.push((0, finished(Check, &one.check, result_of(one), &one.line, 1)));
+        }
+        script.push((
+            0,
+            Event::Checked {
+                step: Check,
+                outcome: one.clone(),
+            },
+        ));
+        for problem in &one.problems {
+            if !problem.blocks && !problem.unverified && problem.waived.is_none() {
+                script.push((
+                    0,
+                    Event::Warning {
+                        message: format!("{} [{}: {}]", problem.in_words(), one.check, problem.key),
+                        hint: Some(problem.hints.join("; ")),
+                    },
+                ));
+            }
+        }
+    }
+    let message = "3 problems stand in the way of a deploy";
+    script.push((2, step_finished(Check, StepResult::Failed, message, 2)));
+    script.push((
+        0,
+        Event::Finished {
+            outcome: Outcome::Failed,
+            exit_code: ExitCode::Gate,
+            release: None,
+            duration: seconds(2),
+            steps: vec![summary(Check, StepResult::Failed, 2)],
+            error: Some(ErrorReport {
+                chain: vec![message.into()],
+                hints: vec![
+                    "write DEBUG=False into .env".into(),
+                    "read it from the environment".into(),
+                    "chmod u+rx backups".into(),
+                ],
+                evidence: vec![Evidence {
+                    title: "what stands in the way".into(),
+                    lines: vec![
+                        "config/settings.py:12: DEBUG is on: every error page shows settings and source code to \
+                         whoever asks [debug-mode]"
+                            .into(),
+                        "shop/pay.py:7: a password in the code [scanner-bandit: B105:shop/pay.py]".into(),
+                        "not verified: the folder cannot be read [backup-age]".into(),
+                    ],
+                }],
+            }),
+        },
+    ));
+    script
+}
+
+/// One check, and it passed.
+pub(super) fn passing_check() -> Script {
+    use StepId::Check;
+    let all = outcomes();
+    let one = &all[..1];
+    let mut script = begin_checks("check", one);
+    for one in one {
+        script.push((0, finished(Check, &one.check, result_of(one), &one.line, 1)));
+        script.push((
+            0,
+            Event::Checked {
+                step: Check,
+                outcome: one.clone(),
+            },
+        ));
+    }
+    script.push((1, step_finished(Check, StepResult::Unchanged, "1 passed", 1)));
+    script.push((
+        0,
+        Event::Finished {
+            outcome: Outcome::Succeeded,
+            exit_code: ExitCode::Done,
+            release: None,
+            duration: seconds(1),
+            steps: vec![summary(Check, StepResult::Unchanged, 1)],
+            error: None,
+        },
+    ));
+    script
+}
+
+/// What `gate` asks, with this many checks that did not pass.
+pub(super) fn question(checks: usize) -> Question {
+    let line = |heading: &str, text: &str| (heading.to_owned(), text.to_owned());
+    let mut lines = vec![
+        line("project", "viatique"),
+        line("release", "v42"),
+        line(
+            "serves now",
+            "v41, deployed 2026-02-20T10:00:00Z by anna@laptop, from a checkout that was clean",
+        ),
+        line("backup", "20260301T030405Z"),
+        line("checks", "38 passed, 2 waived (hsts, email)"),
+    ];
+    for number in 1..=checks {
+        lines.push((
+            format!("  waived-{number}"),
+            "waived by anna until 2026-06-30".to_owned(),
+        ));
+    }
+    Question {
+        lines,
+        question: "Deploy v42?".into(),
+    }
 }

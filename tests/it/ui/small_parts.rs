@@ -5,7 +5,8 @@ use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::ErrorReport;
 use viatique_deploy::ui::{
     ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_by_typing_on, confirm_on,
-    printable_block, printable_line, render_error_on, table, use_color, write_data, write_error,
+    printable_block, printable_line, render_error_on, table, use_color, wrapped_table, write_data,
+    write_error,
 };
 
 use super::script::{self, ClosedPipe, Written};
@@ -17,6 +18,7 @@ fn options(format: OutputFormat, color: bool) -> OutputOptions {
         verbosity: Verbosity::Normal,
         stderr_is_terminal: false,
         columns: 80,
+        asks: false,
     }
 }
 
@@ -121,6 +123,22 @@ fn a_table_fits() {
     assert!(table(&headers, &rows, usize::MAX).contains(&"x".repeat(70)));
     assert!(table(&headers, &rows, 3).lines().count() == 3);
     assert_eq!(table(&headers, &[], 80), "SERVICE  RELEASE  HEALTH  SINCE\n");
+}
+
+#[test]
+fn the_last_column_of_a_list_is_wrapped() {
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let rows = [
+        row(["hsts", "stops", "browsers are told to come back over TLS only"]),
+        row(["scanner-bandit\u{7}", "warns", "short"]),
+    ];
+    insta::assert_snapshot!(wrapped_table(&rows, 50), @"
+    hsts             stops  browsers are told to
+                            come back over TLS only
+    scanner-bandit?  warns  short
+    ");
+    assert_eq!(wrapped_table(&rows, usize::MAX).lines().count(), 2);
+    assert_eq!(wrapped_table(&[], 80), "");
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{InMemoryTerm, TermLike};
-use viatique_deploy::pipeline::{Reporter, StepId};
-use viatique_deploy::ui::TerminalReporter;
+use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::pipeline::{Event, Outcome, Reporter, StepId, StepResult};
+use viatique_deploy::ui::{Answers, TerminalReporter};
 
 use super::script::{self, ManualClock, Script};
 
@@ -348,4 +349,190 @@ fn a_terminal_that_is_gone_stops_nothing() {
     let clock = Arc::new(ManualClock::default());
     let reporter = TerminalReporter::new(Arc::new(GoneTerminal), true, false, clock.clone());
     script::play(&script::rolled_back(), &reporter, &clock);
+}
+
+/// What is over is not what one waits for.
+#[test]
+fn while_checks_are_made() {
+    insta::assert_snapshot!(after(&script::checks_under_way(5), 24, 80), @"
+    check: viatique, release v42
+    ⠋ check              5 of 7 done                                            0 s
+      ⠋ hsts             what hsts protects from does not happen                0 s
+      ⠋ django-deploy    what django-deploy protects from does not happen       0 s
+    ");
+}
+
+#[test]
+fn a_check_that_fails() {
+    insta::assert_snapshot!(after(&script::failing_checks("check"), 60, 80), @"
+    check: viatique, release v42
+    warning: shop/cart.py:40: random numbers that can be guessed [scanner-bandit: B3
+    11:shop/cart.py]
+      hint: use the module secrets
+    ✘ check              3 problems stand in the way of a deploy              2.0 s
+      ✔ host-ports       3 ports are free                                     1.5 s
+      ✘ debug-mode       config/settings.py:12: DEBUG is on                   1.5 s
+      ✘ scanner-bandit   2 problems                                           1.5 s
+      ? backup-age       not verified: the folder cannot be read              1.5 s
+      ? tls-certificate  nothing found; not verified: the address             1.5 s
+                         shop.example has no answer for whoever asks from
+                         here
+      ! hsts             waived by anna until 2026-06-30: the old shop has    1.5 s
+                         no TLS
+      – django-deploy    not verified: the image is not built yet             1.5 s
+      – tests            skipped: somebody said so                            1.5 s
+
+    error: 3 problems stand in the way of a deploy
+
+      what stands in the way
+        | config/settings.py:12: DEBUG is on: every error page shows settings and so
+    urce code to whoever asks [debug-mode]
+        | shop/pay.py:7: a password in the code [scanner-bandit: B105:shop/pay.py]
+        | not verified: the folder cannot be read [backup-age]
+
+    hint: write DEBUG=False into .env
+    hint: read it from the environment
+    hint: chmod u+rx backups
+
+    ✘ check failed after 2.0 s (exit code 5)
+      nothing was changed
+    ");
+}
+
+#[test]
+fn the_checks_of_a_run_that_passed_have_no_row() {
+    let text = after(&script::failing_checks("run"), 60, 80);
+    assert!(!text.contains("host-ports"), "{text}");
+    assert!(text.contains("  ! hsts             waived by anna"), "{text}");
+    assert!(text.contains("  – tests            skipped"), "{text}");
+}
+
+fn asked(answers: &'static str, rows: u16, checks: usize) -> (bool, String) {
+    let clock = Arc::new(ManualClock::default());
+    let terminal = InMemoryTerm::new(rows, 80);
+    let reporter = TerminalReporter::new(Arc::new(terminal.clone()), false, false, clock.clone())
+        .answered_by(Answers::new(Box::new(answers.as_bytes())));
+    reporter.event(&script::run_started(&[StepId::Gate, StepId::Deploy], false));
+    reporter.event(&script::step_started(StepId::Gate));
+    assert!(reporter.asks());
+    let yes = reporter.ask(&script::question(checks));
+    (yes, terminal.contents())
+}
+
+#[test]
+fn a_question_with_the_whole_picture() {
+    let (yes, screen) = asked("y\n", 40, 2);
+    assert!(yes);
+    insta::assert_snapshot!(screen, @"
+    run: viatique, release v42
+
+      project     viatique
+      release     v42
+      serves now  v41, deployed 2026-02-20T10:00:00Z by anna@laptop, from a
+                  checkout that was clean
+      backup      20260301T030405Z
+      checks      38 passed, 2 waived (hsts, email)
+        waived-1  waived by anna until 2026-06-30
+        waived-2  waived by anna until 2026-06-30
+
+    Deploy v42? [y/N] ⠋ gate
+    ⠋ gate                                                                      0 s
+    · deploy
+    ");
+    for answer in ["\n", "n\n", "", "Deploy\n"] {
+        assert!(!asked(answer, 40, 2).0, "{answer:?}");
+    }
+}
+
+/// The question itself must stand on the screen together with what it is about.
+#[test]
+fn a_picture_that_is_too_high_is_cut_in_the_middle() {
+    let (_, screen) = asked("y\n", 16, 30);
+    insta::assert_snapshot!(screen, @"
+      release      v42
+      serves now   v41, deployed 2026-02-20T10:00:00Z by anna@laptop, from a
+                   checkout that was clean
+      backup       20260301T030405Z
+      checks       38 passed, 2 waived (hsts, email)
+        waived-1   waived by anna until 2026-06-30
+      … and 24 more lines
+        waived-26  waived by anna until 2026-06-30
+        waived-27  waived by anna until 2026-06-30
+        waived-28  waived by anna until 2026-06-30
+        waived-29  waived by anna until 2026-06-30
+        waived-30  waived by anna until 2026-06-30
+
+    Deploy v42? [y/N] ⠋ gate
+    ⠋ gate                                                                      0 s
+    · deploy
+    ");
+    let (_, screen) = asked("y\n", 60, 30);
+    let begin = screen.lines().position(|line| line.contains("project")).unwrap();
+    let end = screen
+        .lines()
+        .position(|line| line.contains("Deploy v42?"))
+        .unwrap();
+    assert!(end - begin <= 25, "{screen}");
+}
+
+#[test]
+fn without_answers_nobody_is_asked() {
+    let shown = on_a_terminal(24, 80, false);
+    assert!(!shown.reporter.asks() && !shown.reporter.ask(&script::question(0)));
+    assert_eq!(shown.terminal.contents(), "");
+}
+
+/// Answers when the test says so.
+struct Later(std::sync::mpsc::Receiver<Vec<u8>>, std::sync::mpsc::Sender<()>);
+
+impl std::io::Read for Later {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.1.send(()).map_err(std::io::Error::other)?;
+        let answer = self.0.recv().map_err(std::io::Error::other)?;
+        buffer[..answer.len()].copy_from_slice(&answer);
+        Ok(answer.len())
+    }
+}
+
+/// Ctrl-C instead of an answer: the run ends, and says so, while the thread still waits.
+#[test]
+fn a_question_that_nobody_answers_holds_nothing_up() {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let (waits, waiting) = std::sync::mpsc::channel();
+    let clock = Arc::new(ManualClock::default());
+    let terminal = InMemoryTerm::new(40, 80);
+    let reporter = Arc::new(
+        TerminalReporter::new(Arc::new(terminal.clone()), false, false, clock.clone()).answered_by(
+            Answers::new(Box::new(std::io::BufReader::new(Later(answered, waits)))),
+        ),
+    );
+    reporter.event(&script::run_started(&[StepId::Gate, StepId::Deploy], false));
+    reporter.event(&script::step_started(StepId::Gate));
+    let asking = Arc::clone(&reporter);
+    let asking = std::thread::spawn(move || asking.ask(&script::question(0)));
+    waiting.recv().unwrap();
+    // Nothing is drawn over it.
+    let before = terminal.contents();
+    reporter.refresh();
+    assert_eq!(terminal.contents(), before);
+    assert!(before.ends_with("Deploy v42? [y/N]"), "{before}");
+    reporter.event(&script::step_finished(
+        StepId::Gate,
+        StepResult::Interrupted,
+        "",
+        1,
+    ));
+    reporter.event(&Event::Finished {
+        outcome: Outcome::Interrupted,
+        exit_code: ExitCode::Interrupted,
+        release: None,
+        duration: Duration::from_secs(1),
+        steps: vec![script::summary(StepId::Gate, StepResult::Interrupted, 1)],
+        error: None,
+    });
+    let screen = terminal.contents();
+    assert!(screen.contains("– run was interrupted at gate"), "{screen}");
+    answer.send(b"y\n".to_vec()).unwrap();
+    assert!(asking.join().unwrap(), "the answer comes too late for anybody");
+    assert_eq!(terminal.contents(), screen);
 }

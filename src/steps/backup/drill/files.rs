@@ -81,9 +81,7 @@ pub(super) async fn referred(
             continue;
         };
         let sql = format!(
-            // JSON has no equality in PostgreSQL: what is told apart is the text.
-            "SELECT to_json(path) FROM (SELECT DISTINCT {name}::text AS path FROM {table} WHERE {name}::text <> '') \
-             AS named",
+            "SELECT DISTINCT to_json({name}::text) FROM {table} WHERE {name}::text <> ''",
             name = identifier(&column.column),
             table = identifier(&column.table),
         );

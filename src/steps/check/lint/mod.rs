@@ -9,12 +9,14 @@ mod jobs;
 mod room;
 mod stopping;
 
-use std::path::PathBuf;
+use futures_util::FutureExt as _;
 
+use super::place::written_at;
+use super::registry::{At, Check, Look, Moment, When, always};
+use super::verdict::{Level, Problem, Verdict};
 use crate::compose::ServiceName;
 use crate::error::{Failure, FailureKind};
-use crate::pipeline::{Settings, View};
-use crate::yaml;
+use crate::pipeline::Settings;
 
 use facts::Facts;
 
@@ -125,18 +127,51 @@ impl Finding {
 pub(crate) struct Told {
     pub rule: Rule,
     pub severity: Severity,
-    /// With its places and its rule's id.
+    /// With its places.
     pub message: String,
     pub remedy: String,
 }
+
+/// The room's checks.
+pub(super) static CHECKS: &[Check] = &[Check {
+    id: "lint",
+    title: "a deploy that works loses nothing",
+    protects_from: "requests, tasks or time that are lost although every container comes up",
+    level: Level::Warns,
+    how: "holds the Compose files, the images and what runs against the rules of the README's table",
+    remedy: "write what the finding says into the Compose file",
+    when: When::Both,
+    refuses_as: FailureKind::Configuration,
+    applies: always,
+    look: Look::Looks(|at| lint(at).boxed()),
+    time_limit: None,
+}];
 
 /// Tries every rule.
 ///
 /// # Errors
 /// The engine's.
-pub(crate) async fn lint(view: View<'_>) -> Result<Vec<Told>, Failure> {
-    let facts = Facts::gather(view).await?;
-    Ok(tell(view.settings, all(&facts)))
+async fn lint(at: At<'_>) -> Result<Verdict, Failure> {
+    let facts = Facts::gather(at.view).await?;
+    let found = match at.moment {
+        Moment::Alone | Moment::First => all(&facts),
+        // What stands in the files was told at the beginning; the room may have gone meanwhile.
+        Moment::Gate => room::refusals(&facts),
+    };
+    let problems = tell(at.view.settings, found).into_iter().map(|told| {
+        let problem = match told.severity {
+            Severity::Refusal => Problem::wrong(told.message).level(Level::Blocks),
+            Severity::Warning => Problem::wrong(told.message),
+            Severity::NotVerified => Problem::unverified(told.message),
+        };
+        let problem = problem.key(told.rule.id());
+        if told.remedy.is_empty() {
+            problem
+        } else {
+            problem.hint(told.remedy)
+        }
+    });
+    Ok(Verdict::of(problems.collect(), "nothing found"))
 }
 
 fn all(facts: &Facts<'_>) -> Vec<Finding> {
@@ -156,50 +191,6 @@ fn all(facts: &Facts<'_>) -> Vec<Finding> {
         room::disk,
     ];
     rules.iter().flat_map(|rule| rule(facts)).collect()
-}
-
-/// What the refusals say together; `None` where there is none.
-pub(crate) fn refusal(told: &[Told]) -> Option<Failure> {
-    let refusals: Vec<&Told> = told
-        .iter()
-        .filter(|one| one.severity == Severity::Refusal)
-        .collect();
-    let mut failure = match refusals.as_slice() {
-        [] => return None,
-        [one] => Failure::message(FailureKind::Configuration, one.message.clone()),
-        several => Failure::message(
-            FailureKind::Configuration,
-            format!(
-                "{} things would make this deploy fail or lose something",
-                several.len()
-            ),
-        )
-        .evidence("lint", several.iter().map(|one| one.message.clone()).collect()),
-    };
-    for one in refusals {
-        failure = failure.hint(one.remedy.clone());
-    }
-    Some(failure)
-}
-
-/// How many findings there are, in one line.
-pub(crate) fn summary(told: &[Told]) -> String {
-    let count = |severity| told.iter().filter(|one| one.severity == severity).count();
-    let found = match count(Severity::Warning) {
-        0 => "nothing found".to_owned(),
-        1 => "1 warning".to_owned(),
-        several => format!("{several} warnings"),
-    };
-    let not_verified: Vec<&str> = told
-        .iter()
-        .filter(|one| one.severity == Severity::NotVerified)
-        .map(|one| one.message.as_str())
-        .collect();
-    if not_verified.is_empty() {
-        found
-    } else {
-        format!("{found}; not verified: {}", not_verified.join("; "))
-    }
 }
 
 fn tell(settings: &Settings, findings: Vec<Finding>) -> Vec<Told> {
@@ -249,10 +240,8 @@ fn tell_one(settings: &Settings, group: &[Finding]) -> Option<Told> {
     };
     let message = match (first.severity, places.is_empty()) {
         (Severity::NotVerified, _) => first.problem.clone(),
-        (Severity::Refusal | Severity::Warning, true) => format!("{} [{}]", first.problem, first.rule.id()),
-        (Severity::Refusal | Severity::Warning, false) => {
-            format!("{}: {} [{}]", places.join(", "), first.problem, first.rule.id())
-        }
+        (Severity::Refusal | Severity::Warning, true) => first.problem.clone(),
+        (Severity::Refusal | Severity::Warning, false) => format!("{}: {}", places.join(", "), first.problem),
     };
     Some(Told {
         rule: first.rule,
@@ -260,35 +249,4 @@ fn tell_one(settings: &Settings, group: &[Finding]) -> Option<Told> {
         message,
         remedy: first.remedy.replace("{service}", &service),
     })
-}
-
-/// `docker-compose.yml:12: services.web.healthcheck.interval`: the file and line that has the most of the way to it;
-/// of several files the last, which overrides the others.
-fn written_at(settings: &Settings, service: &ServiceName, key: &str) -> String {
-    let way: Vec<&str> = ["services", service.as_str()]
-        .into_iter()
-        .chain(key.split('.').filter(|part| !part.is_empty()))
-        .collect();
-    let mut best: Option<(usize, &PathBuf, usize)> = None;
-    for source in &settings.sources {
-        let Ok(root) = yaml::parse(&source.text, 0) else {
-            continue;
-        };
-        let mut node = &root;
-        let mut line = root.mark.line;
-        let mut depth = 0;
-        for step in &way {
-            let entry = node.as_mapping().and_then(|mapping| mapping.entries.get(*step));
-            let Some(entry) = entry else { break };
-            (node, line, depth) = (&entry.value, entry.key_mark.line, depth + 1);
-        }
-        if best.is_none_or(|(deepest, _, _)| depth >= deepest) {
-            best = Some((depth, &source.path, line));
-        }
-    }
-    let path = way.join(".");
-    match best {
-        Some((_, file, line)) => format!("{}:{line}: {path}", file.display()),
-        None => path,
-    }
 }

@@ -87,6 +87,12 @@ pub(super) fn memory(facts: &Facts<'_>) -> Vec<Finding> {
     }
 }
 
+/// Only what refuses a deploy: asked again before anything is changed that serves.
+pub(super) fn refusals(facts: &Facts<'_>) -> Vec<Finding> {
+    let found = [memory(facts), disk(facts)].into_iter().flatten();
+    found.filter(|one| one.severity == Severity::Refusal).collect()
+}
+
 /// Images to be built have no known size: twice the project's largest is taken for enough.
 pub(super) fn disk(facts: &Facts<'_>) -> Vec<Finding> {
     let capacity = &facts.capacity;

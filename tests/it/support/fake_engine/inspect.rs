@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
-use time::macros::datetime;
 use viatique_deploy::engine::{
     Capacity, Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind,
     EngineIdentity, Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,
@@ -182,8 +181,8 @@ impl Inspect for FakeEngine {
 
     async fn time(&self) -> Result<OffsetDateTime> {
         let call = self.enter("time", "").await?;
-        let passed = self.world().began.elapsed();
-        call.leave(Ok(datetime!(2026-01-01 00:00 UTC) + passed)).await
+        let (now, off) = (self.now(), self.world().off);
+        call.leave(Ok(now + off)).await
     }
 
     async fn capacity(&self) -> Result<Capacity> {

@@ -11,8 +11,11 @@ mod peek;
 mod processes;
 mod world;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use viatique_deploy::engine::{Capacity, ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
 
@@ -30,6 +33,8 @@ pub(crate) struct FakeEngine {
     calls: Arc<Mutex<Calls>>,
     /// A container may have ended.
     changed: Arc<Notify>,
+    /// How many seconds its clock is ahead of tokio's.
+    ahead: Arc<AtomicU32>,
 }
 
 #[derive(Default)]
@@ -101,6 +106,7 @@ impl FakeEngine {
             script: Arc::new(Mutex::new(silent)),
             calls: Arc::default(),
             changed: Arc::default(),
+            ahead: Arc::default(),
         }
     }
 
@@ -119,6 +125,7 @@ impl FakeEngine {
             script: Arc::new(Mutex::new(Arc::clone(&self.script.lock().unwrap()))),
             calls: Arc::default(),
             changed: Arc::default(),
+            ahead: Arc::clone(&self.ahead),
         }
     }
 
@@ -236,6 +243,22 @@ impl FakeEngine {
     pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
         let mut world = self.world();
         world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
+    }
+
+    /// What a clock shows that agrees with the engine's.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        let ahead = Duration::seconds(i64::from(self.ahead.load(Ordering::Relaxed)));
+        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed() + ahead
+    }
+
+    /// A second passes, on every fork too: they write into the same folders.
+    pub(super) fn a_second_passes(&self) {
+        self.ahead.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The engine's clock is off by so much from now on.
+    pub(crate) fn is_off_by(&self, off: Duration) {
+        self.world().off = off;
     }
 
     /// The engine's host has this much room from now on.

@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) capacity: Capacity,
     /// Its clock is tokio's.
     pub(super) began: Instant,
+    /// How far it is off nevertheless.
+    pub(super) off: time::Duration,
     count: u64,
 }
 
@@ -63,6 +65,7 @@ impl Default for World {
                 disk_available: Some(100 << 30),
             },
             began: Instant::now(),
+            off: time::Duration::ZERO,
             count: 0,
         }
     }

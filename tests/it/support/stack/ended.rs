@@ -4,24 +4,47 @@ use std::sync::Mutex;
 
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{
-    Change, ErrorReport, Event, Outcome, Reporter, StepId, StepResult, UnwindResult,
+    Change, ErrorReport, Event, Outcome, Question, Reporter, StepId, StepResult, UnwindResult,
 };
 use viatique_deploy::release::RunId;
+use viatique_deploy::release::checks::CheckOutcome;
 
-/// Keeps every event.
+/// Keeps every event, and answers questions.
 #[derive(Default)]
-pub(super) struct Recorder(Mutex<Vec<Event>>);
+pub(super) struct Recorder {
+    events: Mutex<Vec<Event>>,
+    /// What somebody at the terminal answers; nobody is there where `None`.
+    person: Option<bool>,
+    questions: Mutex<Vec<Question>>,
+}
 
 impl Reporter for Recorder {
     fn event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
+        self.events.lock().unwrap().push(event.clone());
+    }
+
+    fn asks(&self) -> bool {
+        self.person.is_some()
+    }
+
+    fn ask(&self, question: &Question) -> bool {
+        self.questions.lock().unwrap().push(question.clone());
+        self.person == Some(true)
     }
 }
 
 impl Recorder {
+    /// With somebody who answers so, or nobody.
+    pub(super) fn before(person: Option<bool>) -> Self {
+        Self {
+            person,
+            ..Self::default()
+        }
+    }
+
     /// Reads the last event, which every command ends with.
     pub(super) fn ended(&self, run: RunId, code: ExitCode) -> Ended {
-        let events = self.0.lock().unwrap().clone();
+        let events = self.events.lock().unwrap().clone();
         let Some(Event::Finished {
             outcome,
             exit_code,
@@ -43,6 +66,7 @@ impl Recorder {
             steps: steps.into_iter().map(|step| (step.step, step.result)).collect(),
             error,
             events,
+            questions: self.questions.lock().unwrap().clone(),
         }
     }
 }
@@ -76,6 +100,7 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::TaskOutput { .. }
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
+            | Event::Checked { .. }
             | Event::Planned { .. }
             | Event::Warning { .. }
             | Event::Finished { .. } => {}
@@ -96,6 +121,8 @@ pub(crate) struct Ended {
     pub(crate) steps: Vec<(StepId, StepResult)>,
     pub(crate) error: Option<ErrorReport>,
     pub(crate) events: Vec<Event>,
+    /// What was asked of whoever sat there.
+    pub(crate) questions: Vec<Question>,
 }
 
 impl Ended {
@@ -262,6 +289,18 @@ impl Ended {
             (*step == id && task.0 == name).then(|| line.clone())
         });
         lines.collect()
+    }
+
+    /// How a check went; the last time, where it was made twice.
+    #[track_caller]
+    pub(crate) fn check(&self, id: &str) -> &CheckOutcome {
+        let checked = self.events.iter().rev().find_map(|event| {
+            let Event::Checked { outcome, .. } = event else {
+                return None;
+            };
+            (outcome.check == id).then_some(outcome)
+        });
+        checked.unwrap_or_else(|| panic!("{id} was not checked: {:#?}", self.error))
     }
 
     /// What a dry run of this step planned.

@@ -7,10 +7,11 @@ mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use viatique_deploy::clock::Clock;
@@ -63,19 +64,22 @@ pub(crate) struct Stack {
     pub(crate) database: Arc<Mutex<Database>>,
     /// What is typed as `--lock-wait`.
     pub(crate) lock_wait: Duration,
+    /// What somebody who sits at the terminal answers; nobody does where `None`.
+    pub(crate) person: Option<bool>,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
-    clock: Arc<SteadyClock>,
     runs: Arc<AtomicU32>,
 }
 
-/// A second later each time it is asked.
-struct SteadyClock(AtomicI64);
+/// Calls that hang forever are what tests wait for, not the limits of checks.
+const PATIENT: &str = "checks: { timeout: 100h }\n";
 
-impl Clock for SteadyClock {
+/// The engine's.
+struct EnginesClock<'a>(&'a FakeEngine);
+
+impl Clock for EnginesClock<'_> {
     fn now(&self) -> OffsetDateTime {
-        let seconds = 1_767_225_600 + self.0.fetch_add(1, Ordering::Relaxed);
-        OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+        self.0.now()
     }
 }
 
@@ -104,9 +108,9 @@ impl Stack {
             directory,
             database: Arc::default(),
             lock_wait: Duration::ZERO,
+            person: None,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
-            clock: Arc::new(SteadyClock(AtomicI64::new(0))),
             runs: Arc::default(),
         };
         stack.answer(|_| None);
@@ -122,9 +126,9 @@ impl Stack {
             directory: Arc::clone(&self.directory),
             database: Arc::new(Mutex::new(database.clone())),
             lock_wait: self.lock_wait,
+            person: self.person,
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
-            clock: Arc::clone(&self.clock),
             runs: Arc::clone(&self.runs),
         };
         fork.answer(|_| None);
@@ -209,7 +213,10 @@ impl Stack {
         images: BTreeMap<compose::ServiceName, viatique_deploy::release::ReleasedImage>,
     ) -> Settings {
         let directory = self.directory.path();
-        let text = self.deploy_yml.lock().unwrap().clone();
+        let mut text = self.deploy_yml.lock().unwrap().clone();
+        if !text.contains("\nchecks:") {
+            text.push_str(PATIENT);
+        }
         let config = config::parse(&directory.join("deploy.yml"), &text).unwrap();
         let recorded = sources
             .iter()
@@ -218,14 +225,17 @@ impl Stack {
                 text: source.text.clone(),
             })
             .collect();
+        let read =
+            compose::read_variables_below(&config.env_files(), &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let mut variables = read.values;
+        variables.insert("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned()));
+        variables.insert("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned()));
         let project = compose::load(&LoadRequest {
             project_name: PROJECT.to_owned(),
             project_directory: directory.to_owned(),
             sources,
-            variables: BTreeMap::from([
-                ("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned())),
-                ("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned())),
-            ]),
+            variables,
+            variable_places: read.places,
             public_variables: BTreeSet::from(["RELEASE_TAG".to_owned()]),
             profiles: Vec::new(),
             read_file: &|path| std::fs::read_to_string(path),
@@ -378,19 +388,22 @@ impl Stack {
         // One that cannot be read is for the command itself to find.
         let memory = ledger::read(&self.engine.onlooker(), PROJECT).await;
         let memory = memory.unwrap_or_default();
-        let settings_of = |tag: &Tag| Ok(self.settings(tag.as_str()));
+        let settings_of = |tag: Tag| futures_util::future::ready(Ok(self.settings(tag.as_str()))).boxed();
         let onlooker = self.engine.onlooker();
         let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
         let current = rebuilt.current().or_else(|| memory.releases.current());
         settings.current = current.cloned();
-        let recorder = Arc::new(Recorder::default());
+        let recorder = Arc::new(Recorder::before(self.person));
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let run = RunId::new(self.clock.now(), number);
+        // No two commands at the same second.
+        self.engine.a_second_passes();
+        let clock = EnginesClock(&self.engine);
+        let run = RunId::new(clock.now(), number);
         let drive = Drive {
             command: chosen.name,
             engine: &self.engine,
             app: &self.app,
-            clock: &*self.clock,
+            clock: &clock,
             settings,
             stages: chosen.stages,
             effect: chosen.effect,
@@ -445,7 +458,7 @@ impl Stack {
     pub(crate) async fn memory(&self) -> Memory {
         let onlooker = self.engine.onlooker();
         let mut memory = ledger::read(&onlooker, PROJECT).await.unwrap();
-        let settings_of = |tag: &Tag| Ok(self.settings(tag.as_str()));
+        let settings_of = |tag: Tag| futures_util::future::ready(Ok(self.settings(tag.as_str()))).boxed();
         let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
         if rebuilt.current().is_some() {
             memory.releases = rebuilt;
