@@ -81,6 +81,11 @@ impl Failure {
         self
     }
 
+    /// What the engine said, where it is the cause.
+    pub(crate) fn of_engine(&self) -> Option<&EngineError> {
+        self.error.chain().find_map(|cause| cause.downcast_ref())
+    }
+
     /// As a reporter shows it.
     pub fn report(&self) -> ErrorReport {
         ErrorReport {

@@ -143,7 +143,7 @@ async fn who_stands_in_the_way_of_a_migration_is_named() {
     stack.bring_migration("copies", "0002_adds");
     let database = std::sync::Arc::clone(&stack.database);
     stack.answer(move |command| {
-        let migrates = command.line().contains("\nrun(\"migrate\"");
+        let migrates = command.orders("migrate");
         migrates.then(|| {
             let mut database = database.lock().unwrap();
             let mut output = database.answer();

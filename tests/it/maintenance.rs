@@ -27,7 +27,7 @@ async fn about_to_break() -> Stack {
 fn keeps_books(stack: &Stack) {
     let database = stack.database.clone();
     stack.answer(move |command| {
-        if command.line().contains("\nrun(\"migrate\"") {
+        if command.orders("migrate") {
             let mut database = database.lock().unwrap();
             let pending: Vec<String> = database
                 .pending

@@ -5,16 +5,7 @@ use viatique_deploy::engine::ContainerState;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult, UnwindResult};
 
-use crate::support::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour, Stack};
-
-/// A script of the tool: the one that migrates where something is pending.
-fn is_migrate(command: &FakeCommand) -> bool {
-    command.line().contains("\nrun(\"migrate\"")
-}
-
-fn is_judge(command: &FakeCommand) -> bool {
-    command.line().contains("\nrun(\"judge\"")
-}
+use crate::support::{CommandKind, FakeOutput, ImageBehaviour, Stack};
 
 /// Every container in which Django was started for the database's sake.
 fn starts(stack: &Stack) -> usize {
@@ -50,7 +41,10 @@ async fn what_is_pending_is_applied_in_the_new_image_and_recorded() {
         ["copies.0002_mark", "pupils.0004_class"]
     );
     let commands = stack.engine.commands();
-    let migrate = commands.iter().rfind(|command| is_migrate(command)).unwrap();
+    let migrate = commands
+        .iter()
+        .rfind(|command| command.orders("migrate"))
+        .unwrap();
     assert_eq!(migrate.kind, CommandKind::OneOff);
     let seen = stack.engine.peek();
     assert_eq!(migrate.image, seen.container("viatique-backend-1").image);
@@ -103,7 +97,7 @@ async fn a_failed_migration_leaves_the_old_release_serving_and_says_what_stands(
     stack.bring_migration("copies", "0003_breaks");
     let database = std::sync::Arc::clone(&stack.database);
     stack.answer(move |command| {
-        is_migrate(command).then(|| {
+        command.orders("migrate").then(|| {
             let mut database = database.lock().unwrap();
             let before = database.answer();
             // The first commits on its own.
@@ -132,7 +126,11 @@ async fn a_failed_migration_leaves_the_old_release_serving_and_says_what_stands(
 /// A migration that fails before anything is applied, and says nothing any more after what was asked first.
 fn fails_at_once(stack: &Stack, how: fn(String) -> FakeOutput) {
     let database = std::sync::Arc::clone(&stack.database);
-    stack.answer(move |command| is_migrate(command).then(|| how(database.lock().unwrap().answer())));
+    stack.answer(move |command| {
+        command
+            .orders("migrate")
+            .then(|| how(database.lock().unwrap().answer()))
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,10 +184,16 @@ async fn a_database_that_cannot_be_asked_again_is_said_so() {
         stack.bring_migration("copies", "0002_mark");
         let database = std::sync::Arc::clone(&stack.database);
         stack.answer(move |command| {
-            let asks = command.words.contains(&"shell".to_owned()) && !is_judge(command);
+            let asks = command.words.contains(&"shell".to_owned()) && !command.orders("judge");
             let again = || FakeOutput::out_of_memory();
             let migrates = || how(database.lock().unwrap().answer());
-            asks.then(|| if is_migrate(command) { migrates() } else { again() })
+            asks.then(|| {
+                if command.orders("migrate") {
+                    migrates()
+                } else {
+                    again()
+                }
+            })
         });
         stack
             .run("v2")
@@ -218,7 +222,7 @@ async fn an_answer_that_is_none_is_an_error_and_not_an_empty_state() {
     let stack = Stack::viatique();
     stack.run("v1").await.succeeded();
     stack.bring_migration("copies", "0002_mark");
-    stack.answer(|command| is_migrate(command).then(|| FakeOutput::stdout("hello\n")));
+    stack.answer(|command| command.orders("migrate").then(|| FakeOutput::stdout("hello\n")));
     stack
         .run("v2")
         .await

@@ -27,8 +27,7 @@ async fn recorded(stack: &Stack) -> Option<Rehearsal> {
 /// How often a script of the tool was started with this order.
 fn orders(stack: &Stack, order: &str) -> usize {
     let commands = stack.engine.commands();
-    let order = format!("\nrun(\"{order}\"");
-    let given = commands.iter().filter(|command| command.line().contains(&order));
+    let given = commands.iter().filter(|command| command.orders(order));
     given.count()
 }
 
@@ -61,7 +60,7 @@ async fn what_is_pending_is_tried_on_the_backup_of_the_run_and_then_applied() {
     let commands = stack.engine.commands();
     let migrate = commands
         .iter()
-        .rfind(|command| command.line().contains("\nrun(\"migrate\""))
+        .rfind(|command| command.orders("migrate"))
         .unwrap();
     assert!(migrate.line().contains("within=60"));
     let noted = recorded(&stack).await.unwrap();
@@ -72,7 +71,7 @@ async fn what_is_pending_is_tried_on_the_backup_of_the_run_and_then_applied() {
     let commands = stack.engine.commands();
     let tried = commands
         .iter()
-        .find(|command| command.line().contains("\nrun(\"rehearse\""))
+        .find(|command| command.orders("rehearse"))
         .unwrap();
     assert!(
         tried.container.starts_with("viatique-backend-run-rehearse-"),
@@ -129,7 +128,7 @@ async fn migrations_that_fail_on_the_copy_are_not_applied() {
     stack.bring_migration("copies", "0002_unique");
     let database = stack.database.clone();
     stack.answer(move |command| {
-        let tried = command.line().contains("\nrun(\"rehearse\"");
+        let tried = command.orders("rehearse");
         tried.then(|| {
             let said = database.lock().unwrap().answer();
             FakeOutput::stdout(said)

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::code::changes;
 use super::registry::Moment;
 use super::selection::Selection;
+use super::shared::Shared;
 use super::{ids, looked};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
@@ -53,31 +54,26 @@ impl Step for Gate {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let (outcomes, shared) = looked(context, StepId::Gate, Moment::Gate, &self.selection).await?;
-        let nothing_pending = shared.nothing_pending();
+        let shared = Shared::default();
+        let outcomes = looked(context, StepId::Gate, Moment::Gate, &self.selection, &shared).await?;
         let later = ChecksRecord::of(&outcomes);
         let checks = ids(&outcomes);
         let message = later.in_words();
         let mut record = context.state.checks.clone().unwrap_or_default();
         record.add(&later, &checks);
-        if !context.events.asks() {
-            let fact = Fact::Checked {
-                record,
-                nothing_pending,
-            };
-            return Ok(Receipt::unchanged(message, fact));
-        }
-        let changes = changes::gather(context).await;
-        let changes = changes.map(|changes| changes.in_words()).unwrap_or_default();
-        if !context.events.ask(picture(context, &record, changes)).await {
-            return Err(
-                Failure::message(FailureKind::Gate, "the question was not answered with yes")
-                    .hint("to go on without a question: --yes"),
-            );
+        if context.events.asks() {
+            let changes = changes::gather(context).await;
+            let changes = changes.map(|changes| changes.in_words()).unwrap_or_default();
+            if !context.events.ask(picture(context, &record, changes)).await {
+                return Err(
+                    Failure::message(FailureKind::Gate, "the question was not answered with yes")
+                        .hint("to go on without a question: --yes"),
+                );
+            }
         }
         let fact = Fact::Checked {
             record,
-            nothing_pending,
+            nothing_pending: shared.nothing_pending(),
         };
         Ok(Receipt::unchanged(message, fact))
     }

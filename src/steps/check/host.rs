@@ -8,7 +8,7 @@ use super::published::published_ports;
 use super::registry::{Check, Look, When, always};
 use super::verdict::{Level, Problem, Verdict};
 use crate::compose::HostPort;
-use crate::engine::{ContainerFilter, ContainerState, EngineError, EngineErrorKind, labels};
+use crate::engine::{ContainerFilter, ContainerState, EngineErrorKind, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::View;
 use crate::steps::deploy::{infrastructure, refuse_another_project, standing};
@@ -161,7 +161,7 @@ async fn clock(view: View<'_>) -> Result<Verdict, Failure> {
 fn verdict(said: Result<String, Failure>) -> Result<Verdict, Failure> {
     match said {
         Ok(line) => Ok(Verdict::Passed(line)),
-        Err(failure) if failure.error.chain().any(|cause| cause.is::<EngineError>()) => Err(failure),
+        Err(failure) if failure.of_engine().is_some() => Err(failure),
         Err(failure) => Ok(Verdict::found(Problem::of(failure))),
     }
 }

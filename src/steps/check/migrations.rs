@@ -5,7 +5,6 @@ use futures_util::FutureExt as _;
 
 use super::registry::{Asking, Check, Look, When};
 use super::verdict::{Level, Problem, Verdict};
-use crate::engine::EngineError;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::ChangeKind;
 use crate::steps::application::NO_APPLICATION;
@@ -34,7 +33,8 @@ async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
     }
     let judged = match judgement::judge(asking.context).await {
         Ok(judged) => judged,
-        Err(failure) if is_of_the_engine(&failure) => return Err(failure),
+        // Django was not even asked.
+        Err(failure) if failure.of_engine().is_some() => return Err(failure),
         Err(failure) => return Ok(Verdict::found(Problem::unverified_for(failure))),
     };
     let state = match &judged {
@@ -62,9 +62,4 @@ async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
         warned,
         format!("{} applied, {} pending", state.applied.len(), state.pending.len()),
     ))
-}
-
-/// Whether Django was not even asked.
-fn is_of_the_engine(failure: &Failure) -> bool {
-    failure.error.chain().any(|cause| cause.is::<EngineError>())
 }

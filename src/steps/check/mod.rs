@@ -96,14 +96,14 @@ impl Step for Check {
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         waivers_name_checks(context.settings)?;
-        let (outcomes, _) = looked(context, StepId::Check, self.moment, &self.selection).await?;
+        let shared = Shared::default();
+        let outcomes = looked(context, StepId::Check, self.moment, &self.selection, &shared).await?;
         let record = ChecksRecord::of(&outcomes);
         let message = record.in_words();
-        // Migrations are applied much later: what stood at the beginning says nothing.
-        let nothing_pending = None;
         let fact = Fact::Checked {
             record,
-            nothing_pending,
+            // Migrations are applied much later: what stood at the beginning says nothing.
+            nothing_pending: None,
         };
         Ok(Receipt::unchanged(message, fact))
     }
@@ -117,7 +117,7 @@ fn ids(outcomes: &[CheckOutcome]) -> Vec<String> {
     outcomes.iter().map(|outcome| outcome.check.clone()).collect()
 }
 
-/// Makes the checks of this moment, and hands on what they have found out for others.
+/// Makes the checks of this moment. What others go on with is in `shared` then.
 ///
 /// # Errors
 /// What stands in the way of a deploy; the engine's.
@@ -126,10 +126,10 @@ async fn looked(
     step: StepId,
     moment: Moment,
     selection: &Selection,
-) -> Result<(Vec<CheckOutcome>, Shared), Failure> {
+    shared: &Shared,
+) -> Result<Vec<CheckOutcome>, Failure> {
     let (checks, skipped) = selection.checks(moment, context.settings);
-    let shared = Shared::default();
-    let mut outcomes = made::make(context, step, moment, &checks, &shared).await?;
+    let mut outcomes = made::make(context, step, moment, &checks, shared).await?;
     for outcome in skipped.into_iter().map(made::skipped) {
         context.events.emit(Event::Checked {
             step,
@@ -139,7 +139,7 @@ async fn looked(
     }
     match made::refusal(&outcomes) {
         Some(failure) => Err(failure),
-        None => Ok((outcomes, shared)),
+        None => Ok(outcomes),
     }
 }
 

@@ -7,7 +7,7 @@ use super::registry::{Asking, Check, Look, Moment, When};
 use super::verdict::{Level, Problem, Verdict};
 use crate::compose::{Healthcheck, NetworkMode, RestartPolicy, Service, ServiceName};
 use crate::config::TestsOfTheCode;
-use crate::engine::{ContainerFilter, EngineError, EngineErrorKind, ImageId, labels};
+use crate::engine::{ContainerFilter, EngineErrorKind, ImageId, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Settings, StepId};
 use crate::steps::local_command::{self, LocalCommand, Output, Ran};
@@ -128,10 +128,8 @@ async fn ended(
 }
 
 fn did_not_start(failure: &Failure) -> bool {
-    failure.error.chain().any(|cause| {
-        let engine = cause.downcast_ref::<EngineError>();
-        engine.is_some_and(|error| error.kind == EngineErrorKind::StartFailed)
-    })
+    let engine = failure.of_engine();
+    engine.is_some_and(|error| error.kind == EngineErrorKind::StartFailed)
 }
 
 fn cannot_run(line: &str, name: &ServiceName) -> Verdict {

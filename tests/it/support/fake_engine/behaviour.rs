@@ -171,6 +171,11 @@ impl FakeCommand {
         self.line().contains("call_command(\"collectstatic\"")
     }
 
+    /// Whether it gives this order to the script about migrations of `stack::django`.
+    pub(crate) fn orders(&self, order: &str) -> bool {
+        self.line().contains(&format!("\nrun(\"{order}\""))
+    }
+
     /// The words as one line.
     pub(crate) fn line(&self) -> String {
         self.words.join(" ")

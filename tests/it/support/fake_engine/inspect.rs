@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+use viatique_deploy::clock::Clock as _;
 use viatique_deploy::engine::{
     Capacity, Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind,
     EngineIdentity, Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,

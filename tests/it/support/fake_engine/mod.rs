@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
+use viatique_deploy::clock::Clock;
 use viatique_deploy::engine::{Capacity, ContainerId, EngineError, EngineErrorKind, Exit, ImageId, Result};
 
 pub(crate) use behaviour::{CommandKind, FakeCommand, FakeOutput, ImageBehaviour};
@@ -95,6 +96,14 @@ pub(crate) enum Fault {
     HangBefore,
     /// It is done, and the call never returns.
     HangAfter,
+}
+
+/// A clock that agrees with the engine's.
+impl Clock for FakeEngine {
+    fn now(&self) -> OffsetDateTime {
+        let ahead = Duration::seconds(i64::from(self.ahead.load(Ordering::Relaxed)));
+        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed() + ahead
+    }
 }
 
 impl FakeEngine {
@@ -243,12 +252,6 @@ impl FakeEngine {
     pub(crate) fn break_start(&self, id: &ContainerId, message: &str) {
         let mut world = self.world();
         world.container("breaking", &id.0).unwrap().behaviour = ImageBehaviour::cannot_start(message);
-    }
-
-    /// What a clock shows that agrees with the engine's.
-    pub(super) fn now(&self) -> OffsetDateTime {
-        let ahead = Duration::seconds(i64::from(self.ahead.load(Ordering::Relaxed)));
-        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed() + ahead
     }
 
     /// A second passes, on every fork too: they write into the same folders.

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
-use time::OffsetDateTime;
-use viatique_deploy::clock::Clock;
+use viatique_deploy::clock::Clock as _;
 use viatique_deploy::commands::drive::Drive;
 use viatique_deploy::commands::rebuilt::rebuilt;
 use viatique_deploy::commands::resume::Resumed;
@@ -73,15 +72,6 @@ pub(crate) struct Stack {
 
 /// Calls that hang forever are what tests wait for, not the limits of checks.
 const PATIENT: &str = "checks: { timeout: 100h }\n";
-
-/// The engine's.
-struct EnginesClock<'a>(&'a FakeEngine);
-
-impl Clock for EnginesClock<'_> {
-    fn now(&self) -> OffsetDateTime {
-        self.0.now()
-    }
-}
 
 impl Stack {
     /// The stack of the workflow.
@@ -397,13 +387,12 @@ impl Stack {
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         // No two commands at the same second.
         self.engine.a_second_passes();
-        let clock = EnginesClock(&self.engine);
-        let run = RunId::new(clock.now(), number);
+        let run = RunId::new(self.engine.now(), number);
         let drive = Drive {
             command: chosen.name,
             engine: &self.engine,
             app: &self.app,
-            clock: &clock,
+            clock: &self.engine,
             settings,
             stages: chosen.stages,
             effect: chosen.effect,
