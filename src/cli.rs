@@ -348,10 +348,10 @@ Examples:
     #[command(
         help_template = ONE_COMMAND,
         before_help = "\
-A rollback is a deploy of a recorded release, with the images, the settings
-and the checks that any deploy has. Without --to, it goes back to the release
-that served before this one; where a run has stopped half-way, to the one that
-served when it began.
+A rollback is a deploy of a recorded release, with its own images and settings;
+the checks that keep a new release out are not made. Without --to, it goes back
+to the release that served before this one; where a run has stopped half-way, to
+the one that served when it began.
 
 In order:
   1. finds the release; images that are not on the engine any more are pulled

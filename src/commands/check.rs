@@ -105,7 +105,7 @@ async fn list(
 /// What comes of it.
 fn fails(level: &str) -> &'static str {
     if level == "block" {
-        "a deploy does not begin, unless checks.waivers says who answers for it"
+        "it stops a deploy, unless checks.waivers says who answers for it"
     } else {
         "it is told, and stops nothing"
     }

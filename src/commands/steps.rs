@@ -87,7 +87,7 @@ pub(super) async fn run(
     } else {
         Rehearsing::Not
     };
-    let selection = Selection::of(&[], &arguments.skip_check)?;
+    let selection = Selection::without("--skip-check", &arguments.skip_check)?;
     let chosen = if arguments.maintenance {
         Chosen::run_in_maintenance(arguments.build, rehearsal, selection)
     } else {

@@ -124,6 +124,22 @@ impl Prepared {
         }))
     }
 
+    /// The image alone, for a command of its own that reaches nothing: before anything runs. `None` where it is not built.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(crate) async fn image_alone(
+        view: View<'_>,
+        application: &Application<'_>,
+    ) -> Result<Option<Self>, Failure> {
+        let found = images::find(view).await?;
+        let image = found.images.get(&application.service.name);
+        Ok(image.map(|image| Self {
+            image: image.id.clone(),
+            networks: deploy::infrastructure::NetworkIds::new(),
+        }))
+    }
+
     /// The application's image.
     pub(crate) const fn image(&self) -> &ImageId {
         &self.image

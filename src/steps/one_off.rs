@@ -4,7 +4,7 @@
 use super::deploy::infrastructure::NetworkIds;
 use super::deploy::target::{Purpose, container_spec};
 use super::lines::{Lines, Listener};
-use crate::compose::Service;
+use crate::compose::{Healthcheck, NetworkMode, RestartPolicy, Service, ServiceName};
 use crate::engine::{ContainerFilter, Engine, Exit, ImageId, OneOffSpec, labels};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Task};
@@ -110,6 +110,48 @@ pub(crate) async fn run_heard(
         name: command.name.to_owned(),
         last_lines: heard.last_lines,
     })
+}
+
+/// The service without what is beside it, for a command that must reach nothing that serves: no network, nothing that it
+/// could write to, and no entrypoint, which may wait for a database.
+pub(crate) fn alone(service: &Service) -> Service {
+    Service {
+        entrypoint: Some(Vec::new()),
+        restart: Some(RestartPolicy::No),
+        healthcheck: Some(Healthcheck::Disabled),
+        ports: Vec::new(),
+        mounts: service
+            .mounts
+            .iter()
+            .filter(|mount| mount.read_only)
+            .cloned()
+            .collect(),
+        networks: indexmap::IndexMap::new(),
+        network_mode: Some(NetworkMode::None),
+        ..service.clone()
+    }
+}
+
+/// Removes the container of a command that nobody waits for any more, who would have removed it.
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn remove(
+    context: Context<'_>,
+    service: &ServiceName,
+    command: &str,
+) -> Result<(), Failure> {
+    let project = &context.settings.project.name;
+    let filter = ContainerFilter::labelled(labels::PROJECT, project)
+        .and(labels::ROLE, labels::Role::OneOff.as_str())
+        .and(labels::RUN, &context.run.0);
+    let begins = format!("{project}-{service}-run-{command}-");
+    for container in context.engine.containers(&filter).await? {
+        if container.name.starts_with(&begins) {
+            context.engine.remove_container(&container.id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the one-offs and the containers of backups and drills of this run, and with `others` those of killed runs too, their sidecars

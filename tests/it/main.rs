@@ -21,6 +21,7 @@ mod contract;
 mod copies;
 mod deploy;
 mod difference;
+mod django_checks;
 mod drill;
 mod engine;
 mod environment;

@@ -184,7 +184,9 @@ async fn a_database_that_cannot_be_asked_again_is_said_so() {
         stack.bring_migration("copies", "0002_mark");
         let database = std::sync::Arc::clone(&stack.database);
         stack.answer(move |command| {
-            let asks = command.words.contains(&"shell".to_owned()) && !command.orders("judge");
+            let asks = command.words.contains(&"shell".to_owned())
+                && !command.orders("judge")
+                && !command.asks_for_production();
             let again = || FakeOutput::out_of_memory();
             let migrates = || how(database.lock().unwrap().answer());
             asks.then(|| {

@@ -257,19 +257,44 @@ const fn result(outcome: &CheckOutcome) -> StepResult {
     }
 }
 
-/// A problem as it is told, with the name that a waiver gives it.
-pub(super) fn told(outcome: &CheckOutcome, problem: &CheckedProblem) -> String {
+/// A problem as it is told.
+fn words(problem: &CheckedProblem) -> String {
     let what = problem.in_words();
-    let what = if problem.unverified {
+    if problem.unverified {
         format!("not verified: {what}")
     } else {
         what
-    };
-    if problem.key.is_empty() {
-        format!("{what} [{}]", outcome.check)
-    } else {
-        format!("{what} [{}: {}]", outcome.check, problem.key)
     }
+}
+
+/// The name that a waiver gives it.
+fn name(outcome: &CheckOutcome, problem: &CheckedProblem) -> String {
+    if problem.key.is_empty() {
+        outcome.check.clone()
+    } else {
+        format!("{}: {}", outcome.check, problem.key)
+    }
+}
+
+/// A problem as it is told, with the name that a waiver gives it.
+pub(super) fn told(outcome: &CheckOutcome, problem: &CheckedProblem) -> String {
+    format!("{} [{}]", words(problem), name(outcome, problem))
+}
+
+/// Each once: what several checks wait for in vain is one problem, with their names.
+fn causes(blocking: &[(&CheckOutcome, &CheckedProblem)]) -> Vec<String> {
+    let mut causes: Vec<(String, Vec<String>)> = Vec::new();
+    for (outcome, problem) in blocking {
+        let words = words(problem);
+        match causes.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, names)) => names.push(name(outcome, problem)),
+            None => causes.push((words, vec![name(outcome, problem)])),
+        }
+    }
+    let told = causes
+        .into_iter()
+        .map(|(words, names)| format!("{words} [{}]", names.join("], [")));
+    told.collect()
 }
 
 /// What stops a deploy, together; `None` where nothing does.
@@ -287,23 +312,17 @@ pub(super) fn refusal(outcomes: &[CheckOutcome]) -> Option<Failure> {
     } else {
         FailureKind::Configuration
     };
-    let mut failure = match blocking.as_slice() {
-        [] => return None,
-        [(outcome, problem)] => Failure::message(kind, told(outcome, problem)),
-        several => Failure::message(
-            kind,
-            format!("{} problems stand in the way of a deploy", several.len()),
-        )
-        .evidence(
-            "what stands in the way",
-            several
-                .iter()
-                .map(|(outcome, problem)| told(outcome, problem))
-                .collect(),
-        ),
+    let mut causes = causes(&blocking);
+    let mut failure = if causes.len() > 1 {
+        let several = format!("{} problems stand in the way of a deploy", causes.len());
+        Failure::message(kind, several).evidence("what stands in the way", causes)
+    } else {
+        Failure::message(kind, causes.pop()?)
     };
     for (_, problem) in blocking {
-        if let Some(evidence) = &problem.evidence {
+        if let Some(evidence) = &problem.evidence
+            && !failure.evidence.contains(evidence)
+        {
             failure.evidence.push(evidence.clone());
         }
         for hint in &problem.hints {

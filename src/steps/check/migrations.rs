@@ -3,13 +3,15 @@
 
 use futures_util::FutureExt as _;
 
+use super::django::with_removing;
 use super::registry::{Asking, Check, Look, When};
 use super::verdict::{Level, Problem, Verdict};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::ChangeKind;
-use crate::steps::application::NO_APPLICATION;
+use crate::steps::application::{Application, NO_APPLICATION};
 use crate::steps::migrate::judgement::{self, Judgement};
 use crate::steps::migrate::refused;
+use crate::steps::one_off;
 
 /// The room's checks.
 pub(super) static CHECKS: &[Check] = &[Check {
@@ -23,7 +25,7 @@ pub(super) static CHECKS: &[Check] = &[Check {
     refuses_as: FailureKind::Gate,
     applies: |settings| settings.config.django.is_some(),
     look: Look::Asks(|asking| migrations(asking).boxed()),
-    time_limit: None,
+    time_limit: Some(with_removing),
 }];
 
 async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
@@ -31,11 +33,22 @@ async fn migrations(asking: Asking<'_>) -> Result<Verdict, Failure> {
         // The rehearsal has asked a moment ago.
         return Ok(Verdict::Passed(format!("{} applied, 0 pending", applied.len())));
     }
-    let judged = match judgement::judge(asking.context).await {
-        Ok(judged) => judged,
+    let context = asking.context;
+    let limit = context.settings.config.checks.timeout.0;
+    let judged = match tokio::time::timeout(limit, judgement::judge(context)).await {
+        Ok(Ok(judged)) => judged,
         // Django was not even asked.
-        Err(failure) if failure.of_engine().is_some() => return Err(failure),
-        Err(failure) => return Ok(Verdict::found(Problem::unverified_for(failure))),
+        Ok(Err(failure)) if failure.of_engine().is_some() => return Err(failure),
+        Ok(Err(failure)) => return Ok(Verdict::found(Problem::unverified_for(failure))),
+        Err(_) => {
+            if let Some(application) = Application::of(context.settings) {
+                one_off::remove(context, &application.service.name, judgement::JUDGE).await?;
+            }
+            return Ok(Verdict::not_verified(format!(
+                "django did not answer within {} s, and its container was removed",
+                limit.as_secs()
+            )));
+        }
     };
     let state = match &judged {
         None => return Ok(Verdict::NotYet(NO_APPLICATION.to_owned())),

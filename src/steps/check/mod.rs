@@ -5,6 +5,7 @@
 pub mod about;
 mod backups;
 pub(crate) mod code;
+mod django;
 mod environment;
 mod gate;
 mod host;

@@ -126,10 +126,11 @@ pub(crate) const fn always(_: &Settings) -> bool {
 
 /// Every check, in the order in which they are told.
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
-    let rooms: [&'static [Check]; 10] = [
+    let rooms: [&'static [Check]; 11] = [
         super::host::CHECKS,
         super::environment::CHECKS,
         super::lint::CHECKS,
+        super::django::CHECKS,
         super::migrations::CHECKS,
         super::backups::CHECKS,
         super::code::CHECKS,

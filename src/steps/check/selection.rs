@@ -52,19 +52,25 @@ impl Named {
 }
 
 impl Selection {
-    /// As typed: `--only`, or `--skip`.
+    /// As `check` takes it: `--only`, or `--skip`.
     ///
     /// # Errors
     /// A check that there is not.
     pub fn of(only: &[String], skip: &[String]) -> Result<Self, Failure> {
-        let named = |option: &str, ids: &[String]| {
-            let named = ids.iter().map(|id| Named::of(option, id));
-            named.collect::<Result<Vec<_>, _>>()
-        };
-        Ok(match (only, skip) {
-            ([], []) => Self::All,
-            ([], skip) => Self::Without(named("--skip", skip)?),
-            (only, _) => Self::Only(named("--only", only)?),
+        match only {
+            [] => Self::without("--skip", skip),
+            only => named("--only", only).map(Self::Only),
+        }
+    }
+
+    /// All but these, which `option` names.
+    ///
+    /// # Errors
+    /// A check that there is not.
+    pub fn without(option: &str, skip: &[String]) -> Result<Self, Failure> {
+        Ok(match skip {
+            [] => Self::All,
+            skip => Self::Without(named(option, skip)?),
         })
     }
 
@@ -87,6 +93,10 @@ impl Selection {
             Self::Essentials => (all.filter(|check| is_essential(check)).collect(), Vec::new()),
         }
     }
+}
+
+fn named(option: &str, ids: &[String]) -> Result<Vec<Named>, Failure> {
+    ids.iter().map(|id| Named::of(option, id)).collect()
 }
 
 fn is_essential(check: &Check) -> bool {

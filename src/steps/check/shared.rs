@@ -2,12 +2,17 @@
 
 use std::sync::OnceLock;
 
+use tokio::sync::OnceCell;
+
+use super::django::Asked;
 use crate::release::Migration;
 
 /// Each is found out at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     nothing_pending: OnceLock<Vec<Migration>>,
+    /// What Django says of itself in the release's image.
+    pub(super) django: OnceCell<Asked>,
 }
 
 impl Shared {

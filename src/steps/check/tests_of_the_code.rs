@@ -5,16 +5,19 @@ use futures_util::FutureExt as _;
 
 use super::registry::{Asking, Check, Look, Moment, When};
 use super::verdict::{Level, Problem, Verdict};
-use crate::compose::{Healthcheck, NetworkMode, RestartPolicy, Service, ServiceName};
+use crate::compose::{Service, ServiceName};
 use crate::config::TestsOfTheCode;
-use crate::engine::{ContainerFilter, EngineErrorKind, ImageId, labels};
+use crate::engine::{EngineErrorKind, ImageId};
 use crate::error::{Failure, FailureKind};
-use crate::pipeline::{Context, Settings, StepId};
+use crate::pipeline::{Settings, StepId};
 use crate::steps::local_command::{self, LocalCommand, Output, Ran};
 use crate::steps::{images, one_off};
 
 /// Shells' codes for a command that cannot be run, and one that is not there.
 const CANNOT_RUN: [i64; 2] = [126, 127];
+
+/// The name of the one-off.
+const TESTS: &str = "tests";
 
 /// The room's checks.
 pub(super) static CHECKS: &[Check] = &[Check {
@@ -89,12 +92,12 @@ async fn in_image(
         });
     };
     let line = tests.run.join(" ");
-    let service = alone(service);
+    let service = one_off::alone(service);
     let ran = ended(asking, tests, &service, &image.id);
     let ran = match tokio::time::timeout(tests.timeout.0, ran).await {
         Ok(ran) => ran,
         Err(_) => {
-            remove(context, name).await?;
+            one_off::remove(context, name, TESTS).await?;
             return Ok(too_long(tests, &line));
         }
     };
@@ -118,7 +121,7 @@ async fn ended(
     image: &ImageId,
 ) -> Result<(i64, Vec<String>), Failure> {
     let command = one_off::Command {
-        name: "tests",
+        name: TESTS,
         words: &tests.run,
     };
     let networks = std::collections::BTreeMap::new();
@@ -134,40 +137,6 @@ fn did_not_start(failure: &Failure) -> bool {
 
 fn cannot_run(line: &str, name: &ServiceName) -> Verdict {
     Verdict::not_verified(format!("`{line}` cannot be run in the image of {name}"))
-}
-
-/// The service without what is beside it: tests that reach production's database or write into its files are worse than
-/// none.
-fn alone(service: &Service) -> Service {
-    Service {
-        entrypoint: Some(Vec::new()),
-        restart: Some(RestartPolicy::No),
-        healthcheck: Some(Healthcheck::Disabled),
-        ports: Vec::new(),
-        mounts: service
-            .mounts
-            .iter()
-            .filter(|mount| mount.read_only)
-            .cloned()
-            .collect(),
-        networks: indexmap::IndexMap::new(),
-        network_mode: Some(NetworkMode::None),
-        ..service.clone()
-    }
-}
-
-/// Nobody waits for the container any more, and so nobody removes it.
-async fn remove(context: Context<'_>, name: &ServiceName) -> Result<(), Failure> {
-    let filter = ContainerFilter::labelled(labels::PROJECT, &context.settings.project.name)
-        .and(labels::ROLE, labels::Role::OneOff.as_str())
-        .and(labels::RUN, &context.run.0);
-    let begins = format!("{}-{name}-run-tests-", context.settings.project.name);
-    for container in context.engine.containers(&filter).await? {
-        if container.name.starts_with(&begins) {
-            context.engine.remove_container(&container.id).await?;
-        }
-    }
-    Ok(())
 }
 
 fn failed(line: &str, how: &str, lines: Vec<String>) -> Verdict {

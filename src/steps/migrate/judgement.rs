@@ -10,6 +10,9 @@ use crate::pipeline::{Change, ChangeKind, Context};
 use crate::release::AssessedMigration;
 use crate::stack::django::{self, MigrationAnswer, MigrationState};
 
+/// The name of the one-off.
+pub(crate) const JUDGE: &str = "judge";
+
 /// What is known of a release's migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
@@ -32,7 +35,7 @@ pub(crate) async fn judge(context: Context<'_>) -> Result<Option<Judgement>, Fai
     };
     let words = django::judge_command(application.manage);
     let command = Command {
-        name: "judge",
+        name: JUDGE,
         words: &words,
     };
     let what = "asking django which migrations are applied";

@@ -5,6 +5,7 @@
 mod backups;
 mod bad_input;
 mod broken_releases;
+mod checks;
 mod first_deploy;
 mod interrupted;
 mod killed;

@@ -13,4 +13,6 @@ pub(crate) use fake_engine::{
 };
 pub(crate) use fake_s3::FakeS3;
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
-pub(crate) use stack::{DUMP, Database, Ended, FOREVER, FakeDatabase, LIVE, PASSWORD, PROJECT, Stack};
+pub(crate) use stack::{
+    DUMP, Database, Ended, FOREVER, FakeDatabase, LIVE, PASSWORD, PROJECT, Stack, fit_for_production,
+};

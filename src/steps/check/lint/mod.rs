@@ -138,7 +138,7 @@ pub(super) static CHECKS: &[Check] = &[Check {
     title: "a deploy that works loses nothing",
     protects_from: "requests, tasks or time that are lost although every container comes up",
     level: Level::Warns,
-    how: "holds the Compose files, the images and what runs against the rules of the README's table",
+    how: "holds the Compose files, the images and what runs against rules, each named with what it finds",
     remedy: "write what the finding says into the Compose file",
     when: When::Both,
     refuses_as: FailureKind::Configuration,

@@ -69,7 +69,7 @@ pub(super) static CHECKS: &[Check] = &[
         protects_from: "settings, secrets and a console for whoever asks for a page that is not there: Patreon in 2015",
         level: Level::Blocks,
         how: "asks each name for a page that does not exist, and looks for what Django's and Werkzeug's debug pages say",
-        remedy: "write DEBUG = False into the production settings; if this deploy is what mends it: --skip debug-page",
+        remedy: "write DEBUG = False into the production settings; if this deploy is what mends it: run --skip-check debug-page",
         when: When::First,
         refuses_as: FailureKind::Gate,
         applies: is_known,

@@ -220,7 +220,7 @@ fn judged(name: &str, url: &Url, page: &Page) -> Seen {
         500..=599 => Seen::Wrong(
             Problem::wrong(format!("a page that does not exist is answered with {status}"))
                 .at(place)
-                .hint("look into the application's log; if this deploy is what mends it: --skip debug-page"),
+                .hint("look into the application's log; if this deploy is what mends it: run --skip-check debug-page"),
         ),
         _ => Seen::Well(format!("{name} answers {status}, without a debug page")),
     }

@@ -176,6 +176,11 @@ impl FakeCommand {
         self.line().contains(&format!("\nrun(\"{order}\""))
     }
 
+    /// Whether it asks Django of itself.
+    pub(crate) fn asks_for_production(&self) -> bool {
+        self.line().contains("\nlook(")
+    }
+
     /// The words as one line.
     pub(crate) fn line(&self) -> String {
         self.words.join(" ")

@@ -31,7 +31,7 @@ use viatique_deploy::steps::reverse::Newer;
 pub(crate) use ended::Ended;
 use ended::Recorder;
 pub(crate) use server::{FakeDatabase, LIVE, Server};
-pub(crate) use texts::{COMPOSE, DEPLOY_YML, DUMP, PASSWORD};
+pub(crate) use texts::{COMPOSE, DEPLOY_YML, DUMP, PASSWORD, fit_for_production};
 
 use super::{FakeApp, FakeCommand, FakeEngine, FakeOutput, ImageBehaviour};
 

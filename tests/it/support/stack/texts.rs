@@ -138,6 +138,33 @@ impl Database {
     }
 }
 
+/// What Django says of itself where all is well.
+pub(crate) fn fit_for_production(with_database: bool) -> String {
+    let settings = serde_json::json!({
+        "debug": false,
+        "secret_key_length": 64,
+        "secret_key_characters": 40,
+        "secret_key_made_for_development": false,
+        "allowed_hosts": ["viatique.example.com"],
+        "trusted_origins": ["https://viatique.example.com"],
+        "session_cookie_secure": true,
+        "csrf_cookie_secure": true,
+    });
+    let mut answers = vec![
+        serde_json::json!({"messages": []}),
+        serde_json::json!({"settings": settings}),
+        serde_json::json!({"changes": []}),
+        serde_json::json!({"conflicts": []}),
+    ];
+    if with_database {
+        answers.push(serde_json::json!({"ahead": []}));
+    }
+    let lines = answers
+        .iter()
+        .map(|answer| format!("\nviatique-deploy:{answer}\n"));
+    lines.collect()
+}
+
 /// Answers as the programs of a healthy stack do.
 pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> FakeOutput {
     let scratch = command.container.contains("-drill-");
@@ -160,6 +187,9 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
                 ["pupils", "letter", "/elsewhere"],
             ]});
             FakeOutput::stdout(format!("\nviatique-deploy:{files}\n"))
+        }
+        ["python" | "python3", "manage.py", "shell", "-c", script] if script.contains("\nlook(") => {
+            FakeOutput::stdout(fit_for_production(script.contains("\nlook(True)")))
         }
         ["python" | "python3", "manage.py", "shell", "-c", script]
             if script.contains("\nrun(\"rehearse\"") =>
