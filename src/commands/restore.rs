@@ -241,7 +241,7 @@ pub(super) fn agreed(
         ));
     }
     let (why, hint) = if loses {
-        ("rows would go", "--yes --accept-loss")
+        ("data may go", "--yes --accept-loss")
     } else {
         ("this is asked for", "--yes")
     };

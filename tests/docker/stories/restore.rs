@@ -94,6 +94,19 @@ fn an_accident_and_back(stack: &Stack) {
              printf three > \"$(printf 'scans/\\377\\n\\t')\""
         ),
     );
+    // One of them is in no volume and in no backup, one is named twice.
+    query(
+        stack,
+        "INSERT INTO papers_exam (title, held_on, maximum) VALUES ('one', now(), 20), ('two', now(), 20)",
+    );
+    query(
+        stack,
+        "INSERT INTO papers_copy (exam_id, pupil_id, teacher_id, scan, uploaded_at) \
+         SELECT e.id, u.id, u.id, s.scan, now() FROM papers_exam e, accounts_user u, (VALUES \
+         ('one', 'pupil2', 'scans/gone.pdf'), ('one', 'pupil3', 'scans/Élève 100%.pdf'), \
+         ('two', 'pupil2', 'scans/Élève 100%.pdf')) s (exam, pupil, scan) \
+         WHERE e.title = s.exam AND u.username = s.pupil",
+    );
     let (rows_before, files_before) = (rows(stack), files(stack));
     stack.run(&["backup"]).expect_code(0);
     let saved = newest(stack);
@@ -116,7 +129,8 @@ fn an_accident_and_back(stack: &Stack) {
         .run(&["backup", "drill"])
         .expect_code(0)
         .says("can be restored, in ")
-        .says("every file that it names is there");
+        .says("papers_copy.scan: scans/gone.pdf; hint:")
+        .says("2 files are named, 1 are missing");
     assert_eq!(stack.snapshot().standing(), standing.standing());
     let status = stack.run(&["status", "--output", "json"]).expect_code(0).json();
     assert_eq!(

@@ -92,7 +92,7 @@ fn both_branches_of_a_merge(stack: &Stack) {
     stack
         .run(&["rollback", "--reverse-migrations", "--yes"])
         .expect_code(5)
-        .says("rows would go, and nobody is here to agree; nothing was changed");
+        .says("data may go, and nobody is here to agree; nothing was changed");
     assert_eq!(applied(stack), "0004_note 0004_room 0005_both");
     // A report that stands in the way is waited for, and named.
     let mut report = hold(

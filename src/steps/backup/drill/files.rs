@@ -81,7 +81,7 @@ pub(super) async fn referred(
             continue;
         };
         let sql = format!(
-            "SELECT DISTINCT to_json({name}::text) FROM {table} WHERE {name}::text <> ''",
+            "SELECT to_json(named) FROM (SELECT DISTINCT {name}::text AS named FROM {table}) AS names WHERE named <> ''",
             name = identifier(&column.column),
             table = identifier(&column.table),
         );
