@@ -29,6 +29,9 @@ pub struct Health {
     /// How long one request may take: 5 s by default.
     #[serde(default = "request_timeout")]
     pub request_timeout: HumanDuration,
+    /// The field of the JSON answer that names the release, which must be the one that serves: an answer of a container
+    /// that was replaced is none.
+    pub release: Option<String>,
     /// Fields of the JSON answer that must have these values.
     #[serde(default)]
     pub expect: BTreeMap<String, serde_json::Value>,

@@ -17,8 +17,8 @@ pub use error::{EngineError, EngineErrorKind};
 pub use model::{
     BuildEvent, BuildRequest, Capacity, Container, ContainerEvent, ContainerEventKind, ContainerFilter,
     ContainerId, ContainerNetwork, ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity,
-    ExecSpec, Exit, Health, HealthProbe, Image, ImageId, MountedVolume, NetworkEndpoint, NetworkId,
-    NetworkOnEngine, NetworkSpec, OneOffSpec, OutputStream, VolumeOnEngine, VolumeSpec,
+    ExecSpec, Exit, Health, HealthProbe, Image, ImageId, LogLine, LogRange, MountedVolume, NetworkEndpoint,
+    NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec, OutputStream, Usage, VolumeOnEngine, VolumeSpec,
 };
 
 /// Every call of the port returns this.
@@ -26,6 +26,9 @@ pub type Result<T> = std::result::Result<T, EngineError>;
 
 /// What happens to containers, in the engine's order, until the connection is lost.
 pub type ContainerEvents = std::pin::Pin<Box<dyn Stream<Item = Result<ContainerEvent>> + Send>>;
+
+/// What a container wrote, line by line, oldest first.
+pub type LogLines = std::pin::Pin<Box<dyn Stream<Item = Result<LogLine>> + Send>>;
 
 /// Receives what a process in a container writes, in order, as it comes.
 #[async_trait]
@@ -87,6 +90,12 @@ pub trait Inspect: Send + Sync {
     /// The last `tail` lines that the container wrote, oldest first.
     async fn logs(&self, id: &ContainerId, tail: u32) -> Result<Vec<String>>;
 
+    /// The lines of this part of a container's log, with the moment of each by the engine's own clock. A line that is
+    /// longer than 16 KiB is cut there. With `follow` the stream goes on with what is written later and ends with the
+    /// container's process; without it, it ends where the log does. Nothing is held in memory but the line under way: a
+    /// slow reader makes the engine wait.
+    async fn log_lines(&self, id: &ContainerId, range: &LogRange) -> Result<LogLines>;
+
     /// The processes of a running container, as (process id on the engine's host, title); empty where it is not
     /// running. Needs nothing inside the container.
     async fn processes(&self, id: &ContainerId) -> Result<Vec<(u32, String)>>;
@@ -98,9 +107,8 @@ pub trait Inspect: Send + Sync {
     /// What room the engine's host has. What only the host itself can tell is known where it is this machine.
     async fn capacity(&self) -> Result<Capacity>;
 
-    /// Bytes of memory that a running container holds and cannot give back: its use without the file cache that the
-    /// kernel would drop first. `None` where it is not running.
-    async fn memory_usage(&self, id: &ContainerId) -> Result<Option<u64>>;
+    /// What a running container uses of its host, asked once. `None` where it is not running.
+    async fn usage(&self, id: &ContainerId) -> Result<Option<Usage>>;
 }
 
 /// Everything: what can be asked, and what changes the engine.

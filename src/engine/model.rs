@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::compose;
 
 /// A container's full id.
@@ -351,6 +353,39 @@ impl ExecSpec {
 pub enum OutputStream {
     Stdout,
     Stderr,
+}
+
+/// A line that a container wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// By the engine's own clock.
+    pub at: OffsetDateTime,
+    pub stream: OutputStream,
+    /// Without its line break; bytes that are not UTF-8 are replaced.
+    pub text: String,
+}
+
+/// Which part of a container's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange {
+    /// Not what was written before.
+    pub since: OffsetDateTime,
+    /// Of what stands there already, the newest lines at most.
+    pub newest: u32,
+    /// And what is written from now on.
+    pub follow: bool,
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of memory that it holds and cannot give back: its use without the file cache that the kernel would drop
+    /// first, as the `docker stats` command shows it.
+    pub memory: u64,
+    /// Bytes that it may use: its own limit, else the host's memory. `None` where the engine does not say.
+    pub memory_limit: Option<u64>,
+    /// Processor time since it was started, of all processors together.
+    pub processor: Duration,
 }
 
 /// An image to build.

@@ -32,20 +32,36 @@ pub fn ping_command(command: &[String], hostname: &str) -> Option<Vec<String>> {
 pub fn await_command(command: &[String], hostname: &str, seconds: u64) -> Option<Vec<String>> {
     let (celery, name) = worker(command, hostname)?;
     let application = option(celery, &["-A", "--app"])?;
-    let first = celery.first()?;
-    let python = match first.rsplit_once('/') {
-        Some((folder, "celery")) => format!("{folder}/python3"),
-        None if first == "celery" => "python3".to_owned(),
-        Some(_) | None => first.clone(),
-    };
     Some(vec![
-        python,
+        python(celery)?,
         "-c".to_owned(),
         AWAIT.to_owned(),
         application.to_owned(),
         name,
         seconds.to_string(),
     ])
+}
+
+/// What Celery is started with.
+fn python(celery: &[String]) -> Option<String> {
+    let first = celery.first()?;
+    Some(match first.rsplit_once('/') {
+        Some((folder, "celery")) => format!("{folder}/python3"),
+        None if first == "celery" => "python3".to_owned(),
+        Some(_) | None => first.clone(),
+    })
+}
+
+/// The Python and the application that a beat, or a worker that is one too, is started with; `None` where `command` does
+/// not tell them.
+pub(super) fn started_by(command: &[String]) -> Option<(String, String)> {
+    let celery = command
+        .iter()
+        .position(|word| word.rsplit('/').next() == Some("celery"))?;
+    let schedules = |word: &String| word == "beat" || word == "worker";
+    let celery = command.get(..celery + command.iter().skip(celery).position(schedules)?)?;
+    let application = option(celery, &["-A", "--app"])?;
+    Some((python(celery)?, application.to_owned()))
 }
 
 /// The words before `worker`, and the name that this worker gives itself.

@@ -2,6 +2,7 @@
 //! steps make them.
 
 pub mod celery;
+pub mod celery_beat;
 pub mod data_store;
 pub mod django;
 pub mod media;

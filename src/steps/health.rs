@@ -1,6 +1,9 @@
-//! `health`: whether what runs is well: every service's containers, and the app's own answer at its public address,
-//! side by side. Looks only. What is still starting is waited for, what is broken fails at once. A release that fails
-//! this right after its deploy is taken back by the run.
+//! `health`: whether what runs is well: every service's containers, Celery's workers and beat, and the app's own answer at
+//! its public address, side by side. Looks only. What is still starting is waited for, what is broken fails at once. A
+//! release that fails this right after its deploy is taken back by the run.
+
+mod beat;
+mod workers;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Task, Undone, View,
 };
+use crate::release::Tag;
 
 /// Between two questions to the app.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +59,13 @@ impl Step for Health {
     }
 
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
-        let mut services = pin!(check_services(context));
+        let mut services = pin!(async {
+            let services = check_services(context).await?;
+            let workers = workers::check_workers(context);
+            let (workers, beats) = futures_util::join!(workers, beat::check_beats(context));
+            workers.and(beats)?;
+            Ok::<_, Failure>(services)
+        });
         let mut endpoint = pin!(check_endpoint(context));
         let (services, answers) = tokio::select! {
             biased;
@@ -221,7 +231,7 @@ async fn check_endpoint(context: Context<'_>) -> Result<bool, Failure> {
         return Ok(false);
     };
     let task = context.task(StepId::Health, "endpoint", format!("asking {}", health.url));
-    let asked = match ask(context.app, health, &task).await {
+    let asked = match ask(context.app, health, &context.settings.tag, &task).await {
         Ok(answer) => Ok(answer),
         Err(failure) => Err(with_logs(context, failure).await),
     };
@@ -252,7 +262,7 @@ async fn with_logs(context: Context<'_>, mut failure: Failure) -> Failure {
 }
 
 /// Asks until the app has answered well as often in a row as configured, or the time is over.
-async fn ask(app: &dyn App, health: &config::Health, task: &Task) -> Result<String, Failure> {
+async fn ask(app: &dyn App, health: &config::Health, tag: &Tag, task: &Task) -> Result<String, Failure> {
     let request = Request {
         url: health.url.clone(),
         host: health.host.clone(),
@@ -267,7 +277,7 @@ async fn ask(app: &dyn App, health: &config::Health, task: &Task) -> Result<Stri
     let mut in_a_row = 0;
     loop {
         let problem = match app.get(&request).await {
-            Ok(response) => match judge(&response, health) {
+            Ok(response) => match judge(&response, health, tag) {
                 Ok(()) => {
                     in_a_row += 1;
                     task.progress(format!("{in_a_row} of {} good answers", health.successes));
@@ -300,24 +310,35 @@ async fn ask(app: &dyn App, health: &config::Health, task: &Task) -> Result<Stri
     }
 }
 
-/// A good answer is a 2xx whose JSON has the fields that `deploy.yml` expects.
-fn judge(response: &Response, health: &config::Health) -> Result<(), String> {
+/// A good answer is a 2xx whose JSON has the fields that `deploy.yml` expects, and names the release that serves.
+fn judge(response: &Response, health: &config::Health, tag: &Tag) -> Result<(), String> {
     if !(200..300).contains(&response.status) {
-        let hint = if response.status == 400 {
-            " (is health.host among django's ALLOWED_HOSTS?)"
-        } else {
-            ""
+        let hint = match response.status {
+            400 => " (is health.host among django's ALLOWED_HOSTS?)",
+            301 | 302 | 307 | 308 => {
+                " (where django wants https: is `X-Forwarded-Proto: https` among health.headers?)"
+            }
+            _ => "",
         };
         return Err(format!("answers {}{hint}", response.status));
     }
-    if health.expect.is_empty() {
+    let release = health
+        .release
+        .as_ref()
+        .map(|field| (field, serde_json::Value::from(tag.as_str())));
+    let expected = health
+        .expect
+        .iter()
+        .map(|(field, wanted)| (field, wanted.clone()));
+    let expected: Vec<(&String, serde_json::Value)> = expected.chain(release).collect();
+    if expected.is_empty() {
         return Ok(());
     }
     let body: serde_json::Value =
         serde_json::from_str(&response.body).map_err(|_| "answers something that is not JSON".to_owned())?;
-    for (field, wanted) in &health.expect {
+    for (field, wanted) in expected {
         let found = body.get(field);
-        if found != Some(wanted) {
+        if found != Some(&wanted) {
             let found = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
             return Err(format!("says {field}: {found} instead of {wanted}"));
         }

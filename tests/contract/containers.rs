@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use viatique_deploy::engine::{
-    ContainerFilter, ContainerId, ContainerState, EngineErrorKind, Health, labels,
+    ContainerFilter, ContainerId, ContainerState, EngineErrorKind, Health, LogLine, LogRange, OutputStream,
+    labels,
 };
 
 use super::{Ground, eventually, kind, specs};
@@ -199,19 +201,65 @@ pub(crate) async fn an_ended_container_tells_its_code_and_its_last_lines(ground:
     assert_eq!(engine.logs(&id, 100).await.unwrap(), ["one", "two", "three"]);
 }
 
-pub(crate) async fn a_running_container_tells_the_memory_it_uses(ground: Ground) {
+pub(crate) async fn a_log_is_read_by_its_moments(ground: Ground) {
+    let engine = &ground.engine;
+    let before = engine.time().await.unwrap();
+    let id = ground.start(&ground.exiting("a")).await;
+    engine.wait(&id).await.unwrap();
+    let range = |since, newest, follow| LogRange {
+        since,
+        newest,
+        follow,
+    };
+    let read = async |range: LogRange| -> Vec<LogLine> {
+        let lines = engine.log_lines(&id, &range).await.unwrap();
+        lines.map(Result::unwrap).collect().await
+    };
+    let all = read(range(before, 100, false)).await;
+    let texts = |lines: &[LogLine]| lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&all), ["one", "two", "three"]);
+    assert!(
+        all.is_sorted_by_key(|line| line.at) && before <= all[0].at,
+        "{all:?} after {before}"
+    );
+    assert!(all.iter().all(|line| line.stream == OutputStream::Stdout));
+    assert_eq!(texts(&read(range(before, 2, false)).await), ["two", "three"]);
+    // To the nanosecond, and what was written at that moment too.
+    let last = all[2].at;
+    assert_eq!(texts(&read(range(last, 100, false)).await), ["three"]);
+    let later = last + Duration::from_nanos(1);
+    assert!(read(range(later, 100, false)).await.is_empty());
+    // Followed to the end of its process, which has come.
+    assert_eq!(
+        texts(&read(range(before, 100, true)).await),
+        ["one", "two", "three"]
+    );
+    engine.remove_container(&id).await.unwrap();
+    let gone = engine
+        .log_lines(&id, &range(before, 100, false))
+        .await
+        .map(|_| ());
+    assert_eq!(kind(gone), EngineErrorKind::NotFound);
+}
+
+pub(crate) async fn a_running_container_tells_what_it_uses(ground: Ground) {
     let id = ground.start(&ground.running("a")).await;
     let engine = &ground.engine;
-    let used = eventually("it uses memory", || async {
-        engine.memory_usage(&id).await.unwrap()
-    })
-    .await;
+    let used = eventually("it uses memory", || async { engine.usage(&id).await.unwrap() }).await;
     let room = engine.capacity().await.unwrap();
-    assert!(0 < used && used < room.memory_total, "{used} of {room:?}");
+    assert!(
+        0 < used.memory && used.memory < room.memory_total,
+        "{used:?} of {room:?}"
+    );
+    let limit = used.memory_limit.expect("an engine says how much it may use");
+    assert!(
+        used.memory < limit && limit <= room.memory_total,
+        "{used:?} of {room:?}"
+    );
     engine.stop(&id, None).await.unwrap();
-    assert_eq!(engine.memory_usage(&id).await.unwrap(), None);
+    assert_eq!(engine.usage(&id).await.unwrap(), None);
     engine.remove_container(&id).await.unwrap();
-    assert_eq!(kind(engine.memory_usage(&id).await), EngineErrorKind::NotFound);
+    assert_eq!(kind(engine.usage(&id).await), EngineErrorKind::NotFound);
 }
 
 pub(crate) async fn its_clock_goes_on(ground: Ground) {

@@ -6,7 +6,7 @@ use viatique_deploy::commands::steps::Chosen;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{Outcome, StepId, StepResult};
 
-use crate::support::{Ended, FOREVER, FakeApp, ImageBehaviour, Stack};
+use crate::support::{Ended, FOREVER, FakeApp, FakeCommand, FakeOutput, ImageBehaviour, Stack};
 
 async fn serving(app: FakeApp) -> Stack {
     let mut stack = Stack::viatique();
@@ -189,5 +189,168 @@ async fn what_the_deploy_has_watched_long_enough_is_not_watched_again() {
             watched,
             "{took:?} after {worker_takes} s"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_must_come_from_the_release_that_serves() {
+    let old = FakeApp::answering(|_, _| Ok((200, r#"{"release":"v0"}"#.to_owned())));
+    let stack = serving(old).await;
+    stack.edit_deploy_yml("timeout: 20s", "timeout: 20s, release: release");
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("says release: \"v0\" instead of \"v1\"");
+    let mut stack = stack;
+    stack.app = FakeApp::answering(|_, _| Ok((200, r#"{"release":"v1"}"#.to_owned())));
+    health(&stack).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_to_https_is_explained() {
+    let stack = serving(FakeApp::answering(|_, _| Ok((301, String::new())))).await;
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("answers 301 (where django wants https: is `X-Forwarded-Proto: https` among health.headers?)");
+}
+
+fn pings(command: &FakeCommand) -> bool {
+    command.line().contains("inspect ping --timeout")
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_worker_is_asked_for_a_ping() {
+    let stack = serving(FakeApp::healthy()).await;
+    let asked = || stack.engine.commands().iter().filter(|one| pings(one)).count();
+    assert_eq!(
+        asked(),
+        0,
+        "its health test asks the same, and the deploy has seen it pass"
+    );
+    let ended = health(&stack).await;
+    ended.succeeded();
+    assert_eq!(asked(), 1);
+    assert_eq!(
+        ended
+            .task_message(StepId::Health, "celery_worker ping")
+            .as_deref(),
+        Some("answers a ping")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_runs_and_takes_no_tasks_fails_the_gate() {
+    let silent = || FakeOutput::stdout("Error: No nodes replied within time constraint\n").exits(69);
+    let hangs = || FakeOutput::silent().taking(FOREVER);
+    for (answer, shown) in [
+        (
+            silent as fn() -> FakeOutput,
+            "Error: No nodes replied within time constraint",
+        ),
+        (hangs, "nothing, for 20 s"),
+    ] {
+        let stack = Stack::viatique();
+        let telling = ImageBehaviour::healthy_after(Duration::ZERO).logging(&["the broker is gone"]);
+        stack.image_is("viatique-worker:v1", telling);
+        stack.run("v1").await.succeeded();
+        stack.answer(move |command| pings(command).then(answer));
+        health(&stack)
+            .await
+            .ended(Outcome::Failed, ExitCode::Gate)
+            .says("viatique-celery_worker-1 runs, and does not answer a ping within 20 s")
+            .shows(shown)
+            .shows("last log lines of viatique-celery_worker-1:\nthe broker is gone")
+            .hints_at("docker restart viatique-celery_worker-1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_answers_late_is_waited_for() {
+    let stack = serving(FakeApp::healthy()).await;
+    let times = std::sync::atomic::AtomicU32::new(0);
+    stack.answer(move |command| {
+        let late = pings(command) && times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
+        late.then(|| FakeOutput::silent().exits(69).taking(Duration::from_secs(5)))
+    });
+    health(&stack).await.succeeded();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_name_is_not_told_is_not_verified() {
+    let stack = Stack::viatique();
+    let command = "command: [celery, -A, viatique, worker]";
+    stack.edit_compose(command, "command: [sh, -c, exec celery -A viatique worker]");
+    stack.run("v1").await.succeeded();
+    let ended = health(&stack).await;
+    ended.succeeded();
+    assert_eq!(
+        ended.task_result(StepId::Health, "celery_worker ping"),
+        Some(StepResult::NotVerified)
+    );
+}
+
+const SENT: &str = "[INFO/MainProcess] Scheduler: Sending due task heartbeat (core.tasks.heartbeat)";
+
+/// A beat that was started some minutes ago.
+async fn beating(log: &[&str], schedule: &'static str) -> Stack {
+    let stack = Stack::viatique();
+    let telling = ImageBehaviour::running().logging(log);
+    stack.image_is("viatique-beat:v1", telling);
+    stack.run("v1").await.succeeded();
+    stack.answer(move |command| {
+        let asks = command.line().contains("beat_schedule");
+        asks.then(|| FakeOutput::stdout(format!("viatique-deploy:{schedule}\n")))
+    });
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    stack
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_runs_and_does_not_send_what_is_due_fails_the_gate() {
+    let stack = beating(
+        &["beat: Starting...", SENT],
+        r#"{"scheduled": 2, "overdue": ["heartbeat"]}"#,
+    )
+    .await;
+    health(&stack)
+        .await
+        .ended(Outcome::Failed, ExitCode::Gate)
+        .says("viatique-celery_beat-1 runs, and does not tick: it sent its last task 2")
+        .says("s ago, and heartbeat should have been sent since")
+        .shows("last log lines of viatique-celery_beat-1:\nbeat: Starting...")
+        .hints_at("docker restart viatique-celery_beat-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_has_nothing_to_send_is_well() {
+    let stack = beating(&["beat: Starting..."], r#"{"scheduled": 2, "overdue": []}"#).await;
+    let ended = health(&stack).await;
+    ended.succeeded();
+    let told = ended.task_message(StepId::Health, "celery_beat ticks").unwrap();
+    assert!(told.ends_with("s ago, nothing was due since"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_known_of_a_beat_is_not_verified() {
+    for (log, schedule, why) in [
+        (&[][..], "{}", "its log does not tell what it sends"),
+        (
+            &["beat: Starting..."],
+            r#"{"scheduled": 0, "overdue": []}"#,
+            "its schedule does not stand in the settings",
+        ),
+        (&["beat: Starting..."], "?", "its schedule is not understood"),
+    ] {
+        let stack = beating(log, schedule).await;
+        let ended = health(&stack).await;
+        ended.succeeded();
+        let task = "celery_beat ticks";
+        assert_eq!(
+            ended.task_result(StepId::Health, task),
+            Some(StepResult::NotVerified)
+        );
+        let told = ended.task_message(StepId::Health, task).unwrap();
+        assert!(told.contains(why), "{told}");
     }
 }

@@ -498,7 +498,7 @@ async fn memory_for_two_must_be_free() {
     assert!(
         stack.engine.calls()[before..]
             .iter()
-            .all(|call| call.name != "memory_usage")
+            .all(|call| call.name != "usage")
     );
     // Where it cannot be known it is not passed.
     stack.engine.has_room(|room| room.memory_available = None);

@@ -1,14 +1,16 @@
 //! How much room the engine's host has, and how much its containers take. The engine tells its memory and where it
 //! keeps its data; what is free is read here, on this machine, and only where this machine is the engine's host.
 
-use bollard::models::{ContainerMemoryStats, SystemInfo};
+use std::time::Duration;
+
+use bollard::models::{ContainerMemoryStats, ContainerStatsResponse, SystemInfo};
 use bollard::query_parameters::StatsOptions;
 use futures_util::StreamExt;
 
 use super::DockerEngine;
 use super::environment::Transport;
 use super::names::checked_name;
-use crate::engine::{Capacity, ContainerId, Result};
+use crate::engine::{Capacity, ContainerId, Result, Usage};
 
 impl DockerEngine {
     pub(super) async fn ask_capacity(&self) -> Result<Capacity> {
@@ -47,8 +49,8 @@ impl DockerEngine {
             && engine.mem_total.and_then(|bytes| u64::try_from(bytes).ok()) == Some(memory.total)
     }
 
-    pub(super) async fn memory_used_by(&self, id: &ContainerId) -> Result<Option<u64>> {
-        let operation = "asking for the memory of container";
+    pub(super) async fn usage_of(&self, id: &ContainerId) -> Result<Option<Usage>> {
+        let operation = "asking what is used by container";
         let name = checked_name(operation, &id.0)?;
         // Without `one_shot` the engine takes two samples, a second apart.
         let options = StatsOptions {
@@ -63,8 +65,21 @@ impl DockerEngine {
             }
         };
         let answer = self.short(operation, name, call).await?;
-        Ok(answer.and_then(|stats| working_set(&stats.memory_stats?)))
+        Ok(answer.as_ref().and_then(usage))
     }
+}
+
+fn usage(stats: &ContainerStatsResponse) -> Option<Usage> {
+    let memory = stats.memory_stats.as_ref()?;
+    let nanoseconds = stats
+        .cpu_stats
+        .as_ref()
+        .and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage);
+    Some(Usage {
+        memory: working_set(memory)?,
+        memory_limit: memory.limit.filter(|bytes| *bytes > 0),
+        processor: Duration::from_nanos(nanoseconds.unwrap_or_default()),
+    })
 }
 
 /// What the `docker stats` command shows: the use without the inactive file cache, under the name that either

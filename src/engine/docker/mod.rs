@@ -15,6 +15,7 @@ mod failure;
 mod files;
 mod images;
 mod listening;
+mod logs;
 mod names;
 mod networks_and_volumes;
 mod processes;
@@ -31,8 +32,8 @@ use tokio::sync::OnceCell;
 use super::{
     BuildRequest, BuildSink, Capacity, Container, ContainerEvents, ContainerFilter, ContainerId,
     ContainerSpec, Engine, EngineError, EngineErrorKind, EngineIdentity, ExecSpec, Exit, Image, ImageId,
-    Inspect, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec, OutputSink, Result, VolumeOnEngine,
-    VolumeSpec,
+    Inspect, LogLines, LogRange, NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec, OutputSink, Result,
+    Usage, VolumeOnEngine, VolumeSpec,
 };
 use client::Client;
 pub use client::TimeBudgets;
@@ -171,6 +172,10 @@ impl Inspect for DockerEngine {
         self.last_log_lines(id, tail).await
     }
 
+    async fn log_lines(&self, id: &ContainerId, range: &LogRange) -> Result<LogLines> {
+        self.read_log(id, range).await
+    }
+
     async fn processes(&self, id: &ContainerId) -> Result<Vec<(u32, String)>> {
         self.processes_of(id).await
     }
@@ -187,8 +192,8 @@ impl Inspect for DockerEngine {
         self.ask_capacity().await
     }
 
-    async fn memory_usage(&self, id: &ContainerId) -> Result<Option<u64>> {
-        self.memory_used_by(id).await
+    async fn usage(&self, id: &ContainerId) -> Result<Option<Usage>> {
+        self.usage_of(id).await
     }
 }
 

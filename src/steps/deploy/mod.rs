@@ -33,7 +33,7 @@ use crate::error::Failure;
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 use crate::release::ReleasedImage;
 
-pub(crate) use self::ready::is_serving;
+pub(crate) use self::ready::{Pinged, is_serving, ping, started_with, test_pings_worker};
 pub(crate) use self::replace::drain as drain_of;
 pub(crate) use self::retired::has_left;
 pub(crate) use self::standing::{Standing, containers_of, refuse_another_project, standing};

@@ -134,7 +134,7 @@ fn own_test(service: &Service) -> Option<Vec<String>> {
 }
 
 /// Whether the test is the very question that a worker is asked before it counts.
-pub(super) fn test_pings_worker(service: &Service) -> bool {
+pub(crate) fn test_pings_worker(service: &Service) -> bool {
     match &service.healthcheck {
         Some(Healthcheck::Test {
             test: Some(words), ..
@@ -143,8 +143,37 @@ pub(super) fn test_pings_worker(service: &Service) -> bool {
     }
 }
 
+/// What a worker said to a ping.
+pub(crate) enum Pinged {
+    Answered,
+    /// Nothing, and what was written about that.
+    Silent(Vec<String>),
+}
+
+/// Asks a worker once, with the words of [`celery::ping_command`].
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn ping(
+    engine: &dyn Engine,
+    id: &ContainerId,
+    command: &[String],
+) -> Result<Pinged, Failure> {
+    let spec = ExecSpec {
+        command: command.to_vec(),
+        ..ExecSpec::default()
+    };
+    let mut output = Captured::default();
+    if engine.exec(id, &spec, None, &mut output).await?.success() {
+        return Ok(Pinged::Answered);
+    }
+    let (stdout, stderr) = (output.stdout_text(), output.stderr_text());
+    let lines = stdout.lines().chain(stderr.lines());
+    Ok(Pinged::Silent(lines.map(ToOwned::to_owned).collect()))
+}
+
 /// What its container runs, and the name it has there: what a worker is found by.
-pub(super) fn started_with(service: &Service, id: &ContainerId) -> (Vec<String>, String) {
+pub(crate) fn started_with(service: &Service, id: &ContainerId) -> (Vec<String>, String) {
     let words = service.entrypoint.iter().chain(&service.command).flatten();
     let hostname = service.hostname.clone();
     (

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::ready::{make_sure, started_with, test_pings_worker, wait_until_ready};
+use super::ready::{self, Pinged, make_sure, started_with, test_pings_worker, wait_until_ready};
 use super::replace::Replacement;
 use super::retired;
 use super::standing::{Places, Slot, is_alive};
-use crate::engine::{Captured, Container, ContainerState, ExecSpec};
+use crate::engine::{Container, ContainerState};
 use crate::error::{Failure, FailureKind};
 use crate::stack::celery;
 
@@ -271,35 +271,20 @@ impl Replacement<'_> {
     /// A Celery worker counts once it has answered, unless its own health test is that very question.
     async fn ping(&self, container: &Container) -> Result<(), Failure> {
         let (words, hostname) = started_with(self.service, &container.id);
-        let ping = celery::ping_command(&words, &hostname);
-        let Some(ping) = ping.filter(|_| !test_pings_worker(self.service)) else {
+        let command = celery::ping_command(&words, &hostname);
+        let Some(command) = command.filter(|_| !test_pings_worker(self.service)) else {
             return Ok(());
         };
         self.task.progress("asking the new worker whether it takes tasks");
-        let spec = ExecSpec {
-            command: ping,
-            ..ExecSpec::default()
-        };
         let began = Instant::now();
         loop {
-            let mut output = Captured::default();
-            let exit = self
-                .context
-                .engine
-                .exec(&container.id, &spec, None, &mut output)
-                .await?;
-            if exit.success() {
-                return Ok(());
-            }
+            let lines = match ready::ping(self.context.engine, &container.id, &command).await? {
+                Pinged::Answered => return Ok(()),
+                Pinged::Silent(lines) => lines,
+            };
             make_sure(self.context.engine, container).await?;
             self.changes.go_on()?;
             if began.elapsed() >= self.waiting().limit {
-                let lines = output
-                    .stdout_text()
-                    .lines()
-                    .chain(output.stderr_text().lines())
-                    .map(ToOwned::to_owned)
-                    .collect();
                 return Err(Failure::message(
                     FailureKind::Failed,
                     format!(
@@ -307,7 +292,7 @@ impl Replacement<'_> {
                         container.name
                     ),
                 )
-                .evidence(spec.command.join(" "), lines));
+                .evidence(command.join(" "), lines));
             }
             tokio::time::sleep(PING_PAUSE).await;
         }

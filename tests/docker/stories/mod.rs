@@ -7,6 +7,7 @@ mod bad_input;
 mod broken_releases;
 mod checks;
 mod first_deploy;
+mod health;
 mod interrupted;
 mod killed;
 mod ledger;

@@ -161,12 +161,12 @@ impl<'a> Facts<'a> {
         }
         let questions = rolled
             .into_iter()
-            .map(|(service, one)| (service.name.clone(), inspect.memory_usage(&one.id)))
+            .map(|(service, one)| (service.name.clone(), inspect.usage(&one.id)))
             .collect();
         let mut used: BTreeMap<ServiceName, u64> = BTreeMap::new();
-        for (name, bytes) in asked(questions).await? {
+        for (name, usage) in asked(questions).await? {
             let most = used.entry(name).or_default();
-            *most = bytes.unwrap_or_default().max(*most);
+            *most = usage.map_or(0, |usage| usage.memory).max(*most);
         }
         self.memory = RolledMemory::Used(used);
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use viatique_deploy::compose::{Healthcheck, HostPort, RestartPolicy};
 use viatique_deploy::engine::{
@@ -20,7 +21,7 @@ pub(super) struct FakeContainer {
     pub(super) image: ImageId,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) state: ContainerState,
-    pub(super) log: Vec<String>,
+    pub(super) log: Vec<(OffsetDateTime, String)>,
     pub(super) volumes: BTreeMap<String, String>,
     /// Outside of volumes, by absolute path.
     pub(super) files: BTreeMap<String, Vec<u8>>,
@@ -29,14 +30,22 @@ pub(super) struct FakeContainer {
     pub(super) signals: Vec<String>,
     /// By network; those of its last start.
     pub(super) addresses: BTreeMap<NetworkId, String>,
-    pub(super) created: u64,
+    pub(super) created: OffsetDateTime,
     pub(super) started: Option<(u64, Instant)>,
+    pub(super) started_at: Option<OffsetDateTime>,
     pub(super) looks: u32,
     pub(super) restart_count: u32,
 }
 
 impl FakeContainer {
-    pub(super) fn pass_time(&mut self) {
+    /// What it writes when it is started.
+    pub(super) fn write(&mut self, now: OffsetDateTime) {
+        // No two at the same moment.
+        let moments = (0..).map(|count| now + std::time::Duration::from_nanos(count));
+        self.log.extend(moments.zip(self.behaviour.log.iter().cloned()));
+    }
+
+    pub(super) fn pass_time(&mut self, now: OffsetDateTime) {
         if !matches!(
             self.state,
             ContainerState::Running | ContainerState::Restarting { .. }
@@ -59,7 +68,7 @@ impl FakeContainer {
             };
             if again {
                 self.restart_count += 1;
-                self.log.extend(self.behaviour.log.clone());
+                self.write(now);
                 self.state = ContainerState::Restarting { exit_code: code };
             } else {
                 self.state = ContainerState::Exited(Exit {

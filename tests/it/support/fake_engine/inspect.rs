@@ -1,17 +1,23 @@
 //! What a simulated engine tells.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream;
 use time::OffsetDateTime;
 use viatique_deploy::clock::Clock as _;
 use viatique_deploy::engine::{
     Capacity, Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind,
-    EngineIdentity, Image, Inspect, NetworkOnEngine, Result, VolumeOnEngine,
+    EngineIdentity, Image, Inspect, LogLine, LogLines, LogRange, NetworkOnEngine, OutputStream, Result,
+    Usage, VolumeOnEngine,
 };
 
 use super::FakeEngine;
 use super::world::{World, checked, matches, not_found, with_tag};
+
+/// Between two looks of who follows a log.
+const LOOK: Duration = Duration::from_millis(100);
 
 #[async_trait]
 impl Inspect for FakeEngine {
@@ -136,8 +142,31 @@ impl Inspect for FakeEngine {
             .container("reading the log of container", &id.0)
             .map(|container| {
                 let skip = container.log.len().saturating_sub(tail as usize);
-                container.log.iter().skip(skip).cloned().collect()
+                let lines = container.log.iter().skip(skip);
+                lines.map(|(_, line)| line.clone()).collect()
             });
+        call.leave(lines).await
+    }
+
+    /// What is written later is found by looking again, in tokio's time.
+    async fn log_lines(&self, id: &ContainerId, range: &LogRange) -> Result<LogLines> {
+        let call = self.enter("log_lines", &id.0).await?;
+        let found = self
+            .world()
+            .container("reading the log of container", &id.0)
+            .map(|container| container.log.len());
+        let lines = found.map(|there| {
+            let reading = Reading {
+                engine: self.clone(),
+                container: id.clone(),
+                next: there.saturating_sub(range.newest as usize),
+                range: *range,
+            };
+            let lines = stream::unfold(reading, |mut reading| async {
+                reading.next().await.map(|line| (Ok(line), reading))
+            });
+            Box::pin(lines) as LogLines
+        });
         call.leave(lines).await
     }
 
@@ -192,16 +221,61 @@ impl Inspect for FakeEngine {
         call.leave(Ok(capacity)).await
     }
 
-    async fn memory_usage(&self, id: &ContainerId) -> Result<Option<u64>> {
-        let call = self.enter("memory_usage", &id.0).await?;
+    async fn usage(&self, id: &ContainerId) -> Result<Option<Usage>> {
+        let call = self.enter("usage", &id.0).await?;
+        let total = self.world().capacity.memory_total;
         let usage = self
             .world()
-            .container("asking for the memory of container", &id.0)
+            .container("asking what is used by container", &id.0)
             .map(|container| {
                 let running = container.state == viatique_deploy::engine::ContainerState::Running;
-                running.then_some(container.behaviour.memory)
+                let limit = container
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.service.limits.memory);
+                running.then_some(Usage {
+                    memory: container.behaviour.memory,
+                    memory_limit: Some(limit.unwrap_or(total)),
+                    processor: Duration::from_secs(1),
+                })
             });
         call.leave(usage).await
+    }
+}
+
+/// Somebody reads a log, from one line to the next.
+struct Reading {
+    engine: FakeEngine,
+    container: ContainerId,
+    next: usize,
+    range: LogRange,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<LogLine> {
+        loop {
+            let running = {
+                let mut world = self.engine.world();
+                let container = world
+                    .container("reading the log of container", &self.container.0)
+                    .ok()?;
+                while let Some((at, text)) = container.log.get(self.next) {
+                    self.next += 1;
+                    if *at >= self.range.since {
+                        return Some(LogLine {
+                            at: *at,
+                            stream: OutputStream::Stdout,
+                            text: text.clone(),
+                        });
+                    }
+                }
+                container.state == viatique_deploy::engine::ContainerState::Running
+            };
+            if !(running && self.range.follow) {
+                return None;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

@@ -14,7 +14,6 @@ mod world;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use viatique_deploy::clock::Clock;
@@ -75,7 +74,8 @@ impl Call {
                 | "read_files"
                 | "capacity"
                 | "time"
-                | "memory_usage"
+                | "usage"
+                | "log_lines"
         )
     }
 }
@@ -101,8 +101,7 @@ pub(crate) enum Fault {
 /// A clock that agrees with the engine's.
 impl Clock for FakeEngine {
     fn now(&self) -> OffsetDateTime {
-        let ahead = Duration::seconds(i64::from(self.ahead.load(Ordering::Relaxed)));
-        datetime!(2026-01-01 00:00 UTC) + self.world().began.elapsed() + ahead
+        self.world().now()
     }
 }
 
@@ -110,12 +109,14 @@ impl FakeEngine {
     /// An engine with nothing on it.
     pub(crate) fn new() -> Self {
         let silent: Arc<Script> = Arc::new(|_| FakeOutput::silent());
+        let world = World::default();
+        let ahead = Arc::clone(&world.ahead);
         Self {
-            world: Arc::default(),
+            world: Arc::new(Mutex::new(world)),
             script: Arc::new(Mutex::new(silent)),
             calls: Arc::default(),
             changed: Arc::default(),
-            ahead: Arc::default(),
+            ahead,
         }
     }
 
@@ -267,6 +268,14 @@ impl FakeEngine {
     /// The engine's host has this much room from now on.
     pub(crate) fn has_room(&self, change: impl FnOnce(&mut Capacity)) {
         change(&mut self.world().capacity);
+    }
+
+    /// A container writes a line now.
+    pub(crate) fn writes(&self, name: &str, text: &str) {
+        let mut world = self.world();
+        let now = world.now();
+        let container = world.container("writing in", name).unwrap();
+        container.log.push((now, text.to_owned()));
     }
 
     /// A running container ends by itself. No call; the port's own `kill` is [`Engine::kill`].

@@ -3,8 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::datetime;
 use tokio::time::Instant;
 use viatique_deploy::compose::{MountKind, is_engine_name};
 use viatique_deploy::engine::{
@@ -39,6 +44,8 @@ pub(super) struct World {
     pub(super) capacity: Capacity,
     /// Its clock is tokio's.
     pub(super) began: Instant,
+    /// And so many seconds ahead of it.
+    pub(super) ahead: Arc<AtomicU32>,
     /// How far it is off nevertheless.
     pub(super) off: time::Duration,
     count: u64,
@@ -65,6 +72,7 @@ impl Default for World {
                 disk_available: Some(100 << 30),
             },
             began: Instant::now(),
+            ahead: Arc::default(),
             off: time::Duration::ZERO,
             count: 0,
         }
@@ -85,6 +93,12 @@ pub(super) struct FakeVolume {
 }
 
 impl World {
+    /// What its clock shows, off or not.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        let ahead = time::Duration::seconds(i64::from(self.ahead.load(Ordering::Relaxed)));
+        datetime!(2026-01-01 00:00 UTC) + self.began.elapsed() + ahead
+    }
+
     /// Counts up; stands for the clock and makes ids.
     fn next(&mut self) -> u64 {
         self.count += 1;
@@ -209,6 +223,8 @@ impl World {
             self.volumes.entry(volume.clone()).or_default();
         }
         let id = ContainerId(self.new_id("container"));
+        // No two at the same moment.
+        let created = self.now() + std::time::Duration::from_nanos(self.count);
         self.containers.push(FakeContainer {
             id: id.clone(),
             name: name.to_owned(),
@@ -222,8 +238,9 @@ impl World {
             behaviour,
             signals: Vec::new(),
             addresses: BTreeMap::new(),
-            created: self.count,
+            created,
             started: None,
+            started_at: None,
             looks: 0,
             restart_count: 0,
         });
@@ -233,6 +250,7 @@ impl World {
     pub(super) fn start(&mut self, id: &str) -> Result<()> {
         let operation = "starting container";
         let now = self.next();
+        let clock = self.now();
         let taken = self.ports_taken_by_others(id);
         let ambiguous = self.has_ambiguous_network(id);
         checked(operation, id)?;
@@ -262,8 +280,10 @@ impl World {
             return failed(&message.clone());
         }
         container.started = Some((now, Instant::now()));
+        // No two starts at one moment, also where time stands still.
+        container.started_at = Some(clock + time::Duration::nanoseconds(i64::try_from(now).unwrap()));
         container.looks = 0;
-        container.log.extend(container.behaviour.log.clone());
+        container.write(clock);
         container.state = match container.behaviour.life {
             Life::Exits(code) => ContainerState::Exited(Exit {
                 code,
@@ -342,9 +362,10 @@ impl World {
 
     /// Looking lets time pass for it.
     pub(super) fn look(&mut self, position: usize) -> Container {
+        let now = self.now();
         let container = &mut self.containers[position];
         let (health, restarts) = (container.health(), container.restart_count);
-        container.pass_time();
+        container.pass_time(now);
         let restarts_now = container.restart_count;
         if restarts_now > restarts {
             self.tell_next_try(position, restarts_now);
@@ -396,8 +417,8 @@ impl World {
             restart_count: container.restart_count,
             out_of_memory: container.behaviour.is_killed_for_memory()
                 && (container.restart_count > 0 || !running),
-            created: moment(container.created),
-            started: container.started.map(|(count, _)| moment(count)),
+            created: container.created.format(&Rfc3339).unwrap(),
+            started: container.started_at.map(|at| at.format(&Rfc3339).unwrap()),
             networks,
             mounted_volumes: container
                 .volumes
@@ -422,12 +443,6 @@ pub(super) fn matches(filter: &ContainerFilter, labels: &BTreeMap<String, String
         Some(value) => labels.get(label) == Some(value),
         None => labels.contains_key(label),
     })
-}
-
-/// The n-th second of 2026.
-fn moment(count: u64) -> String {
-    let (minutes, seconds) = (count / 60, count % 60);
-    format!("2026-01-01T{:02}:{:02}:{seconds:02}Z", minutes / 60, minutes % 60)
 }
 
 pub(super) fn digest(text: &str) -> String {
