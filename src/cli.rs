@@ -31,6 +31,7 @@ Look:
   health         Ask the deployed app whether it is well
   status         Show what is running, from which release
   releases       List the releases that can be gone back to
+  notify         Try whether those who are told of deploys can be reached
 
 Take back:
   rollback       Put an earlier release back
@@ -488,6 +489,28 @@ Examples:
     )]
     Status,
 
+    /// Try whether those who are told of deploys can be reached
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+Sends a notice that says it is a test to every target under `notify` in
+deploy.yml, whatever it is told of otherwise, or to one of them, and says who
+got it: only an answer of 2xx counts. Every secret is read as for a deploy.
+
+Sentry is only asked whether its releases may be read, a Pushgateway gets a job
+of its own that is removed again, healthchecks.io a line in its log.
+
+Leaves alone: everything; the engine is not even asked.",
+        after_help = "\
+Exit codes: 0 all have got it; 2 nobody is called so; 3 configuration invalid;
+5 somebody has not got it.
+
+Examples:
+  viatique-deploy notify --test
+  viatique-deploy notify --test slack"
+    )]
+    Notify(NotifyArgs),
+
     /// List the releases that can be gone back to
     #[command(
         help_template = ONE_COMMAND,
@@ -513,6 +536,14 @@ Examples:
         #[command(subcommand)]
         what: Option<ReleasesCommand>,
     },
+}
+
+/// What `notify` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct NotifyArgs {
+    /// Send a test notice to everybody, or to this one of them
+    #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "", required = true)]
+    pub test: String,
 }
 
 /// What can be done with backups.

@@ -10,12 +10,13 @@
 //! # Modules, in reading order
 //!
 //! 1. [`release`], [`compose`], [`config`]: what is deployed. They know no port.
-//! 2. [`engine`], [`app`]: the ports. `engine::docker` alone names bollard, `app::http` alone names reqwest.
+//! 2. [`engine`], [`app`]: the ports. `engine::docker` alone names bollard, `app` alone names reqwest.
 //! 3. [`pipeline`]: what a step is, how steps are sequenced, and the way back.
 //! 4. [`stack`]: what is known of Django, Celery, PostgreSQL, nginx, sidecars and media. Commands, parsers, rules; no calls.
 //! 5. [`steps`]: one for each subcommand; the rules of a deploy are in `steps::deploy`.
 //! 6. [`ledger`], [`lock`]: what the engine remembers, and one run at a time.
-//! 7. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.
+//! 7. [`notify`]: who is told of a deploy, and what.
+//! 8. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.
 //!
 //! # Invariants
 //!
@@ -43,6 +44,7 @@ pub mod exit_code;
 mod git;
 pub mod ledger;
 pub mod lock;
+pub mod notify;
 pub mod pipeline;
 pub mod release;
 pub mod secret;

@@ -1,6 +1,8 @@
-//! The port to the deployed app over HTTP, and to the site as its visitors reach it. `http.rs` is the only file that names
-//! reqwest, `handshake.rs` the one that reads certificates.
+//! The port to the deployed app over HTTP, and to the site as its visitors reach it. `http.rs` and `courier.rs`,
+//! which carries notices, are the only files that name reqwest, `handshake.rs` the one that reads certificates.
 
+pub mod courier;
+pub mod deliver;
 pub mod edge;
 mod handshake;
 pub mod http;

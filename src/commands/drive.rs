@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::alive::give_signs_of_life;
 use super::identity;
 use super::locked;
+use super::notices::{End, Notices, Times};
 use super::record::{is_same, kept_references};
 use super::session::ledger_error;
 use super::unfinished::{refusal, sentence};
@@ -22,6 +23,7 @@ use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::{EntryKind, JOURNAL_FORMAT, Journal, Key, Ledger, Memory, Releases, RunHeader};
 use crate::lock::{Holder, Lock, LockError};
+use crate::notify::Observed;
 use crate::pipeline::{
     self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Stage, StepId,
     StepResult, StepSummary,
@@ -34,6 +36,9 @@ use crate::steps::{backup, one_off, retention};
 
 /// Between two tries to take a lock that is waited for.
 const LOCK_POLL: Duration = Duration::from_secs(1);
+
+/// How much longer a run that is over may find out what it was about, for its notices.
+const LATE: Duration = Duration::from_secs(2);
 
 /// What a pipeline works on.
 pub struct Drive<'a> {
@@ -51,6 +56,8 @@ pub struct Drive<'a> {
     pub rebuilt: Releases,
     /// How long to wait for the lock; not at all by default.
     pub lock_wait: Duration,
+    /// Who is told of it; nobody where `None`.
+    pub notices: Option<Notices>,
     pub dry_run: bool,
 }
 
@@ -105,8 +112,13 @@ impl<'a> Drive<'a> {
         interrupt: &Interrupt,
         reporter: Arc<dyn Reporter>,
     ) -> ExitCode {
-        let began = Instant::now();
-        let events = Events::new(reporter);
+        let (began, started) = (Instant::now(), self.clock.now());
+        let services = self.settings.project.services.keys();
+        let observed = Arc::new(Observed::before(reporter, services.map(ToString::to_string)));
+        let events = Events::new(Arc::clone(&observed) as Arc<dyn Reporter>);
+        if let Some(notices) = &self.notices {
+            notices.serving(self.settings);
+        }
         let hooks = &self.settings.config.hooks;
         let stages = std::mem::take(&mut self.stages).into_iter();
         self.stages = stages
@@ -131,6 +143,8 @@ impl<'a> Drive<'a> {
         } else {
             self.under_lock(&run, &events, interrupt).await
         };
+        // Who is told of it takes no part in it.
+        let took = began.elapsed();
         let reached: Vec<StepId> = report.steps.iter().map(|summary| summary.step).collect();
         let mut steps = report.steps;
         steps.extend(
@@ -152,11 +166,30 @@ impl<'a> Drive<'a> {
             .current
             .as_ref()
             .map(|release| release.tag.to_string());
+        match &self.notices {
+            Some(notices) if self.dry_run => notices.plan(&events),
+            Some(notices) => {
+                let end = End {
+                    outcome: report.outcome,
+                    exit_code: code.into(),
+                    failure: report.failure.as_ref(),
+                    serves: serves.clone(),
+                    seen: observed.seen(),
+                };
+                let times = Times {
+                    started,
+                    elapsed: took,
+                };
+                let of = (&*self.settings, self.command, &run);
+                notices.end(of, times, end, &events, interrupt).await;
+            }
+            None => {}
+        }
         events.emit(Event::Finished {
             outcome: report.outcome,
             exit_code: code,
             release: serves,
-            duration: began.elapsed(),
+            duration: took,
             steps,
             error: report.failure.map(|failure| failure.report()),
         });
@@ -325,7 +358,17 @@ impl<'a> Drive<'a> {
         let header = self.header(run, memory.next_run());
         let mut journal = ledger.begin(header).map_err(ledger_error)?;
         let context = self.context(run, events, &state);
-        let mut report = pipeline::apply(&self.stages, context, Some(&mut journal), interrupt).await;
+        let applied = pipeline::apply(&self.stages, context, Some(&mut journal), interrupt);
+        let mut report = match &self.notices {
+            None => applied.await,
+            Some(notices) => {
+                let times = Times {
+                    started: self.clock.now(),
+                    elapsed: Duration::ZERO,
+                };
+                beside(applied, notices.begin(context, self.command, times)).await
+            }
+        };
         let mut deployed = None;
         // What cannot be found out is not held against it.
         let lost = async {
@@ -505,6 +548,21 @@ impl<'a> Drive<'a> {
             checks: state.checks.clone(),
         }
     }
+}
+
+/// The work; what runs beside it is waited for no longer than [`LATE`] when the work is done.
+async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
+    tokio::pin!(work, other);
+    tokio::select! {
+        biased;
+        done = &mut work => {
+            // A run that fails at once has begun all the same.
+            let _ = tokio::time::timeout(LATE, other).await;
+            return done;
+        }
+        () = &mut other => {}
+    }
+    work.await
 }
 
 fn ended(outcome: Outcome, failure: Option<Failure>) -> RunReport {

@@ -8,6 +8,8 @@ mod drift;
 pub mod drive;
 mod identity;
 mod locked;
+pub mod notices;
+mod notify;
 pub mod rebuilt;
 mod record;
 mod releases;
@@ -44,6 +46,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         } => releases::diff(&cli.global, &from, &to, &output).await,
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
+        Command::Notify(arguments) => notify::notify(&cli.global, &arguments, &output).await,
         Command::Resume => resume::resume(&cli.global, &output).await,
         Command::Check(arguments) => check::check(&cli.global, &arguments, &output).await,
         Command::Backup { what } => backups::backup(&cli.global, what, &output).await,

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use tokio::sync::OnceCell;
 
 use super::configuration;
+use super::notices::{self, Notices};
 use super::rebuilt::rebuilt;
 use super::secrets::{self, Variables};
+use crate::app::courier::Courier;
 use crate::cli::GlobalOptions;
 use crate::compose::{self, LoadRequest, Project, Source};
 use crate::config::{self, Config, TagSource};
@@ -19,6 +21,7 @@ use crate::engine::docker::{DockerEngine, EngineEnvironment};
 use crate::error::{Failure, FailureKind};
 use crate::git::Git;
 use crate::ledger::{self, Ledger, LedgerError, Memory, Releases};
+use crate::notify::{Mask, target};
 use crate::pipeline::Settings;
 use crate::release::{RecordedFile, Release, Tag};
 use crate::secret::Secret;
@@ -288,13 +291,33 @@ impl Session {
         self.secrets.get_or_try_init(reading).await.map(|_| ())
     }
 
-    fn load_project(
-        &self,
-        project_name: String,
-        directory: PathBuf,
-        sources: Vec<Source>,
-        tag: &Tag,
-    ) -> Result<Project, Failure> {
+    /// Who is told of a deploy. What is masked beside the secrets of `deploy.yml` is the project's.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them once the variables are in them.
+    pub(super) fn notices(&self, project: Option<&Project>) -> Result<Notices, Failure> {
+        let read = self.variables()?;
+        let targets = target::resolve(&self.config, &read.values).map_err(config_errors)?;
+        let secrets = self.secrets.get().into_iter().flat_map(BTreeMap::values);
+        let mask = match project {
+            Some(project) => notices::mask(project, secrets, &read.values),
+            None => Mask::of(secrets),
+        };
+        let port = Courier::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+        Ok(Notices::new(targets, Arc::new(port), mask))
+    }
+
+    /// Who is told of a deploy, where nothing is deployed.
+    ///
+    /// # Errors
+    /// As [`Session::notices`], and a secret that cannot be read.
+    pub(super) async fn notices_alone(&self) -> Result<Notices, Failure> {
+        self.read_secrets().await?;
+        self.notices(None)
+    }
+
+    /// The variables for `${…}`.
+    fn variables(&self) -> Result<compose::Variables, Failure> {
         let Some(secrets) = self.secrets.get() else {
             // Without them, `${…:-default}` would take its default in silence.
             return Err(Failure::message(
@@ -302,8 +325,17 @@ impl Session {
                 "the Compose files cannot be read before the secrets",
             ));
         };
-        let read = compose::read_variables_below(&self.config.env_files(), secrets, of_process())
-            .map_err(compose_error)?;
+        compose::read_variables_below(&self.config.env_files(), secrets, of_process()).map_err(compose_error)
+    }
+
+    fn load_project(
+        &self,
+        project_name: String,
+        directory: PathBuf,
+        sources: Vec<Source>,
+        tag: &Tag,
+    ) -> Result<Project, Failure> {
+        let read = self.variables()?;
         let mut variables = read.values;
         variables.insert(TAG_VARIABLE.to_owned(), Secret::new(tag.to_string()));
         compose::load(&LoadRequest {

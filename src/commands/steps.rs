@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::drive::{Drive, Effect, ReturnsTo};
+use super::notices::Notices;
 use super::session::Session;
 use super::unfinished::refusal;
 use crate::app::http::HttpApp;
@@ -14,7 +15,7 @@ use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
 use crate::ledger::Memory;
 use crate::lock;
-use crate::pipeline::{self, Reporter, Settings, Stage, Step, StepId};
+use crate::pipeline::{self, Event, Reporter, Settings, Stage, Step, StepId};
 use crate::release::Release;
 use crate::steps::application::Preparation;
 use crate::steps::backup::Backup;
@@ -241,6 +242,7 @@ impl Chosen {
         global: &GlobalOptions,
         reporter: Arc<dyn Reporter>,
     ) -> Result<ExitCode, Failure> {
+        let notices = self.notices(session, settings, &reporter)?;
         let app = HttpApp::new().map_err(|error| Failure::from(anyhow::Error::new(error)))?;
         let drive = Drive {
             command: self.name,
@@ -253,9 +255,46 @@ impl Chosen {
             finishes: self.finishes,
             rebuilt: session.rebuilt(),
             lock_wait: global.lock_wait.unwrap_or_default(),
+            notices,
             dry_run: global.dry_run,
         };
         Ok(drive.run(reporter).await)
+    }
+
+    /// Whether anybody is told of it: where it makes a release serve.
+    pub const fn tells(&self) -> bool {
+        match self.effect {
+            Effect::Deploys(_) => true,
+            Effect::Looks | Effect::Prepares => false,
+        }
+    }
+
+    /// Who is told: of what makes a release serve. `check` looks whether they could be.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them once the variables are in them; of what goes back or ends a run only a warning, because
+    /// nobody waits for that.
+    fn notices(
+        &self,
+        session: &Session,
+        settings: &Settings,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Option<Notices>, Failure> {
+        let tells = self.tells();
+        if session.config.notify.is_empty() || !(tells || self.name == "check") {
+            return Ok(None);
+        }
+        match session.notices(Some(&settings.project)) {
+            Ok(notices) => Ok(Some(notices).filter(|_| tells)),
+            Err(failure) if self.finishes => {
+                reporter.event(&Event::Warning {
+                    message: format!("nobody is notified: {:#}", failure.error),
+                    hint: failure.hints.first().cloned(),
+                });
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// `check`

@@ -1,6 +1,9 @@
 //! `$VAR`, `${VAR}` and its six forms with a word, nested, and `$$`; over one text or over a tree's values.
 //! A variable that does not exist is an error here, where Compose warns and goes on with nothing.
 
+use std::collections::BTreeMap;
+
+use crate::secret::Secret;
 use crate::yaml::{Mark, Node, Origin, Style, Value};
 
 use super::scope::Scope;
@@ -38,6 +41,26 @@ pub(super) fn interpolate(text: &str, lookup: &Lookup<'_>) -> Result<Interpolate
     let mut result = Interpolated::default();
     expand(text, lookup, &mut result, 0)?;
     Ok(result)
+}
+
+/// A text with the variables put in, outside of any Compose file; what is said of an error has no value in it.
+///
+/// # Errors
+/// A variable that does not exist, or what is no variable: what is wrong, and what to do.
+pub fn interpolate_text(
+    text: &Secret<String>,
+    variables: &BTreeMap<String, Secret<String>>,
+) -> Result<Secret<String>, (String, Option<String>)> {
+    let lookup = |name: &str| {
+        variables.get(name).map(|value| Variable {
+            value: value.reveal().clone(),
+            public: false,
+        })
+    };
+    match interpolate(text.reveal(), &lookup) {
+        Ok(interpolated) => Ok(Secret::new(interpolated.text)),
+        Err(error) => Err((error.message, error.hint)),
+    }
 }
 
 fn expand(

@@ -31,6 +31,7 @@ mod words;
 pub(crate) use env_file::variables_in;
 pub use env_file::{Variables, keys_of_env_file, read_variables, read_variables_below};
 pub use error::{ComposeError, ComposeErrors};
+pub use interpolate::interpolate_text;
 pub use load::{LoadRequest, ReadFile, Source, is_project_name, load, read_sources};
 pub use model::*;
 pub use quantity::{QuantityError, parse_bytes, parse_duration};

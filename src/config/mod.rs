@@ -14,6 +14,7 @@ mod health;
 mod hooks;
 mod maintenance;
 mod name;
+mod notify;
 mod one_or_many;
 mod quantity;
 mod release;
@@ -22,6 +23,7 @@ mod secrets;
 mod service;
 mod site;
 mod team;
+mod template;
 mod tests_of_the_code;
 mod validate;
 
@@ -44,6 +46,10 @@ pub use health::Health;
 pub use hooks::Hook;
 pub use maintenance::Maintenance;
 pub use name::ProjectName;
+pub use notify::{
+    Channel, Email, Grafana, Hook as NotifyHook, MailTls, Mattermost, Moment, Notify, Pushgateway, Raw,
+    Sentry, Textfile, Webhook, WebhookMethod,
+};
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
 pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScanner, Scanners, Severity};
@@ -51,6 +57,7 @@ pub use secrets::{SecretEntry, SecretSource};
 pub use service::{ServiceSettings, Strategy};
 pub use site::{Site, SiteDays};
 pub use team::Team;
+pub use template::{Piece, Placeholder, Template};
 pub use tests_of_the_code::TestsOfTheCode;
 pub use validate::validate;
 
@@ -94,6 +101,9 @@ pub struct Config {
     /// Commands before and after single steps, in the order in which they are run.
     #[serde(default)]
     pub hooks: Vec<Hook>,
+    /// Who is told of a deploy.
+    #[serde(default, deserialize_with = "notify::entries")]
+    pub notify: Vec<Notify>,
     /// Where this was read from.
     #[serde(skip)]
     origin: Origin,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Moment;
 use crate::exit_code::ExitCode;
+use crate::notify::What;
 use crate::release::checks::CheckOutcome;
 
 /// The steps of a run. Closed: stored in the journal.
@@ -279,6 +281,24 @@ pub enum Event {
     Warning {
         message: String,
         hint: Option<String>,
+    },
+    /// `--dry-run`: who would be told of the run.
+    NoticePlanned {
+        target: String,
+        /// Scheme and host, and nothing secret.
+        place: String,
+        moments: Vec<Moment>,
+    },
+    /// Somebody has got a notice, or has not: which stops nothing.
+    Notified {
+        target: String,
+        /// Scheme and host, and nothing secret.
+        place: String,
+        what: What,
+        /// `None` where it was got.
+        why_not: Option<String>,
+        tries: u32,
+        duration: Duration,
     },
     /// Last event of every command that drives steps.
     Finished {

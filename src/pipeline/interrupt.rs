@@ -30,6 +30,11 @@ impl Interrupt {
         }
     }
 
+    /// How often the operator has asked so far.
+    pub fn times(&self) -> u32 {
+        *self.asked.borrow()
+    }
+
     /// Returns once the operator has asked at least `times` times; never, if nobody can ask any more.
     pub async fn asked(&self, times: u32) {
         tokio::select! {

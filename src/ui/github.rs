@@ -101,6 +101,17 @@ impl Reporter for GithubReporter {
                     self.write(&command("warning", &[("title", "viatique-deploy")], &message));
                 }
             }
+            Event::Notified {
+                target,
+                place,
+                what,
+                why_not: Some(why),
+                ..
+            } => {
+                let (message, hint) = wording::not_notified(target, place, *what, why);
+                let message = with_hints(&message, std::iter::once(&hint));
+                self.write(&command("warning", &[("title", "viatique-deploy")], &message));
+            }
             Event::Finished { error, .. } => {
                 self.append_summary(&state);
                 self.plain.event(event);
@@ -119,7 +130,9 @@ impl Reporter for GithubReporter {
             | Event::StepFinished { .. }
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
-            | Event::Planned { .. } => {}
+            | Event::Planned { .. }
+            | Event::NoticePlanned { .. }
+            | Event::Notified { .. } => {}
         }
         self.plain.event(event);
     }

@@ -21,6 +21,10 @@
 //! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
 //!   `reload`, `remove`, `run`, `write`, `keep` or `warn`); in a dry run only
 //! - `warning`: `message`, `hint`
+//! - `notice_planned`: `target`, `place` (scheme and host), `moments` (`start`, `success`, `failure`, `rolled_back`,
+//!   `degraded`); in a dry run only
+//! - `notified`: `target`, `place`, `notice` (`started`, `succeeded`, `degraded`, `failed`, `interrupted`, `rolled_back`,
+//!   `stuck`), `delivered`, `why_not`, `tries`, `seconds`
 //! - `finished`: `outcome` (`succeeded`, `failed`, `rolled_back`, `stuck`, `interrupted`), `exit_code`, `release` (that
 //!   serves now), `seconds`, `steps` (each `step`, `result`, `seconds`), `error` (`chain`, `hints`, `evidence`, each of
 //!   which has `title` and `lines`). Always the last line, also where a command failed before its first step.
@@ -225,6 +229,20 @@ enum Body {
         message: Text,
         hint: Option<Text>,
     },
+    NoticePlanned {
+        target: Text,
+        place: Text,
+        moments: Vec<&'static str>,
+    },
+    Notified {
+        target: Text,
+        place: Text,
+        notice: &'static str,
+        delivered: bool,
+        why_not: Option<Text>,
+        tries: u32,
+        seconds: f64,
+    },
     Finished {
         outcome: &'static str,
         exit_code: u8,
@@ -296,6 +314,8 @@ impl Body {
             Self::Checked { .. } => "checked",
             Self::Planned { .. } => "planned",
             Self::Warning { .. } => "warning",
+            Self::NoticePlanned { .. } => "notice_planned",
+            Self::Notified { .. } => "notified",
             Self::Finished { .. } => "finished",
         }
     }
@@ -402,6 +422,31 @@ impl From<&Event> for Body {
             Event::Warning { message, hint } => Self::Warning {
                 message: message.into(),
                 hint: hint.as_ref().map(Text::from),
+            },
+            Event::NoticePlanned {
+                target,
+                place,
+                moments,
+            } => Self::NoticePlanned {
+                target: target.into(),
+                place: place.into(),
+                moments: moments.iter().map(|moment| moment.as_str()).collect(),
+            },
+            Event::Notified {
+                target,
+                place,
+                what,
+                why_not,
+                tries,
+                duration,
+            } => Self::Notified {
+                target: target.into(),
+                place: place.into(),
+                notice: what.as_str(),
+                delivered: why_not.is_none(),
+                why_not: why_not.as_ref().map(Text::from),
+                tries: *tries,
+                seconds: seconds(*duration),
             },
             Event::Finished {
                 outcome,

@@ -103,7 +103,9 @@ impl Reporter for JunitReporter {
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
             | Event::Planned { .. }
-            | Event::Warning { .. } => {}
+            | Event::Warning { .. }
+            | Event::NoticePlanned { .. }
+            | Event::Notified { .. } => {}
         }
         self.shown.event(event);
     }

@@ -328,6 +328,29 @@ impl Reporter for PlainReporter {
                     self.write(state, &wording::warning_record(message, hint.as_deref()));
                 }
             }
+            Event::NoticePlanned {
+                target,
+                place,
+                moments,
+            } => self.write(state, &wording::notice_planned(target, place, moments)),
+            Event::Notified {
+                target,
+                place,
+                what,
+                why_not,
+                tries: _,
+                duration,
+            } => match why_not {
+                None => {
+                    let line = wording::notified(target, place, *what);
+                    self.record(state, explained(line, "", *duration));
+                }
+                Some(why) if self.verbosity > Verbosity::Quiet => {
+                    let (message, hint) = wording::not_notified(target, place, *what, why);
+                    self.write(state, &wording::warning_record(&message, Some(&hint)));
+                }
+                Some(_) => {}
+            },
             Event::Finished {
                 outcome,
                 exit_code,

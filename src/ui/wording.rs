@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::config::Moment;
 use crate::exit_code::ExitCode;
+use crate::notify::What;
 use crate::pipeline::{Outcome, StepId, StepResult, StepSummary, UnwindResult};
 use crate::release::checks::{CheckOutcome, CheckVerdict};
 
@@ -227,6 +229,44 @@ pub(super) fn warning_record(message: &str, hint: Option<&str>) -> Line {
             .and(Role::Plain, hint),
         None => line,
     }
+}
+
+/// Returns who has got a notice, of what: `notified slack (https://hooks.slack.com): succeeded`.
+pub(super) fn notified(target: &str, place: &str, what: What) -> Line {
+    Line::of(Role::Plain, "notified ")
+        .and(Role::Strong, target)
+        .and(Role::Faint, &format!(" ({place}): {}", what.as_str()))
+}
+
+/// Returns who has not, why, and what to do.
+pub(super) fn not_notified(target: &str, place: &str, what: What, why: &str) -> (String, String) {
+    (
+        format!(
+            "not notified: {target} ({place}), that the run {}: {why}",
+            notice_words(what)
+        ),
+        format!("to try it by hand: viatique-deploy notify --test {target}"),
+    )
+}
+
+const fn notice_words(what: What) -> &'static str {
+    match what {
+        What::Started => "has begun",
+        What::Succeeded => "succeeded",
+        What::Degraded => "succeeded, but not all is well",
+        What::Failed => "failed",
+        What::Interrupted => "was interrupted",
+        What::RolledBack => "was rolled back",
+        What::Stuck => "is stuck",
+    }
+}
+
+/// Returns who would be told, and when.
+pub(super) fn notice_planned(target: &str, place: &str, moments: &[Moment]) -> Line {
+    let moments: Vec<&str> = moments.iter().map(|moment| moment.as_str()).collect();
+    Line::of(Role::Plain, "would notify ")
+        .and(Role::Strong, target)
+        .and(Role::Faint, &format!(" ({place}) of: {}", moments.join(", ")))
 }
 
 /// Returns what a run sets out to do: `run: viatique, v2`.

@@ -37,6 +37,7 @@ mod lint;
 mod lock;
 mod maintenance;
 mod migrate;
+mod notify;
 mod pipeline;
 mod rebuilt;
 mod rehearse;

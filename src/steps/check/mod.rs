@@ -6,7 +6,7 @@ pub mod about;
 mod backups;
 pub(crate) mod code;
 mod django;
-mod environment;
+pub(crate) mod environment;
 mod gate;
 mod host;
 mod lint;

@@ -1,5 +1,6 @@
 //! Whether the team has been told of the deploy: a command of the operator's says so. It is asked, and tells nobody
-//! anything: a check changes nothing.
+//! anything: a check changes nothing. That a run has begun is told by the run itself, which is `notify`'s business, and too
+//! late for this.
 
 use futures_util::FutureExt as _;
 

@@ -261,6 +261,30 @@ impl Model {
                     self.say(line);
                 }
             }
+            Event::NoticePlanned {
+                target,
+                place,
+                moments,
+            } => self.say(wording::notice_planned(target, place, moments)),
+            Event::Notified {
+                target,
+                place,
+                what,
+                why_not,
+                ..
+            } => match why_not {
+                None => self.say(
+                    Line::of(Role::Good, "✔")
+                        .and(Role::Plain, " ")
+                        .then(wording::notified(target, place, *what)),
+                ),
+                Some(why) => {
+                    let (message, hint) = wording::not_notified(target, place, *what, why);
+                    for line in wording::warning_lines(&message, Some(&hint)) {
+                        self.say(line);
+                    }
+                }
+            },
             Event::Finished {
                 outcome,
                 exit_code,

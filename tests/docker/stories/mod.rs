@@ -13,6 +13,7 @@ mod killed;
 mod ledger;
 mod maintenance;
 mod migrations;
+mod notices;
 mod proxy;
 mod rehearsal;
 mod replicas;

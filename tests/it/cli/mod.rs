@@ -226,6 +226,7 @@ fn top_level_help() {
       health         Ask the deployed app whether it is well
       status         Show what is running, from which release
       releases       List the releases that can be gone back to
+      notify         Try whether those who are told of deploys can be reached
 
     Take back:
       rollback       Put an earlier release back

@@ -68,6 +68,42 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
+fn the_example_shows_every_key_of_a_notice() {
+    let root = yaml::parse(&text(), 0).unwrap();
+    let Some(Value::Sequence(entries)) = root.as_mapping().unwrap().get("notify").map(|node| &node.value)
+    else {
+        panic!("`notify` is no list")
+    };
+    let entries: Vec<&yaml::Mapping> = entries.iter().filter_map(Node::as_mapping).collect();
+    for key in known::<config::Notify>() {
+        let shown = entries.iter().any(|entry| entry.get(key).is_some());
+        assert!(shown, "`{key}` of a notice is not in the example");
+    }
+    for (kind, known) in [
+        ("slack", known::<config::NotifyHook>()),
+        ("mattermost", known::<config::Mattermost>()),
+        ("discord", known::<config::NotifyHook>()),
+        ("teams", known::<config::NotifyHook>()),
+        ("email", known::<config::Email>()),
+        ("webhook", known::<config::Webhook>()),
+        ("sentry", known::<config::Sentry>()),
+        ("grafana", known::<config::Grafana>()),
+        ("healthchecks", known::<config::NotifyHook>()),
+        ("pushgateway", known::<config::Pushgateway>()),
+        ("textfile", known::<config::Textfile>()),
+    ] {
+        let shown = entries.iter().find_map(|entry| entry.get(kind)?.as_mapping());
+        let shown = shown.unwrap_or_else(|| panic!("no `{kind}` in the example"));
+        for key in known {
+            assert!(
+                shown.get(key).is_some(),
+                "`{key}` of `{kind}` is not in the example"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_example_shows_every_key_of_a_secret() {
     let root = yaml::parse(&text(), 0).unwrap();
     let Some(Value::Sequence(secrets)) = root.as_mapping().unwrap().get("secrets").map(|node| &node.value)

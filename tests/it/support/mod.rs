@@ -5,6 +5,7 @@ mod fake_app;
 mod fake_engine;
 mod fake_s3;
 mod fake_socket;
+mod receiver;
 mod stack;
 
 pub(crate) use fake_app::FakeApp;
@@ -13,6 +14,7 @@ pub(crate) use fake_engine::{
 };
 pub(crate) use fake_s3::FakeS3;
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
+pub(crate) use receiver::{Heard, MailServer, Receiver, Say};
 pub(crate) use stack::{
     DUMP, Database, Ended, FOREVER, FakeDatabase, LIVE, PASSWORD, PROJECT, Stack, fit_for_production,
 };

@@ -227,6 +227,7 @@ fn every_event_and_field_is_documented() {
         script::rolled_back(),
         script::dry_run(),
         script::failing_checks("check"),
+        script::notices(),
     ] {
         for line in shown(&script).lines() {
             let Ok(Value::Object(fields)) = serde_json::from_str(line) else {

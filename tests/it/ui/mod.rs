@@ -3,6 +3,7 @@
 mod github;
 mod json;
 mod junit;
+mod notices;
 mod plain;
 mod script;
 mod small_parts;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::macros::datetime;
+use viatique_deploy::config::Moment;
 use viatique_deploy::exit_code::ExitCode;
+use viatique_deploy::notify::What;
 use viatique_deploy::pipeline::{
     Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Question, Reporter, StepId, StepResult,
     StepSummary, TaskId, Unit, UnwindResult,
@@ -564,6 +566,33 @@ pub(super) fn dry_run() -> Script {
         },
     ));
     script
+}
+
+/// Who was told of a run, who was not, and who would be.
+pub(super) fn notices() -> Script {
+    let notified = |what, why_not: Option<&str>| Event::Notified {
+        target: "slack".into(),
+        place: "https://hooks.slack.com".into(),
+        what,
+        why_not: why_not.map(Into::into),
+        tries: 2,
+        duration: seconds(3),
+    };
+    vec![
+        (0, notified(What::Started, None)),
+        (
+            0,
+            notified(What::RolledBack, Some("it answered 404: no_\u{1b}[31mservice")),
+        ),
+        (
+            0,
+            Event::NoticePlanned {
+                target: "ops".into(),
+                place: "ops@example.com via smtp.example.com".into(),
+                moments: vec![Moment::Failure, Moment::RolledBack],
+            },
+        ),
+    ]
 }
 
 pub(super) fn problem(key: &str, place: Option<&str>, message: &str, hint: &str) -> CheckedProblem {

@@ -13,6 +13,8 @@ mod secret_key;
 mod switches;
 mod urls;
 
+pub(crate) use placeholders::is_secret;
+
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt as _;

@@ -88,7 +88,7 @@ fn credentials(value: &str) -> Option<(String, Option<String>)> {
 }
 
 /// Whether what goes by this name is a secret.
-pub(super) fn is_secret(key: &str) -> bool {
+pub(crate) fn is_secret(key: &str) -> bool {
     let words: Vec<String> = key.split(['_', '-', '.']).map(str::to_ascii_uppercase).collect();
     let is_about = [
         "FILE",

@@ -103,6 +103,8 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::Checked { .. }
             | Event::Planned { .. }
             | Event::Warning { .. }
+            | Event::NoticePlanned { .. }
+            | Event::Notified { .. }
             | Event::Finished { .. } => {}
         }
     }

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
+use viatique_deploy::app::deliver::Deliver;
 use viatique_deploy::clock::Clock as _;
 use viatique_deploy::commands::drive::Drive;
+use viatique_deploy::commands::notices::{self, Notices};
 use viatique_deploy::commands::rebuilt::rebuilt;
 use viatique_deploy::commands::resume::Resumed;
 use viatique_deploy::commands::rollback;
@@ -23,6 +25,7 @@ use viatique_deploy::compose::{self, LoadRequest, Source};
 use viatique_deploy::config;
 use viatique_deploy::error::Failure;
 use viatique_deploy::ledger::{self, Memory, Releases};
+use viatique_deploy::notify::target;
 use viatique_deploy::pipeline::{Interrupt, Settings};
 use viatique_deploy::release::{RecordedFile, Release, RunId, Tag};
 use viatique_deploy::secret::Secret;
@@ -65,6 +68,8 @@ pub(crate) struct Stack {
     pub(crate) lock_wait: Duration,
     /// What somebody who sits at the terminal answers; nobody does where `None`.
     pub(crate) person: Option<bool>,
+    /// What carries notices, where `deploy.yml` says that there are any.
+    pub(crate) courier: Option<Arc<dyn Deliver>>,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
     runs: Arc<AtomicU32>,
@@ -99,6 +104,7 @@ impl Stack {
             database: Arc::default(),
             lock_wait: Duration::ZERO,
             person: None,
+            courier: None,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
             runs: Arc::default(),
@@ -117,6 +123,7 @@ impl Stack {
             database: Arc::new(Mutex::new(database.clone())),
             lock_wait: self.lock_wait,
             person: self.person,
+            courier: self.courier.clone(),
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
             runs: Arc::clone(&self.runs),
@@ -388,6 +395,10 @@ impl Stack {
         // No two commands at the same second.
         self.engine.a_second_passes();
         let run = RunId::new(self.engine.now(), number);
+        let notices = match &self.courier {
+            Some(courier) if chosen.tells() => Some(self.notices(settings, Arc::clone(courier))),
+            Some(_) | None => None,
+        };
         let drive = Drive {
             command: chosen.name,
             engine: &self.engine,
@@ -399,6 +410,7 @@ impl Stack {
             finishes: chosen.finishes,
             rebuilt,
             lock_wait: self.lock_wait,
+            notices,
             dry_run,
         };
         // Steps that run side by side take turns where they wait, and only there. With tokio's budget they would also
@@ -408,6 +420,14 @@ impl Stack {
         let ended = recorder.ended(run, code);
         self.no_secret_is_told(&ended);
         ended
+    }
+
+    fn notices(&self, settings: &Settings, courier: Arc<dyn Deliver>) -> Notices {
+        let files = settings.config.env_files();
+        let variables = compose::read_variables_below(&files, &BTreeMap::new(), BTreeMap::new()).unwrap();
+        let targets = target::resolve(&settings.config, &variables.values).unwrap();
+        let mask = notices::mask(&settings.project, [], &variables.values);
+        Notices::new(targets, courier, mask)
     }
 
     /// The password is in no event (which is all that any output is made of), no label, no name and no file of the

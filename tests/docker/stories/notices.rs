@@ -1,0 +1,109 @@
+//! Somebody is told of a deploy that goes well, and of one that breaks, which names what on-call needs; a receiver that
+//! answers nothing changes neither.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::support::{Finished, Stack};
+
+const CANARY: &str = "canary-4f1d2c77";
+
+#[test]
+fn the_team_is_told_how_a_deploy_went() {
+    let stack = Stack::new("notices");
+    stack.example.without(&["celery_worker", "celery_beat"]);
+    stack.example.append(
+        "deploy.yml",
+        "\nnotify:\n  - name: ops\n    webhook:\n      url: ${NOTICE_URL}\n  - name: silent\n    on: [success, rolled_back]\n    \
+         timeout: 500ms\n    webhook:\n      url: ${SILENT_URL}\n",
+    );
+    let (told, port) = receiver();
+    // Connections are taken, and nothing is ever read from one.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let run = |words: &[&str]| -> Finished {
+        let mut command = stack.command(words);
+        command
+            .env("NOTICE_URL", format!("http://127.0.0.1:{port}/{CANARY}"))
+            .env("SILENT_URL", format!("http://127.0.0.1:{silent_port}/{CANARY}"));
+        let finished = stack.start_command(&mut command).finish();
+        assert!(!finished.to_string().contains(CANARY), "{finished}");
+        finished
+    };
+
+    run(&["notify", "--test", "ops"]).expect_code(0).says("notified");
+    run(&["run", "--tag", "v1", "--dry-run"])
+        .expect_code(0)
+        .says("would notify ops");
+    assert_eq!(moments(&told), ["test"]);
+
+    run(&["run", "--tag", "v1"])
+        .expect_code(0)
+        .says("not notified: silent")
+        .says("no answer in time");
+    assert_eq!(moments(&told), ["started", "succeeded"]);
+
+    stack.example.append(
+        "backend/viatique/wsgi.py",
+        "\nraise RuntimeError(\"broken on purpose\")\n",
+    );
+    run(&["run", "--tag", "v2"]).expect_code(6);
+    let heard = std::mem::take(&mut *told.lock().unwrap());
+    let end = heard.last().unwrap();
+    for (field, value) in [
+        ("moment", "rolled_back"),
+        ("release", "v2"),
+        ("serves", "v1"),
+        ("step", "deploy"),
+        ("service", "backend"),
+    ] {
+        assert_eq!(end[field], value, "{end}");
+    }
+    assert!(end["evidence"].to_string().contains("broken on purpose"), "{end}");
+    assert!(end["next"].to_string().contains("viatique-deploy "), "{end}");
+    assert_eq!(stack.serves(), "v1");
+}
+
+fn moments(told: &Mutex<Vec<Value>>) -> Vec<Value> {
+    let heard = std::mem::take(&mut *told.lock().unwrap());
+    heard.into_iter().map(|mut one| one["moment"].take()).collect()
+}
+
+/// Keeps each document, and answers 204.
+fn receiver() -> (Arc<Mutex<Vec<Value>>>, u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let told: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let document = read(&stream);
+            heard.lock().unwrap().push(document);
+            let mut stream = stream;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (told, port)
+}
+
+fn read(stream: &TcpStream) -> Value {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
