@@ -29,6 +29,7 @@ Deploy:
 
 Look:
   health         Ask the deployed app whether it is well
+  smoke          Play the scenarios of deploy.yml through the site
   status         Show what is running, from which release
   releases       List the releases that can be gone back to
   notify         Try whether those who are told of deploys can be reached
@@ -60,8 +61,8 @@ Exit codes:
        cannot be reached; nothing was touched
     4  another run holds the lock, or one has stopped half-way
     5  a gate said no: a check failed or could not be made, the app is not well,
-       a migration would break what serves or fails on the data, or somebody
-       was asked and did not agree
+       a scenario did not pass, a migration would break what serves or fails on
+       the data, or somebody was asked and did not agree
     6  deployed, then rolled back by itself
     7  stuck, a person is needed; the message says what stands where
    70  a bug in this program
@@ -345,6 +346,32 @@ Examples:
     )]
     Health,
 
+    /// Play the scenarios of deploy.yml through the site
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+In order:
+  1. runs the commands under smoke.before, in their containers
+  2. plays the scenarios under smoke, one after the other, through the proxy, as
+     their users would; one that fails does not stop the others
+  3. runs the commands under smoke.after, whatever happened
+
+What a scenario makes, its clean-up and smoke.after remove. `run` and `rollback`
+play them at their end.
+
+Leaves alone: everything else. Nothing is deployed, and nothing is taken back.",
+        after_help = "\
+Exit codes: 0 all of them passed; 3 configuration invalid, or no section smoke;
+4 locked; 5 one did not pass, or was not cleaned up; 130 interrupted, and
+cleaned up.
+
+Examples:
+  viatique-deploy smoke --dry-run       what would be asked
+  viatique-deploy smoke
+  viatique-deploy smoke --only 'a pupil logs in'"
+    )]
+    Smoke(SmokeArgs),
+
     /// Put an earlier release back
     #[command(
         help_template = ONE_COMMAND,
@@ -366,7 +393,7 @@ In order:
      Code that fits the newer schema goes back first, the schema after it
   3. collects its static files again: its pages find their own
   4. replaces the services: web, workers, scheduler
-  5. asks the app whether it is well
+  5. asks the app whether it is well, and plays the scenarios of deploy.yml
 
 Leaves alone, without --restore-db and --reverse-migrations: the database, the
 media. Removes no data.",
@@ -447,10 +474,11 @@ In order:
   6. collectstatic  puts the static files in place
   7. deploy         replaces the containers, one service at a time
   8. health         asks the app whether it is well
+  9. smoke          plays the scenarios of deploy.yml, where it has any
 2 and 3 run side by side, and so do 5 and 6. With --maintenance the site is
 closed before the backup, and opened at the end of the deploy.
 
-Stops at the first step that fails. A failed deploy or health puts the
+Stops at the first step that fails. A failed deploy, health or smoke puts the
 previous release back by itself.
 
 Leaves alone: services that have not changed. Applied migrations stay (not with
@@ -459,9 +487,9 @@ Leaves alone: services that have not changed. Applied migrations stay (not with
 Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
 invalid, or the host is not ready for it; 4 locked; 5 a check failed or could
 not be made, the question was not answered with yes, the running release would
-fail on the migrations, or health said no and nothing had been replaced; 6
-deployed, then rolled back by itself; 7 stuck, a person is needed; 130
-interrupted, and put back.
+fail on the migrations, or health or smoke said no and nothing had been
+replaced; 6 deployed, then rolled back by itself; 7 stuck, a person is needed;
+130 interrupted, and put back.
 
 Examples:
   viatique-deploy run --dry-run         see what would be done
@@ -675,9 +703,21 @@ pub struct RunArgs {
     #[arg(long)]
     pub skip_rehearsal: bool,
 
+    /// Do not play the scenarios of deploy.yml at the end
+    #[arg(long)]
+    pub skip_smoke: bool,
+
     /// Leave this check out, which is recorded; can be given several times
     #[arg(long, value_name = "ID")]
     pub skip_check: Vec<String>,
+}
+
+/// What `smoke` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct SmokeArgs {
+    /// Play only this scenario, and what it needs; can be given several times
+    #[arg(long, value_name = "SCENARIO")]
+    pub only: Vec<String>,
 }
 
 /// What `check` takes.
@@ -797,6 +837,10 @@ pub struct RollbackArgs {
     /// With --reverse-migrations: also where neither release can serve in between
     #[arg(long, requires = "reverse_migrations")]
     pub allow_breaking: bool,
+
+    /// Do not play the scenarios of deploy.yml at the end: they may be of what the newer release can do
+    #[arg(long)]
+    pub skip_smoke: bool,
 }
 
 /// As in `deploy.yml`: `10m`, `1h30m`, `90s`.

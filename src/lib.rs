@@ -13,7 +13,8 @@
 //! 2. [`engine`], [`app`]: the ports. `engine::docker` alone names bollard, `app` alone names reqwest.
 //! 3. [`pipeline`]: what a step is, how steps are sequenced, and the way back.
 //! 4. [`stack`]: what is known of Django, Celery, PostgreSQL, nginx, sidecars and media. Commands, parsers, rules; no calls.
-//! 5. [`steps`]: one for each subcommand; the rules of a deploy are in `steps::deploy`.
+//! 5. [`steps`]: one for each subcommand; the rules of a deploy are in `steps::deploy`, how users are played in
+//!    `steps::smoke`.
 //! 6. [`ledger`], [`lock`]: what the engine remembers, and one run at a time.
 //! 7. [`notify`]: who is told of a deploy, and what.
 //! 8. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::edge::{EdgeError, EdgeErrorKind, Page, Presented, Way};
-use super::{App, AppError, Request, Response, handshake};
+use super::{Answer, App, AppError, Call, CallBody, Method, Request, Response, SentFile, handshake};
 
 const BODY_LIMIT: usize = 64 * 1024;
 
@@ -58,12 +58,55 @@ impl App for HttpApp {
             .send()
             .await
             .map_err(|error| failed(&request.url, &error))?;
-        let body = body(&mut answer)
+        let body = text(&mut answer)
             .await
             .map_err(|error| failed(&request.url, &error))?;
         Ok(Response {
             status: answer.status().as_u16(),
             body,
+            elapsed: started.elapsed(),
+        })
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, AppError> {
+        let started = Instant::now();
+        let failed = |error: &reqwest::Error| failed(&call.url, error);
+        let method = match call.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut question = self.client.request(method, &call.url).timeout(call.timeout);
+        if let Some(host) = &call.host {
+            question = question.header("Host", host);
+        }
+        for (name, value) in &call.headers {
+            question = question.header(name, value);
+        }
+        question = match call.body {
+            CallBody::None => question,
+            CallBody::Form(fields) => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(fields);
+                question
+                    .header("Content-Type", "application/x-www-form-urlencoded")
+                    .body(form.finish())
+            }
+            CallBody::Json(json) => question.header("Content-Type", "application/json").body(json),
+            CallBody::Multipart { fields, files } => {
+                question.multipart(form(fields, files).map_err(|error| failed(&error))?)
+            }
+        };
+        let mut answer = question.send().await.map_err(|error| failed(&error))?;
+        let limit = usize::try_from(call.limit).unwrap_or(usize::MAX);
+        let (body, is_cut) = body(&mut answer, limit).await.map_err(|error| failed(&error))?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            headers: headers(&answer),
+            body,
+            is_cut,
             elapsed: started.elapsed(),
         })
     }
@@ -93,14 +136,10 @@ impl App for HttpApp {
             question = question.header("Host", host);
         }
         let mut answer = question.send().await.map_err(|error| unanswered(url, &error))?;
-        let body = body(&mut answer).await.map_err(|error| unanswered(url, &error))?;
-        let headers = answer.headers().iter().map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.as_str().to_owned(), value)
-        });
+        let body = text(&mut answer).await.map_err(|error| unanswered(url, &error))?;
         Ok(Page {
             status: answer.status().as_u16(),
-            headers: headers.collect(),
+            headers: headers(&answer),
             body,
         })
     }
@@ -123,16 +162,45 @@ impl App for HttpApp {
     }
 }
 
-/// As much of it as is kept.
-async fn body(answer: &mut reqwest::Response) -> Result<String, reqwest::Error> {
+fn form(
+    fields: Vec<(String, String)>,
+    files: Vec<SentFile>,
+) -> Result<reqwest::multipart::Form, reqwest::Error> {
+    let form = fields
+        .into_iter()
+        .fold(reqwest::multipart::Form::new(), |form, (name, value)| {
+            form.text(name, value)
+        });
+    files.into_iter().try_fold(form, |form, file| {
+        let part = reqwest::multipart::Part::bytes(file.content).file_name(file.name);
+        Ok(form.part(file.field, part.mime_str(&file.kind)?))
+    })
+}
+
+fn headers(answer: &reqwest::Response) -> Vec<(String, String)> {
+    let headers = answer.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    headers.collect()
+}
+
+/// As much of it as is kept, and whether there was more.
+async fn body(answer: &mut reqwest::Response, limit: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await? {
-        let room = BODY_LIMIT - body.len();
-        body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
-        if body.len() == BODY_LIMIT {
-            break;
+        let room = limit - body.len();
+        if piece.len() > room {
+            body.extend_from_slice(piece.get(..room).unwrap_or_default());
+            return Ok((body, true));
         }
+        body.extend_from_slice(&piece);
     }
+    Ok((body, false))
+}
+
+async fn text(answer: &mut reqwest::Response) -> Result<String, reqwest::Error> {
+    let (body, _) = body(answer, BODY_LIMIT).await?;
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 

@@ -32,6 +32,7 @@ use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::check::code::changes;
 use crate::steps::hooks::Hooked;
 use crate::steps::migrate::judgement::{self, Judgement};
+use crate::steps::smoke::Smoke;
 use crate::steps::{backup, one_off, retention};
 
 /// Between two tries to take a lock that is waited for.
@@ -119,6 +120,9 @@ impl<'a> Drive<'a> {
         if let Some(notices) = &self.notices {
             notices.serving(self.settings);
         }
+        if self.is_followed_by_smoke() {
+            self.stages.push(Stage::of(Smoke::all()));
+        }
         let hooks = &self.settings.config.hooks;
         let stages = std::mem::take(&mut self.stages).into_iter();
         self.stages = stages
@@ -132,7 +136,10 @@ impl<'a> Drive<'a> {
             steps: self.step_ids(),
             dry_run: self.dry_run,
         });
-        let report = if self.dry_run {
+        let required = pipeline::steps(&self.stages).try_for_each(|step| step.require(self.settings));
+        let report = if let Err(failure) = required {
+            not_begun(failure)
+        } else if self.dry_run {
             self.plan(&run, &events).await
         } else if self.effect == Effect::Looks {
             let state = RunState::default();
@@ -194,6 +201,19 @@ impl<'a> Drive<'a> {
             error: report.failure.map(|failure| failure.report()),
         });
         code
+    }
+
+    /// Whether the scenarios of `deploy.yml` are played at its end: wherever a release has been made to serve, and been
+    /// asked whether it is well.
+    fn is_followed_by_smoke(&self) -> bool {
+        let deploys = match self.effect {
+            Effect::Deploys(_) => true,
+            Effect::Looks | Effect::Prepares => false,
+        };
+        deploys
+            && !self.settings.skip_smoke
+            && self.settings.config.smoke.is_some()
+            && self.step_ids().contains(&StepId::Health)
     }
 
     fn step_ids(&self) -> Vec<StepId> {

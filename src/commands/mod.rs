@@ -78,6 +78,10 @@ pub async fn run(cli: Cli) -> ExitCode {
             steps::steps(&cli.global, Chosen::deploy(), asked, &output).await
         }
         Command::Health => steps::steps(&cli.global, Chosen::health(), Asked::default(), &output).await,
+        Command::Smoke(arguments) => {
+            let chosen = Chosen::smoke(arguments.only);
+            steps::steps(&cli.global, chosen, Asked::default(), &output).await
+        }
         Command::Run(arguments) => steps::run(&cli.global, &arguments, &output).await,
     };
     match done {

@@ -38,6 +38,7 @@ pub(super) async fn rollback(
     let releases = &memory.releases;
     let current = releases.current();
     let mut settings = session.recorded_settings(target, current.cloned()).await?;
+    settings.skip_smoke = arguments.skip_smoke;
     let reporter = ui::reporter(output);
     let asks = !global.dry_run && output.asks;
     if arguments.to.is_none()

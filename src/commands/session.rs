@@ -203,6 +203,8 @@ impl Session {
             maintenance: false,
             restores: None,
             reverses: None,
+            smoke_variables: BTreeMap::new(),
+            skip_smoke: false,
         }))
     }
 
@@ -282,7 +284,20 @@ impl Session {
             maintenance: false,
             restores: None,
             reverses: None,
+            smoke_variables: self.smoke_variables()?,
+            skip_smoke: false,
         })
+    }
+
+    /// Those that `smoke` asks for.
+    fn smoke_variables(&self) -> Result<Variables, Failure> {
+        let Some(smoke) = &self.config.smoke else {
+            return Ok(Variables::new());
+        };
+        let wanted: BTreeSet<&str> = smoke.environment().map(|(_, name)| name).collect();
+        let mut variables = self.variables()?.values;
+        variables.retain(|name, _| wanted.contains(name.as_str()));
+        Ok(variables)
     }
 
     /// Reads what `secrets` names, once.
@@ -316,7 +331,7 @@ impl Session {
         self.notices(None)
     }
 
-    /// The variables for `${…}`.
+    /// What `${…}` may name: the files of `env_file`, under the secrets, under this process's environment.
     fn variables(&self) -> Result<compose::Variables, Failure> {
         let Some(secrets) = self.secrets.get() else {
             // Without them, `${…:-default}` would take its default in silence.

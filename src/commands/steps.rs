@@ -35,6 +35,7 @@ use crate::steps::maintenance::Close;
 use crate::steps::migrate::Migrate;
 use crate::steps::rehearse::Rehearse;
 use crate::steps::reverse::Reverse;
+use crate::steps::smoke::Smoke;
 use crate::ui::{self, OutputOptions};
 use crate::yaml::nearest;
 
@@ -45,6 +46,7 @@ pub(super) struct Asked<'a> {
     pub replace: &'a [String],
     pub allow_incompatible: bool,
     pub maintenance: bool,
+    pub skip_smoke: bool,
 }
 
 /// Whether a run tries its migrations on a copy before it applies them.
@@ -99,6 +101,7 @@ pub(super) async fn run(
         // Nobody is served meanwhile who could be failed.
         allow_incompatible: arguments.migrate.allow_breaking || arguments.maintenance,
         maintenance: arguments.maintenance,
+        skip_smoke: arguments.skip_smoke,
     };
     drive_with(session, global, chosen, asked, ui::reporter(output)).await
 }
@@ -124,6 +127,7 @@ pub(super) async fn drive_with(
         settings.replace = asked_for(&settings.project, asked.replace)?;
         settings.allow_incompatible = asked.allow_incompatible;
         settings.maintenance = asked.maintenance;
+        settings.skip_smoke = asked.skip_smoke;
         let memory = session.memory(global).await?;
         if global.dry_run && pipeline::changes_what_serves(&chosen.stages) {
             refuse_where_unfinished(&session, &memory).await?;
@@ -409,6 +413,14 @@ impl Chosen {
         Self {
             concerns_what_serves: true,
             ..Self::one("health", Health, Effect::Looks)
+        }
+    }
+
+    /// `smoke`, of the scenarios of these names, or all. It makes test data, so two at once would be in each other's way.
+    pub fn smoke(only: Vec<String>) -> Self {
+        Self {
+            concerns_what_serves: true,
+            ..Self::one("smoke", Smoke::only(only), Effect::Prepares)
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Origin};
+use super::{Config, ConfigError, Origin, smoke};
 use crate::yaml;
 
 /// What the file is called.
@@ -75,6 +75,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let document = yaml::parse(text, 0).map_err(|error| ConfigError::from_yaml(path, &error))?;
     let mut config: Config =
         yaml::from_node(&document).map_err(|error| ConfigError::from_yaml(path, &error))?;
+    smoke::checked(&config, &document).map_err(|error| ConfigError::from_yaml(path, &error))?;
     config.origin = Origin {
         path: path.to_owned(),
         document: Some(document),

@@ -52,7 +52,7 @@ const fn successes() -> u32 {
     3
 }
 
-fn http_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn http_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text: String = serde::Deserialize::deserialize(deserializer)?;
     let rest = text
         .strip_prefix("http://")

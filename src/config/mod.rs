@@ -14,6 +14,7 @@ mod health;
 mod hooks;
 mod maintenance;
 mod name;
+mod notice_template;
 mod notify;
 mod one_or_many;
 mod quantity;
@@ -22,8 +23,8 @@ mod scanners;
 mod secrets;
 mod service;
 mod site;
+mod smoke;
 mod team;
-mod template;
 mod tests_of_the_code;
 mod validate;
 
@@ -46,6 +47,7 @@ pub use health::Health;
 pub use hooks::Hook;
 pub use maintenance::Maintenance;
 pub use name::ProjectName;
+pub use notice_template::{NoticeTemplate, Piece, Placeholder};
 pub use notify::{
     Channel, Email, Grafana, Hook as NotifyHook, MailTls, Mattermost, Moment, Notify, Pushgateway, Raw,
     Sentry, Textfile, Webhook, WebhookMethod,
@@ -56,8 +58,12 @@ pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScan
 pub use secrets::{SecretEntry, SecretSource};
 pub use service::{ServiceSettings, Strategy};
 pub use site::{Site, SiteDays};
+pub use smoke::{
+    Capture, CaptureFrom, Expectation, ExpectedHeader, JsonPath, JsonTemplate, Smoke, SmokeBody,
+    SmokeCommand, SmokeFile, SmokeFileContent, SmokeMethod, SmokeRepeat, SmokeScenario, SmokeStep,
+    SmokeTarget, SmokeVariable, Template, TemplatePart, VariableName,
+};
 pub use team::Team;
-pub use template::{Piece, Placeholder, Template};
 pub use tests_of_the_code::TestsOfTheCode;
 pub use validate::validate;
 
@@ -96,6 +102,8 @@ pub struct Config {
     #[serde(default)]
     pub checks: Checks,
     pub health: Option<Health>,
+    /// Scenarios that are played through the site after a deploy; none where `None`.
+    pub smoke: Option<Smoke>,
     #[serde(default)]
     pub maintenance: Maintenance,
     /// Commands before and after single steps, in the order in which they are run.

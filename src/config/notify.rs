@@ -8,8 +8,8 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use serde::de::{Deserialize, Deserializer, Error};
 
+use super::notice_template::NoticeTemplate;
 use super::quantity::HumanDuration;
-use super::template::Template;
 use super::{Config, ConfigError};
 use crate::secret::Secret;
 use crate::yaml::{HINT_FOLLOWS, Node, Value};
@@ -186,7 +186,7 @@ pub struct Webhook {
     #[serde(default)]
     pub headers: std::collections::BTreeMap<String, Raw>,
     /// By default a JSON document with everything in it.
-    pub body: Option<Template>,
+    pub body: Option<NoticeTemplate>,
     /// Of `body`: decides how values are escaped. `application/json` by default.
     pub content_type: Option<String>,
 }
@@ -216,7 +216,7 @@ pub struct Sentry {
     #[serde(deserialize_with = "secret")]
     pub token: Raw,
     /// As the application tells Sentry its release: `{{release}}` by default.
-    pub version: Option<Template>,
+    pub version: Option<NoticeTemplate>,
     /// As Sentry knows the repository: the commit is told with it. By default none is.
     pub repository: Option<String>,
 }

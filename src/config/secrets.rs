@@ -105,7 +105,7 @@ impl TryFrom<Written> for SecretEntry {
 }
 
 /// What `${…}` can name.
-fn is_variable(name: &str) -> bool {
+pub(super) fn is_variable(name: &str) -> bool {
     let known = |character: char| character.is_ascii_alphanumeric() || character == '_';
     name.chars().all(known) && !name.starts_with(|first: char| first.is_ascii_digit()) && !name.is_empty()
 }

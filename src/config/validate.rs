@@ -1,7 +1,7 @@
 //! What `deploy.yml` says, held against the Compose project: every service and volume it names must be there.
 
 use super::service::looks_like_nginx;
-use super::{Config, ConfigError, Hook, ServiceSettings, Strategy};
+use super::{Config, ConfigError, Hook, ServiceSettings, SmokeCommand, Strategy};
 use crate::compose::{Project, Service, ServiceName};
 use crate::yaml::{Mark, Node, Value, nearest};
 
@@ -61,6 +61,11 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
     }
     for hook in &config.hooks {
         validation.hook(hook);
+    }
+    if let Some(smoke) = &config.smoke {
+        for (part, commands) in [("before", &smoke.before), ("after", &smoke.after)] {
+            validation.smoke_commands(part, commands);
+        }
     }
     validation.errors.sort_by_key(|error| (error.line, error.column));
     validation.errors
@@ -122,6 +127,21 @@ impl<'a> Validation<'a> {
                 ),
                 Some("write `before: deploy`, or `after: deploy`".to_owned()),
             );
+        }
+    }
+
+    fn smoke_commands(&mut self, part: &str, commands: &[SmokeCommand]) {
+        for (index, command) in commands.iter().enumerate() {
+            let index = format!("[{index}]");
+            if let Some(service) = &command.r#in {
+                self.service(&["smoke", part, &index, "in"], service);
+            } else if self.config.django.is_none() {
+                self.refuse(
+                    &["smoke", part, &index],
+                    format!("`smoke.{part}{index}` says nothing of where it is run, and there is no `django.service`"),
+                    Some("write `in: <service>`".to_owned()),
+                );
+            }
         }
     }
 
@@ -205,11 +225,16 @@ fn list(what: &str, known: &[&str]) -> Option<String> {
     (!words.is_empty()).then(|| format!("{what} there: {}", words.join(", ")))
 }
 
-/// Where the value at the end of the way stands; a mapping stands where its key does.
-fn mark_of(root: &Node, steps: &[&str]) -> Mark {
+/// Where the value at the end of the way stands; a mapping stands where its key does. `[2]` is a position in a list.
+pub(super) fn mark_of(root: &Node, steps: &[&str]) -> Mark {
     let mut node = root;
     let mut mark = root.mark;
     for step in steps {
+        if let Some(item) = item_of(node, step) {
+            node = item;
+            mark = item.mark;
+            continue;
+        }
         let entry = node.as_mapping().and_then(|mapping| mapping.entries.get(*step));
         let Some(entry) = entry else { break };
         node = &entry.value;
@@ -219,4 +244,12 @@ fn mark_of(root: &Node, steps: &[&str]) -> Mark {
         };
     }
     mark
+}
+
+fn item_of<'a>(node: &'a Node, step: &str) -> Option<&'a Node> {
+    let position: usize = step.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+    match &node.value {
+        Value::Sequence(items) => items.get(position),
+        Value::Scalar(_) | Value::Mapping(_) => None,
+    }
 }

@@ -40,6 +40,7 @@ pub enum StepId {
     Collectstatic,
     Deploy,
     Health,
+    Smoke,
 }
 
 impl StepId {
@@ -63,6 +64,7 @@ impl StepId {
             Self::Collectstatic => "collectstatic",
             Self::Deploy => "deploy",
             Self::Health => "health",
+            Self::Smoke => "smoke",
         }
     }
 
@@ -87,7 +89,8 @@ impl StepId {
             | Self::Fetch
             | Self::Rehearse
             | Self::Gate
-            | Self::Health => false,
+            | Self::Health
+            | Self::Smoke => false,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::Failure;
 use crate::release::checks::ChecksRecord;
 use crate::release::rehearsal::Rehearsal;
 use crate::release::{Migration, MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
+use crate::secret::Secret;
 
 /// Everything that was decided before the first step.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ pub struct Settings {
     pub restores: Option<String>,
     /// How a rollback takes migrations back.
     pub reverses: Option<Reversal>,
+    /// The variables that `smoke` asks for, as far as they are set: from where `${…}` of the Compose files come from.
+    pub smoke_variables: BTreeMap<String, Secret<String>>,
+    /// The scenarios of `smoke` are not played at the end of this run.
+    pub skip_smoke: bool,
 }
 
 /// How a rollback takes migrations back. Stored in the journal.
@@ -361,6 +366,15 @@ pub trait Step: Send + Sync {
 
     /// Takes back what it did or began, found by label: it may have failed, or been dropped, at any point.
     async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure>;
+
+    /// Whether what it will need is there, as far as that can be told from here: asked of every step before the first one
+    /// begins. Talks to nobody.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn require(&self, _settings: &Settings) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Clears away what was kept only for the way back, once every step has succeeded.
     async fn settle(&self, _context: Context<'_>) -> Result<(), Failure> {

@@ -248,7 +248,7 @@ async fn evidence(inspect: &dyn Inspect, container: &Container, failure: Failure
 }
 
 /// The endpoint failed though every container is well: what the app and what stands before it wrote says why.
-async fn with_logs(context: Context<'_>, mut failure: Failure) -> Failure {
+pub(super) async fn with_logs(context: Context<'_>, mut failure: Failure) -> Failure {
     let Some(django) = &context.settings.config.django else {
         return failure;
     };

@@ -12,10 +12,11 @@ use super::lines::Lines;
 use super::local_command::{self, LocalCommand, Output, Ran};
 use crate::compose::ServiceName;
 use crate::config::Hook;
-use crate::engine::{ContainerState, ExecSpec};
+use crate::engine::{Container, ContainerState, ExecSpec};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
-    Change, ChangeKind, Context, Receipt, Step, StepId, StepResult, Task, Undone, View, WhenAnotherFails,
+    Change, ChangeKind, Context, Receipt, Settings, Step, StepId, StepResult, Task, Undone, View,
+    WhenAnotherFails,
 };
 
 /// A step with the hooks before and after it.
@@ -107,6 +108,10 @@ impl Step for Hooked {
     async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
         self.step.settle(context).await
     }
+
+    fn require(&self, settings: &Settings) -> Result<(), Failure> {
+        self.step.require(settings)
+    }
 }
 
 async fn run(context: Context<'_>, step: StepId, hook: &Hook, task: &Task) -> Result<(), Failure> {
@@ -165,17 +170,7 @@ async fn in_service(
     facts: BTreeMap<String, String>,
     task: &Task,
 ) -> Result<(), Failure> {
-    let standing = standing(context.engine, &context.settings.project.name).await?;
-    let serving = containers_of(&standing, service)
-        .iter()
-        .rev()
-        .find(|container| container.state == ContainerState::Running && !has_left(context, container));
-    let Some(container) = serving else {
-        return Err(Failure::message(
-            FailureKind::Failed,
-            format!("no container of {service} runs"),
-        ));
-    };
+    let container = running(context, service).await?;
     let spec = ExecSpec {
         command: hook.run.clone(),
         environment: facts,
@@ -192,6 +187,21 @@ async fn in_service(
         return Ok(());
     }
     Err(failed(&format!("exit code {}", exit.code), heard.last_lines))
+}
+
+/// The container of a service in which commands are run: the newest that runs, and has not given its place up.
+///
+/// # Errors
+/// None does; the engine's.
+pub(super) async fn running(context: Context<'_>, service: &ServiceName) -> Result<Container, Failure> {
+    let standing = standing(context.engine, &context.settings.project.name).await?;
+    let running = containers_of(&standing, service)
+        .iter()
+        .rev()
+        .find(|container| container.state == ContainerState::Running && !has_left(context, container));
+    running
+        .cloned()
+        .ok_or_else(|| Failure::message(FailureKind::Failed, format!("no container of {service} runs")))
 }
 
 fn failed(how: &str, lines: Vec<String>) -> Failure {

@@ -19,6 +19,7 @@ pub(crate) mod one_off;
 pub mod rehearse;
 pub mod retention;
 pub mod reverse;
+pub mod smoke;
 
 pub use images::release_reference;
 pub(crate) use images::{kept_reference, release_repository};

@@ -81,6 +81,13 @@ impl Stage {
         )?;
         // What the script is held against does not rehearse.
         self.replace("deploy.yml", ", rehearse: true", "")?;
+        // Nor does it play users.
+        let file = self.file("deploy.yml");
+        let text = fs::read_to_string(&file).context("reading deploy.yml")?;
+        let (before, _) = text
+            .split_once("\nsmoke:\n")
+            .context("the example's deploy.yml no longer has `smoke`")?;
+        fs::write(&file, format!("{before}\n")).context("writing deploy.yml")?;
         if self.unbuffered {
             let line = "    proxy_http_version 1.1;\n";
             let both = format!("{line}    proxy_request_buffering off;\n");

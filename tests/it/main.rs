@@ -49,6 +49,7 @@ mod rollback;
 mod scanners;
 mod secrets;
 mod site;
+mod smoke;
 mod support;
 mod team;
 mod tests_of_the_code;

@@ -97,6 +97,7 @@ fn what_builds_takes_the_options_of_a_build() {
             replace: ReplaceArgs::default(),
             maintenance: false,
             skip_rehearsal: false,
+            skip_smoke: false,
             skip_check: Vec::new(),
         };
         assert_eq!(parsed("run"), Command::Run(run));
@@ -224,6 +225,7 @@ fn top_level_help() {
 
     Look:
       health         Ask the deployed app whether it is well
+      smoke          Play the scenarios of deploy.yml through the site
       status         Show what is running, from which release
       releases       List the releases that can be gone back to
       notify         Try whether those who are told of deploys can be reached
@@ -261,8 +263,8 @@ fn top_level_help() {
            cannot be reached; nothing was touched
         4  another run holds the lock, or one has stopped half-way
         5  a gate said no: a check failed or could not be made, the app is not well,
-           a migration would break what serves or fails on the data, or somebody
-           was asked and did not agree
+           a scenario did not pass, a migration would break what serves or fails on
+           the data, or somebody was asked and did not agree
         6  deployed, then rolled back by itself
         7  stuck, a person is needed; the message says what stands where
        70  a bug in this program
@@ -292,10 +294,11 @@ fn run_help() {
       6. collectstatic  puts the static files in place
       7. deploy         replaces the containers, one service at a time
       8. health         asks the app whether it is well
+      9. smoke          plays the scenarios of deploy.yml, where it has any
     2 and 3 run side by side, and so do 5 and 6. With --maintenance the site is
     closed before the backup, and opened at the end of the deploy.
 
-    Stops at the first step that fails. A failed deploy or health puts the
+    Stops at the first step that fails. A failed deploy, health or smoke puts the
     previous release back by itself.
 
     Leaves alone: services that have not changed. Applied migrations stay (not with
@@ -317,6 +320,7 @@ fn run_help() {
                                page (503), workers stop, and nothing is written
           --skip-rehearsal     Do not try the migrations on a copy first, although
                                deploy.yml says django.rehearse
+          --skip-smoke         Do not play the scenarios of deploy.yml at the end
           --skip-check <ID>    Leave this check out, which is recorded; can be given
                                several times
       -h, --help               Print help
@@ -342,9 +346,9 @@ fn run_help() {
     Exit codes: 0 deployed; 1 failed, production is as it was; 3 configuration
     invalid, or the host is not ready for it; 4 locked; 5 a check failed or could
     not be made, the question was not answered with yes, the running release would
-    fail on the migrations, or health said no and nothing had been replaced; 6
-    deployed, then rolled back by itself; 7 stuck, a person is needed; 130
-    interrupted, and put back.
+    fail on the migrations, or health or smoke said no and nothing had been
+    replaced; 6 deployed, then rolled back by itself; 7 stuck, a person is needed;
+    130 interrupted, and put back.
 
     Examples:
       viatique-deploy run --dry-run         see what would be done
@@ -377,7 +381,7 @@ fn rollback_help() {
          Code that fits the newer schema goes back first, the schema after it
       3. collects its static files again: its pages find their own
       4. replaces the services: web, workers, scheduler
-      5. asks the app whether it is well
+      5. asks the app whether it is well, and plays the scenarios of deploy.yml
 
     Leaves alone, without --restore-db and --reverse-migrations: the database, the
     media. Removes no data.
@@ -399,6 +403,8 @@ fn rollback_help() {
                                 in them, would go
           --allow-breaking      With --reverse-migrations: also where neither
                                 release can serve in between
+          --skip-smoke          Do not play the scenarios of deploy.yml at the end:
+                                they may be of what the newer release can do
       -h, --help                Print help
 
     Global options:

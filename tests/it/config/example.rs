@@ -51,6 +51,7 @@ fn the_example_shows_every_key() {
         (&["checks"], known::<config::Checks>()),
         (&["checks", "environment"], known::<config::DeclaredEnvironment>()),
         (&["health"], known::<config::Health>()),
+        (&["smoke"], known::<config::Smoke>()),
     ] {
         assert!(!known.is_empty());
         for key in known {
@@ -116,5 +117,41 @@ fn the_example_shows_every_key_of_a_secret() {
             entries.any(|entry| entry.get(key).is_some()),
             "`{key}` is not in the example"
         );
+    }
+}
+
+#[test]
+fn the_example_shows_every_key_of_a_scenario() {
+    let root = yaml::parse(&text(), 0).unwrap();
+    let items = |node: &Node, key: &str| -> Vec<Node> {
+        match node
+            .as_mapping()
+            .and_then(|mapping| mapping.get(key))
+            .map(|node| &node.value)
+        {
+            Some(Value::Sequence(items)) => items.clone(),
+            Some(Value::Scalar(_) | Value::Mapping(_)) | None => Vec::new(),
+        }
+    };
+    let get = |node: &Node, key: &str| node.as_mapping().and_then(|mapping| mapping.get(key)).cloned();
+    let smoke = get(&root, "smoke").unwrap();
+    let scenarios = items(&smoke, "scenarios");
+    let steps = |part: &'static str| scenarios.iter().flat_map(move |one| items(one, part));
+    let steps: Vec<Node> = steps("steps").chain(steps("cleanup")).collect();
+    let expectations: Vec<Node> = steps.iter().filter_map(|step| get(step, "expect")).collect();
+    for (what, known, shown) in [
+        ("a scenario", known::<config::SmokeScenario>(), &scenarios),
+        ("a step", known::<config::SmokeStep>(), &steps),
+        ("expect", known::<config::Expectation>(), &expectations),
+        (
+            "a command",
+            known::<config::SmokeCommand>(),
+            &items(&smoke, "before"),
+        ),
+    ] {
+        for key in known {
+            let is_shown = shown.iter().any(|node| get(node, key).is_some());
+            assert!(is_shown, "`{key}` of {what} is not in the example");
+        }
     }
 }

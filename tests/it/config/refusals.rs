@@ -75,7 +75,7 @@ helth: {}
 compose: docker-compose.prod.yml
 monitor: { for: 10m }
 ",
-        "deploy.yml:3:1: unknown key `monitor`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `maintenance`, `hooks`, `notify`",
+        "deploy.yml:3:1: unknown key `monitor`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `hooks`, `notify`",
     ),
     (
         "an unknown key with a neighbour",

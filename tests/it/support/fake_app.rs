@@ -7,15 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use viatique_deploy::app::edge::{EdgeError, Page, Presented, Way};
 use viatique_deploy::app::http::HttpApp;
-use viatique_deploy::app::{App, AppError, Request, Response};
+use viatique_deploy::app::{Answer, App, AppError, Call, Request, Response};
 
 type Script = dyn Fn(&Request, usize) -> Result<(u16, String), String> + Send + Sync;
+
+type Site = dyn Fn(&Call, usize) -> Result<Answer, String> + Send + Sync;
 
 /// Answers through a closure of the request and how many came before it.
 #[derive(Clone)]
 pub(crate) struct FakeApp {
     script: Arc<Script>,
     asked: Arc<Mutex<Vec<Request>>>,
+    site: Arc<Site>,
+    calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl FakeApp {
@@ -26,7 +30,24 @@ impl FakeApp {
         Self {
             script: Arc::new(script),
             asked: Arc::default(),
+            site: Arc::new(|_, _| Err("this site has no users".to_owned())),
+            calls: Arc::default(),
         }
+    }
+
+    /// Users' requests are answered by this closure, of the request and how many came before it.
+    #[must_use]
+    pub(crate) fn with_site(
+        mut self,
+        site: impl Fn(&Call, usize) -> Result<Answer, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.site = Arc::new(site);
+        self
+    }
+
+    /// What users have asked so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
     }
 
     /// Always well.
@@ -61,6 +82,25 @@ impl App for FakeApp {
             }),
             Err(message) => Err(AppError {
                 url: request.url.clone(),
+                message,
+            }),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, AppError> {
+        let before = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(call.clone());
+            calls.len() - 1
+        };
+        match (self.site)(&call, before) {
+            Ok(answer) => {
+                // As long as it says: who waits for it may be interrupted meanwhile.
+                tokio::time::sleep(answer.elapsed).await;
+                Ok(answer)
+            }
+            Err(message) => Err(AppError {
+                url: call.url,
                 message,
             }),
         }

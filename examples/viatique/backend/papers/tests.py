@@ -1,6 +1,8 @@
 """Tests of the platform's story: scan, annotate, add up, read, and who may not."""
 
 import datetime
+import json
+import os
 import shutil
 import tempfile
 from decimal import Decimal
@@ -8,6 +10,7 @@ from io import StringIO
 from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client, TestCase, override_settings
@@ -150,6 +153,72 @@ class UploadTests(PapersTestCase):
     def test_a_pupil_may_not_upload(self):
         self.client.force_login(self.pupil)
         self.assertEqual(self.upload(demo_scan()).status_code, 403)
+
+
+SMOKE_PASSWORDS = {"SMOKE_TEACHER_PASSWORD": "x" * 16, "SMOKE_PUPIL_PASSWORD": "y" * 16}
+
+
+@override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}})
+@patch.dict(os.environ, SMOKE_PASSWORDS)
+class SmokeDataTests(PapersTestCase):
+    def create(self):
+        out = StringIO()
+        call_command("smoke_data", "create", stdout=out)
+        return json.loads(out.getvalue())
+
+    def rows(self):
+        models = (get_user_model(), Exam, Copy, Annotation, Session)
+        return [sorted(model.objects.values_list("pk", flat=True)) for model in models]
+
+    def play(self, made):
+        self.assertTrue(self.client.login(username="smoke-teacher", password="x" * 16))
+        scan = SimpleUploadedFile("a.png", demo_scan())
+        copy = self.client.post("/api/copies/", {"exam": made["exam"], "pupil": made["pupil"], "scan": scan})
+        self.assertEqual(copy.status_code, 201)
+        with patch("papers.views.compute_total.delay"):
+            self.client.post(f"/api/copies/{copy.json()['id']}/annotations/", NOTE)
+        return Copy.objects.get(pk=copy.json()["id"]).scan.path
+
+    def test_nothing_is_left_and_nothing_else_is_removed(self):
+        self.client.force_login(self.teacher)
+        Annotation.objects.create(copy=self.copy, author=self.teacher, x=0, y=0, text="stays")
+        before = self.rows()
+        self.client = Client()
+        file = self.play(self.create())
+        self.assertTrue(os.path.exists(file))
+        call_command("smoke_data", "remove")
+        self.assertEqual(self.rows(), before)
+        self.assertFalse(os.path.exists(os.path.dirname(file)))
+        call_command("smoke_data", "remove")
+
+    def test_what_a_killed_test_has_left_is_removed_first(self):
+        before = self.rows()
+        file = self.play(self.create())
+        self.create()
+        self.assertFalse(os.path.exists(file))
+        call_command("smoke_data", "remove")
+        self.assertEqual(self.rows(), before)
+
+    def test_somebody_of_that_name_is_left_alone(self):
+        get_user_model().objects.create_user("smoke-teacher", "a@example.com", role="teacher")
+        before = self.rows()
+        with self.assertRaisesMessage(CommandError, "somebody's account"):
+            self.create()
+        call_command("smoke_data", "remove")
+        self.assertEqual(self.rows(), before)
+
+    def test_a_weak_password_is_refused(self):
+        with patch.dict(os.environ, {"SMOKE_PUPIL_PASSWORD": ""}):
+            with self.assertRaisesMessage(CommandError, "SMOKE_PUPIL_PASSWORD"):
+                self.create()
+
+    @patch.dict(os.environ, {"VIATIQUE_DEPLOY_RUN": "one"})
+    def test_nothing_is_made_once_the_test_is_over(self):
+        before = self.rows()
+        call_command("smoke_data", "remove")
+        with self.assertRaisesMessage(CommandError, "over already"):
+            self.create()
+        self.assertEqual(self.rows(), before)
 
 
 class SeedDemoTests(PapersTestCase):

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+/// Where the example's smoke test begins, the last section.
+const SMOKE: &str = "# Played through nginx after each deploy";
+
 /// The copy. Its folder goes when it is dropped.
 pub(crate) struct Example {
     folder: TempDir,
@@ -74,6 +77,13 @@ impl Example {
         });
     }
 
+    /// With the example's smoke test, which other stories go without.
+    pub(crate) fn with_smoke(&self) {
+        let original = fs::read_to_string(original().join("deploy.yml")).unwrap();
+        let (_, section) = original.split_once(SMOKE).unwrap();
+        self.append("deploy.yml", &format!("{SMOKE}{section}"));
+    }
+
     /// Makes it as it was copied: what was changed is mended, what was added is gone. Backups stay.
     pub(crate) fn mend(&self) {
         for entry in fs::read_dir(self.folder()).unwrap() {
@@ -83,8 +93,7 @@ impl Example {
                 remove(&entry.path());
             }
         }
-        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/viatique");
-        copy_folder(&original, self.folder());
+        copy_folder(&original(), self.folder());
         let images = format!("image: {}-", self.project);
         self.edit("docker-compose.prod.yml", |text| {
             text.replace("image: viatique-", &images)
@@ -94,6 +103,11 @@ impl Example {
         self.edit("docker-compose.staging.yml", |text| {
             text.replace("image: viatique-", &images)
         });
+        // A story of its own, which brings it back: most stories are quicker without, and some break what it plays with.
+        self.edit("deploy.yml", |text| match text.split_once(SMOKE) {
+            Some((before, _)) => before.to_owned(),
+            None => text.to_owned(),
+        });
         // A story of its own: it takes as long as a restore.
         self.replace("deploy.yml", ", rehearse: true", "");
         // The migrations that stories bring come without their models.
@@ -102,6 +116,10 @@ impl Example {
         let project = format!("project: {}\n", self.project);
         self.replace("deploy.yml", "project: viatique\n", &project);
     }
+}
+
+fn original() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/viatique")
 }
 
 fn remove(path: &Path) {

@@ -227,6 +227,12 @@ impl Stack {
         let mut variables = read.values;
         variables.insert("RELEASE_TAG".to_owned(), Secret::new(tag.to_owned()));
         variables.insert("DB_PASSWORD".to_owned(), Secret::new(PASSWORD.to_owned()));
+        let mut smoke_variables = variables.clone();
+        let wanted = |name: &String| {
+            let mut wanted = config.smoke.iter().flat_map(config::Smoke::environment);
+            wanted.any(|(_, wanted)| wanted == name)
+        };
+        smoke_variables.retain(|name, _| wanted(name));
         let project = compose::load(&LoadRequest {
             project_name: PROJECT.to_owned(),
             project_directory: directory.to_owned(),
@@ -254,6 +260,8 @@ impl Stack {
             maintenance: false,
             restores: None,
             reverses: None,
+            smoke_variables,
+            skip_smoke: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A text with places in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct NoticeTemplate(Vec<Piece>);
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Placeholder {
     }
 }
 
-impl Template {
+impl NoticeTemplate {
     /// Its pieces, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.0
@@ -158,7 +158,7 @@ impl fmt::Display for TemplateError {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Template {
+impl<'de> serde::Deserialize<'de> for NoticeTemplate {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(serde::de::Error::custom)
