@@ -30,6 +30,7 @@ Deploy:
 Look:
   health         Ask the deployed app whether it is well
   smoke          Play the scenarios of deploy.yml through the site
+  monitor        Watch whether a deployed release settles
   status         Show what is running, from which release
   releases       List the releases that can be gone back to
   notify         Try whether those who are told of deploys can be reached
@@ -372,6 +373,33 @@ Examples:
     )]
     Smoke(SmokeArgs),
 
+    /// Watch whether a deployed release settles
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+Watches a release that stands, and holds it against the hour before its deploy:
+requests and how long answers take (from nginx's access log), errors in the
+logs, containers and their memory, Celery's queues, the database's connections,
+and the probes of deploy.yml. Ends as soon as the release is found bad, and says
+by what; found good, it has been watched for all of the time. With next to no
+traffic the probes decide; without any it is inconclusive, which is not good.
+
+Without --release: the one that a run under way has deployed, else the one that
+serves. `run` does this itself where deploy.yml has the section monitor, and
+takes a bad release back.
+
+Leaves alone: everything; it only looks. It may be stopped and begun again.",
+        after_help = "\
+Exit codes: 0 good, or inconclusive: the output says which; 1 failed; 3
+configuration invalid; 5 bad.
+
+Examples:
+  viatique-deploy monitor
+  viatique-deploy monitor --release v42 --for 30m || page-someone
+  viatique-deploy monitor --output json | jq -r 'select(.verdict).verdict'"
+    )]
+    Monitor(MonitorArgs),
+
     /// Put an earlier release back
     #[command(
         help_template = ONE_COMMAND,
@@ -475,11 +503,12 @@ In order:
   7. deploy         replaces the containers, one service at a time
   8. health         asks the app whether it is well
   9. smoke          plays the scenarios of deploy.yml, where it has any
+  10. monitor       where deploy.yml asks for it: watches whether it settles
 2 and 3 run side by side, and so do 5 and 6. With --maintenance the site is
 closed before the backup, and opened at the end of the deploy.
 
-Stops at the first step that fails. A failed deploy, health or smoke puts the
-previous release back by itself.
+Stops at the first step that fails. A failed deploy, health, smoke or monitor
+puts the previous release back by itself.
 
 Leaves alone: services that have not changed. Applied migrations stay (not with
 --maintenance: then the backup is restored), and so do backups.",
@@ -673,6 +702,18 @@ pub struct RestoreArgs {
 pub enum RestorePart {
     Database,
     Media,
+}
+
+/// What `monitor` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct MonitorArgs {
+    /// Watch this release
+    #[arg(long, value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+    pub release: Option<String>,
+
+    /// Watch for this long, as in 30m [default: as deploy.yml says, else 10m]
+    #[arg(long, value_name = "TIME", value_parser = ValueParser::new(duration))]
+    pub r#for: Option<Duration>,
 }
 
 /// What the commands that deploy take.

@@ -32,6 +32,7 @@ use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::check::code::changes;
 use crate::steps::hooks::Hooked;
 use crate::steps::migrate::judgement::{self, Judgement};
+use crate::steps::monitor::Monitor;
 use crate::steps::smoke::Smoke;
 use crate::steps::{backup, one_off, retention};
 
@@ -122,6 +123,9 @@ impl<'a> Drive<'a> {
         }
         if self.is_followed_by_smoke() {
             self.stages.push(Stage::of(Smoke::all()));
+        }
+        if self.command == "run" && self.settings.config.monitor.is_some() {
+            self.stages.push(Stage::of(Monitor::OfRun));
         }
         let hooks = &self.settings.config.hooks;
         let stages = std::mem::take(&mut self.stages).into_iter();

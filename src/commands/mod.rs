@@ -8,6 +8,7 @@ mod drift;
 pub mod drive;
 mod identity;
 mod locked;
+mod monitor;
 pub mod notices;
 mod notify;
 pub mod rebuilt;
@@ -82,6 +83,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             let chosen = Chosen::smoke(arguments.only);
             steps::steps(&cli.global, chosen, Asked::default(), &output).await
         }
+        Command::Monitor(arguments) => monitor::monitor(&cli.global, &arguments, &output).await,
         Command::Run(arguments) => steps::run(&cli.global, &arguments, &output).await,
     };
     match done {

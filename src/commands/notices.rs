@@ -15,7 +15,7 @@ use crate::compose::{EnvironmentValue, Project};
 use crate::error::Failure;
 use crate::git::{Git, is_work_tree};
 use crate::notify::delivery::{Delivered, deliver};
-use crate::notify::notice::{Commit, LINES};
+use crate::notify::notice::{Commit, EVIDENCE};
 use crate::notify::observed::Seen;
 use crate::notify::{Mask, Notice, Target, What};
 use crate::pipeline::{Context, Event, Events, Interrupt, Outcome, Settings};
@@ -96,7 +96,11 @@ impl Notices {
     pub(super) async fn begin(&self, context: Context<'_>, command: &str, times: Times) {
         let settings = context.settings;
         self.serving(settings);
-        let changes = changes::gather(context).await;
+        let mut changes = changes::gather(context).await;
+        if let Some(changes) = &mut changes {
+            // They are being built meanwhile.
+            changes.images.clear();
+        }
         let commit = commit(settings).await;
         {
             let mut begun = self.lock();
@@ -269,7 +273,7 @@ impl Notices {
 fn evidence(failure: &Failure) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for block in &failure.evidence {
-        let room = LINES.saturating_sub(lines.len() + 1);
+        let room = EVIDENCE.saturating_sub(lines.len() + 1);
         if room == 0 {
             break;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::drive::{Drive, Effect, ReturnsTo};
 use super::notices::Notices;
@@ -33,6 +34,7 @@ use crate::steps::fetch::Fetch;
 use crate::steps::health::Health;
 use crate::steps::maintenance::Close;
 use crate::steps::migrate::Migrate;
+use crate::steps::monitor::Monitor;
 use crate::steps::rehearse::Rehearse;
 use crate::steps::reverse::Reverse;
 use crate::steps::smoke::Smoke;
@@ -421,6 +423,14 @@ impl Chosen {
         Self {
             concerns_what_serves: true,
             ..Self::one("smoke", Smoke::only(only), Effect::Prepares)
+        }
+    }
+
+    /// `monitor`, for this long or as `deploy.yml` says.
+    pub fn monitor(r#for: Option<Duration>) -> Self {
+        Self {
+            concerns_what_serves: true,
+            ..Self::one("monitor", Monitor::ByHand { r#for }, Effect::Looks)
         }
     }
 

@@ -13,6 +13,7 @@ mod file;
 mod health;
 mod hooks;
 mod maintenance;
+mod monitor;
 mod name;
 mod notice_template;
 mod notify;
@@ -46,6 +47,7 @@ pub use file::{FILE_NAME, find, load, parse};
 pub use health::Health;
 pub use hooks::Hook;
 pub use maintenance::Maintenance;
+pub use monitor::{AccessLog, Monitor, NewErrors, OnBad, Thresholds, is_watch};
 pub use name::ProjectName;
 pub use notice_template::{NoticeTemplate, Piece, Placeholder};
 pub use notify::{
@@ -67,7 +69,7 @@ pub use team::Team;
 pub use tests_of_the_code::TestsOfTheCode;
 pub use validate::validate;
 
-use crate::compose::{Service, ServiceName};
+use crate::compose::{Project, Service, ServiceName};
 use crate::yaml;
 
 /// The whole of `deploy.yml`.
@@ -106,6 +108,8 @@ pub struct Config {
     pub smoke: Option<Smoke>,
     #[serde(default)]
     pub maintenance: Maintenance,
+    /// How a release is watched after its deploy; not at all by default.
+    pub monitor: Option<Monitor>,
     /// Commands before and after single steps, in the order in which they are run.
     #[serde(default)]
     pub hooks: Vec<Hook>,
@@ -204,6 +208,22 @@ impl Config {
     /// The settings for a service: those written, else every default.
     pub fn service(&self, name: &ServiceName) -> ServiceSettings {
         self.services.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The service whose access log tells of the requests: the one that `monitor.access_log` names, else the first that
+    /// nginx runs in and that publishes a port.
+    pub fn logs_requests<'a>(&self, project: &'a Project) -> Option<&'a Service> {
+        let named = self
+            .monitor
+            .as_ref()
+            .and_then(|monitor| monitor.access_log.service.as_ref());
+        match named {
+            Some(name) => project.services.get(name),
+            None => {
+                let mut services = project.services.values();
+                services.find(|service| service::looks_like_nginx(service) && !service.ports.is_empty())
+            }
+        }
     }
 
     /// How a service tests its configuration (if it can) and how it reads it again: the commands written, else

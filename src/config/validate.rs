@@ -59,6 +59,18 @@ pub fn validate(config: &Config, project: &Project) -> Vec<ConfigError> {
             validation.service(&["checks", "scanners", key, "images"], service);
         }
     }
+    if let Some(monitor) = &config.monitor {
+        if let Some(service) = &monitor.access_log.service {
+            validation.service(&["monitor", "access_log", "service"], service);
+        }
+        if !monitor.probes.is_empty() && config.health.is_none() {
+            validation.refuse(
+                &["monitor", "probes"],
+                "`monitor.probes` are paths below the address in `health.url`, which is not there".to_owned(),
+                Some("write the section `health`".to_owned()),
+            );
+        }
+    }
     for hook in &config.hooks {
         validation.hook(hook);
     }

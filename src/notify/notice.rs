@@ -9,8 +9,10 @@ use super::Mask;
 use crate::config::{Moment, Placeholder};
 use crate::ui::printable_line;
 
-/// So many lines of evidence are told, and of warnings: the last ones.
-pub const LINES: usize = 10;
+/// So many lines of evidence are told, the last ones: a server writes some more after the line that says why it ended.
+pub const EVIDENCE: usize = 24;
+/// So many warnings, the last ones.
+const WARNINGS: usize = 10;
 /// So many lines of what changes, and of what to do.
 const CHANGES: usize = 24;
 const NEXT: usize = 4;
@@ -120,8 +122,8 @@ impl Notice {
             let lines = lines.iter().map(|text| line(text));
             lines.filter(|line| !line.trim().is_empty()).collect()
         };
-        self.evidence = last(&self.evidence, LINES);
-        self.warnings = last(&self.warnings, LINES);
+        self.evidence = last(&self.evidence, EVIDENCE);
+        self.warnings = last(&self.warnings, WARNINGS);
         self.next.truncate(NEXT);
         self.next = last(&self.next, NEXT);
         let more = self.changes.len().saturating_sub(CHANGES);

@@ -98,6 +98,7 @@ impl Observed {
             | Event::Planned { .. }
             | Event::Notified { .. }
             | Event::NoticePlanned { .. }
+            | Event::Settled { .. }
             | Event::Warning { .. }
             | Event::Finished { .. } => {}
         }

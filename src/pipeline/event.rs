@@ -41,6 +41,7 @@ pub enum StepId {
     Deploy,
     Health,
     Smoke,
+    Monitor,
 }
 
 impl StepId {
@@ -65,6 +66,7 @@ impl StepId {
             Self::Deploy => "deploy",
             Self::Health => "health",
             Self::Smoke => "smoke",
+            Self::Monitor => "monitor",
         }
     }
 
@@ -90,7 +92,8 @@ impl StepId {
             | Self::Rehearse
             | Self::Gate
             | Self::Health
-            | Self::Smoke => false,
+            | Self::Smoke
+            | Self::Monitor => false,
         }
     }
 }
@@ -143,6 +146,26 @@ pub enum Outcome {
     Stuck,
     /// Stopped by the operator; production is as it was.
     Interrupted,
+}
+
+/// What a release that was watched is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Good,
+    Bad,
+    /// There was too little to see, or too little could be looked at. Never counted as good.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// As it is told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
 }
 
 /// What one planned change does.
@@ -275,6 +298,15 @@ pub enum Event {
     Checked {
         step: StepId,
         outcome: CheckOutcome,
+    },
+    /// What watching a release came to.
+    Settled {
+        step: StepId,
+        verdict: Verdict,
+        /// Why, where it is bad: a line each.
+        findings: Vec<String>,
+        /// What was seen beside that, and what could not be looked at.
+        remarks: Vec<String>,
     },
     /// `--dry-run`: what a step would do.
     Planned {

@@ -8,7 +8,7 @@ mod step;
 
 pub use event::{
     Change, ChangeKind, ErrorReport, Event, Events, Evidence, Outcome, Question, Reporter, StepId,
-    StepResult, StepSummary, TaskId, Unit, UnwindResult,
+    StepResult, StepSummary, TaskId, Unit, UnwindResult, Verdict,
 };
 pub use interrupt::Interrupt;
 pub use run::{RunReport, apply, plan, settle};

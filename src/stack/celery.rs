@@ -14,6 +14,59 @@ while time.monotonic() < end:
 sys.exit(1)
 "#;
 
+/// Counts what a worker has taken since it was started, and what it is at, twice with a pause between: a worker at a long
+/// task takes no other, and is not idle.
+const COUNT: &str = r#"
+import json, sys, time
+from celery.app.utils import find_app
+
+worker = sys.argv[2]
+inspect = find_app(sys.argv[1]).control.inspect(destination=[worker], timeout=3.0)
+for look in range(2):
+    if look:
+        time.sleep(2.0)
+    stats = (inspect.stats() or {}).get(worker)
+    active = (inspect.active() or {}).get(worker)
+    seen = stats is not None and active is not None
+    counted = {"taken": sum(stats["total"].values()), "active": len(active)} if seen else None
+    print("viatique-deploy:" + json.dumps(counted), flush=True)
+"#;
+
+/// The command that counts a worker's tasks, twice; `None` as [`await_command`]. [`has_taken_nothing`] reads what it
+/// prints.
+pub fn count_command(command: &[String], hostname: &str) -> Option<Vec<String>> {
+    let (celery, name) = worker(command, hostname)?;
+    let application = option(celery, &["-A", "--app"])?;
+    Some(vec![
+        python(celery)?,
+        "-c".to_owned(),
+        COUNT.to_owned(),
+        application.to_owned(),
+        name,
+    ])
+}
+
+/// Whether a worker that was counted took no task in between and is at none, although it was asked twice. `None` where
+/// what was printed does not say.
+pub fn has_taken_nothing(printed: &str) -> Option<bool> {
+    #[derive(PartialEq, serde::Deserialize)]
+    struct Counted {
+        taken: u64,
+        active: u64,
+    }
+    let mut looks = printed.lines().filter_map(|line| {
+        let counted = line.strip_prefix("viatique-deploy:")?;
+        serde_json::from_str::<Option<Counted>>(counted).ok()
+    });
+    let (first, second) = (looks.next()?, looks.next()?);
+    Some(match (first, second) {
+        (Some(first), Some(second)) => first == second && second.active == 0,
+        // It runs, and does not answer.
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    })
+}
+
 /// The command that pings the worker which `command` starts in a container with this host name; `None` where it
 /// starts no worker, or hides behind a shell or a name that cannot be worked out.
 ///
@@ -105,7 +158,7 @@ fn option<'a>(words: &'a [String], names: &[&str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{await_command, ping_command};
+    use super::{await_command, count_command, has_taken_nothing, ping_command};
 
     fn ping(command: &str) -> Option<String> {
         let words: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
@@ -150,6 +203,30 @@ mod tests {
         );
         assert_eq!(awaited("celery worker"), None);
         assert_eq!(awaited("celery -A app beat"), None);
+    }
+
+    #[test]
+    fn a_worker_takes_nothing_where_two_counts_are_the_same_and_it_is_at_nothing() {
+        let printed =
+            |first: &str, second: &str| format!("noise\nviatique-deploy:{first}\nviatique-deploy:{second}\n");
+        let counted = |taken: u32, active: u32| format!("{{\"taken\": {taken}, \"active\": {active}}}");
+        for (first, second, nothing) in [
+            (counted(7, 0), counted(7, 0), true),
+            (counted(7, 0), counted(8, 0), false),
+            (counted(7, 1), counted(7, 1), false),
+            ("null".to_owned(), "null".to_owned(), true),
+            ("null".to_owned(), counted(0, 0), false),
+        ] {
+            assert_eq!(
+                has_taken_nothing(&printed(&first, &second)),
+                Some(nothing),
+                "{first} {second}"
+            );
+        }
+        assert_eq!(has_taken_nothing("viatique-deploy:null\n"), None);
+        let words: Vec<String> = "celery -A app worker".split(' ').map(ToOwned::to_owned).collect();
+        let command = count_command(&words, "0123").unwrap();
+        assert_eq!(command[3..].join(" "), "app celery@0123");
     }
 
     #[test]

@@ -106,6 +106,33 @@ pub fn is_ready() -> ExecSpec {
     ExecSpec::command(&["pg_isready", "--host", "127.0.0.1", "--timeout", "1"])
 }
 
+/// Asks how many connections there are, and how many there may be: those that are kept for superusers left out.
+pub fn connections(access: &DatabaseAccess) -> ExecSpec {
+    access.ask(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') || ' ' || \
+         (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int)",
+    )
+}
+
+/// What [`connections`] prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    pub used: u64,
+    pub usable: u64,
+}
+
+impl Connected {
+    /// Reads it; `None` where it is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (used, usable) = text.trim().split_once(' ')?;
+        let usable = usable.parse().ok().filter(|usable| *usable > 0)?;
+        Some(Self {
+            used: used.parse().ok()?,
+            usable,
+        })
+    }
+}
+
 /// What [`facts`] prints.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Facts {

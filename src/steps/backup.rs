@@ -44,7 +44,7 @@ use crate::engine::{Container, ContainerState, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 
-pub(crate) use self::database::DUMP;
+pub(crate) use self::database::{DUMP, access};
 pub use self::manifest::{BackupFile, DatabaseFacts, MANIFEST, MANIFEST_FORMAT, Manifest, MediaFacts};
 pub(crate) use self::media_archive::ARCHIVE;
 

@@ -311,7 +311,10 @@ async fn ask(app: &dyn App, health: &config::Health, tag: &Tag, task: &Task) -> 
 }
 
 /// A good answer is a 2xx whose JSON has the fields that `deploy.yml` expects, and names the release that serves.
-fn judge(response: &Response, health: &config::Health, tag: &Tag) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn judge(response: &Response, health: &config::Health, tag: &Tag) -> Result<(), String> {
     if !(200..300).contains(&response.status) {
         let hint = match response.status {
             400 => " (is health.host among django's ALLOWED_HOSTS?)",

@@ -15,6 +15,7 @@ mod lines;
 mod local_command;
 pub mod maintenance;
 pub mod migrate;
+pub mod monitor;
 pub(crate) mod one_off;
 pub mod rehearse;
 pub mod retention;

@@ -130,6 +130,7 @@ impl Reporter for GithubReporter {
             | Event::StepFinished { .. }
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
+            | Event::Settled { .. }
             | Event::Planned { .. }
             | Event::NoticePlanned { .. }
             | Event::Notified { .. } => {}

@@ -18,6 +18,7 @@
 //! - `checked`: `step`, `check` (its id), `title`, `verdict` (`passed`, `failed`, `not_verified`, `waived`, `skipped`),
 //!   `blocks`, `line`, `seconds`, `problems` (each `key`, `blocks`, `unverified`, `place`, `message`, `hints`, `waived`:
 //!   `owner`, `reason`, `until`)
+//! - `settled`: `step`, `verdict` (`good`, `bad`, `inconclusive`), `findings`, `remarks` (each a list of lines)
 //! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
 //!   `reload`, `remove`, `run`, `write`, `keep` or `warn`); in a dry run only
 //! - `warning`: `message`, `hint`
@@ -221,6 +222,12 @@ enum Body {
         seconds: f64,
         problems: Vec<WireProblem>,
     },
+    Settled {
+        step: &'static str,
+        verdict: &'static str,
+        findings: Vec<Text>,
+        remarks: Vec<Text>,
+    },
     Planned {
         step: &'static str,
         changes: Vec<WireChange>,
@@ -312,6 +319,7 @@ impl Body {
             Self::UnwindStarted { .. } => "unwind_started",
             Self::UnwindFinished { .. } => "unwind_finished",
             Self::Checked { .. } => "checked",
+            Self::Settled { .. } => "settled",
             Self::Planned { .. } => "planned",
             Self::Warning { .. } => "warning",
             Self::NoticePlanned { .. } => "notice_planned",
@@ -414,6 +422,17 @@ impl From<&Event> for Body {
                 line: (&outcome.line).into(),
                 seconds: outcome.seconds,
                 problems: outcome.problems.iter().map(WireProblem::from).collect(),
+            },
+            Event::Settled {
+                step,
+                verdict,
+                findings,
+                remarks,
+            } => Self::Settled {
+                step: step.as_str(),
+                verdict: verdict.as_str(),
+                findings: texts(findings),
+                remarks: texts(remarks),
             },
             Event::Planned { step, changes } => Self::Planned {
                 step: step.as_str(),

@@ -316,6 +316,13 @@ impl Reporter for PlainReporter {
                     self.record(state, explained(line, "", took));
                 }
             }
+            // Its findings are the run's error, or warnings.
+            Event::Settled { step, remarks, .. } => {
+                for remark in remarks {
+                    let line = place(state, *step, None).and(Role::Plain, remark);
+                    self.record(state, line);
+                }
+            }
             // The plan is what a dry run was asked for: it is shown however quiet one wants it.
             Event::Planned { step, changes } => {
                 state.planned.push(*step);

@@ -37,6 +37,7 @@ mod lint;
 mod lock;
 mod maintenance;
 mod migrate;
+mod monitor;
 mod notify;
 mod pipeline;
 mod rebuilt;

@@ -39,7 +39,7 @@ pub(super) struct Dumped {
 ///
 /// # Errors
 /// A service that the Compose files do not have.
-pub(super) fn access(settings: &Settings, configured: &DatabaseBackup) -> Result<DatabaseAccess, Failure> {
+pub(crate) fn access(settings: &Settings, configured: &DatabaseBackup) -> Result<DatabaseAccess, Failure> {
     let service = settings.project.services.get(&configured.service);
     let service = service.ok_or_else(|| {
         Failure::message(

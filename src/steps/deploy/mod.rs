@@ -35,7 +35,7 @@ use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::{Pinged, is_serving, ping, started_with, test_pings_worker};
 pub(crate) use self::replace::drain as drain_of;
-pub(crate) use self::retired::has_left;
+pub(crate) use self::retired::{end_all, has_left};
 pub(crate) use self::standing::{Standing, containers_of, refuse_another_project, standing};
 pub(crate) use self::traffic::closed;
 pub(crate) use self::undo::undo as put_previous_back;

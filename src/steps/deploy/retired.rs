@@ -44,7 +44,7 @@ pub(super) async fn see_out(context: Context<'_>, standing: &Standing) -> Result
 ///
 /// # Errors
 /// The engine's, once all have been tried.
-pub(super) async fn end_all(
+pub(crate) async fn end_all(
     context: Context<'_>,
     name: &ServiceName,
     containers: &[Container],

@@ -252,6 +252,12 @@ impl Model {
                 self.keep(view::Row::step(role, sign, &name, &message, took), section);
             }
             Event::Checked { step, outcome } => self.checked(*step, outcome, now),
+            // Its findings are the run's error, or warnings.
+            Event::Settled { remarks, .. } => {
+                for remark in remarks {
+                    self.say(Line::of(Role::Faint, "  – ").and(Role::Faint, remark));
+                }
+            }
             Event::Planned { step, changes } => {
                 self.planned.push(*step);
                 self.permanent.push(Permanent::Plan(*step, changes.clone()));

@@ -20,6 +20,7 @@ mod replicas;
 mod restarted_engine;
 mod restore;
 mod reversal;
+mod settling;
 mod smoke;
 mod support;
 mod take_over;

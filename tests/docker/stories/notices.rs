@@ -34,7 +34,8 @@ fn the_team_is_told_how_a_deploy_went() {
         finished
     };
 
-    run(&["notify", "--test", "ops"]).expect_code(0).says("notified");
+    let test = run(&["notify", "--test", "ops"]).expect_code(0);
+    assert!(test.to_string().contains("notified"), "{test}");
     run(&["run", "--tag", "v1", "--dry-run"])
         .expect_code(0)
         .says("would notify ops");
@@ -46,9 +47,16 @@ fn the_team_is_told_how_a_deploy_went() {
         .says("no answer in time");
     assert_eq!(moments(&told), ["started", "succeeded"]);
 
-    stack.example.append(
-        "backend/viatique/wsgi.py",
-        "\nraise RuntimeError(\"broken on purpose\")\n",
+    // A health test that is never passed; seen sooner than production would.
+    stack.example.replace(
+        "backend/healthcheck.py",
+        "def main():\n",
+        "def main():\n    sys.exit(\"broken on purpose\")\n",
+    );
+    stack.example.replace(
+        "docker-compose.prod.yml",
+        "      retries: 10\n      start_period: 20s\n",
+        "      retries: 2\n      start_period: 1s\n",
     );
     run(&["run", "--tag", "v2"]).expect_code(6);
     let heard = std::mem::take(&mut *told.lock().unwrap());
@@ -65,6 +73,18 @@ fn the_team_is_told_how_a_deploy_went() {
     assert!(end["evidence"].to_string().contains("broken on purpose"), "{end}");
     assert!(end["next"].to_string().contains("viatique-deploy "), "{end}");
     assert_eq!(stack.serves(), "v1");
+
+    // Without the variable: what begins is refused, also by `check`; what goes back is not.
+    for words in [&["run", "--tag", "v2"][..], &["check", "--tag", "v2"]] {
+        stack
+            .run(words)
+            .expect_code(3)
+            .says("undefined variable `NOTICE_URL`");
+    }
+    stack
+        .run(&["rollback", "--to", "v1", "--yes"])
+        .expect_code(0)
+        .says("nobody is notified");
 }
 
 fn moments(told: &Mutex<Vec<Value>>) -> Vec<Value> {

@@ -226,6 +226,7 @@ fn top_level_help() {
     Look:
       health         Ask the deployed app whether it is well
       smoke          Play the scenarios of deploy.yml through the site
+      monitor        Watch whether a deployed release settles
       status         Show what is running, from which release
       releases       List the releases that can be gone back to
       notify         Try whether those who are told of deploys can be reached
@@ -295,11 +296,12 @@ fn run_help() {
       7. deploy         replaces the containers, one service at a time
       8. health         asks the app whether it is well
       9. smoke          plays the scenarios of deploy.yml, where it has any
+      10. monitor       where deploy.yml asks for it: watches whether it settles
     2 and 3 run side by side, and so do 5 and 6. With --maintenance the site is
     closed before the backup, and opened at the end of the deploy.
 
-    Stops at the first step that fails. A failed deploy, health or smoke puts the
-    previous release back by itself.
+    Stops at the first step that fails. A failed deploy, health, smoke or monitor
+    puts the previous release back by itself.
 
     Leaves alone: services that have not changed. Applied migrations stay (not with
     --maintenance: then the backup is restored), and so do backups.

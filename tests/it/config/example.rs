@@ -52,6 +52,9 @@ fn the_example_shows_every_key() {
         (&["checks", "environment"], known::<config::DeclaredEnvironment>()),
         (&["health"], known::<config::Health>()),
         (&["smoke"], known::<config::Smoke>()),
+        (&["monitor"], known::<config::Monitor>()),
+        (&["monitor", "access_log"], known::<config::AccessLog>()),
+        (&["monitor", "thresholds"], known::<config::Thresholds>()),
     ] {
         assert!(!known.is_empty());
         for key in known {

@@ -8,6 +8,21 @@ use viatique_deploy::config;
 const REFUSALS: &[(&str, &str, &str)] = &[
     ("nothing", "", "deploy.yml:1:1: missing key `project`"),
     (
+        "a watch that is too short to tell anything",
+        "project: a\ncompose: a.yml\nmonitor: {for: 5s}\n",
+        "deploy.yml:3:16: `monitor.for`: a release is watched for 10s to 24h",
+    ),
+    (
+        "a log format that does not say how requests ended",
+        "project: a\ncompose: a.yml\nmonitor: {for: 1m, access_log: {format: $request}}\n",
+        "deploy.yml:3:41: `monitor.access_log.format`: the format has no `$status`",
+    ),
+    (
+        "a probe that is no path",
+        "project: a\ncompose: a.yml\nmonitor: {for: 1m, probes: [health]}\n",
+        "deploy.yml:3:28: `monitor.probes`: `health` is no path that begins with `/`",
+    ),
+    (
         "no project",
         r"compose: a.yml
 ",
@@ -73,9 +88,9 @@ helth: {}
         "a key of a later release",
         r"project: viatique
 compose: docker-compose.prod.yml
-monitor: { for: 10m }
+dashboard: { for: 10m }
 ",
-        "deploy.yml:3:1: unknown key `monitor`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `hooks`, `notify`",
+        "deploy.yml:3:1: unknown key `dashboard`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `monitor`, `hooks`, `notify`",
     ),
     (
         "an unknown key with a neighbour",

@@ -55,6 +55,16 @@ fn what_does_not_fit_is_named_where_it_stands() {
              hint: services there: `backend`, `celery_beat`, `db`, `named`, `nginx`, `proxy`",
         ),
         (
+            "monitor:\n  for: 1m\n  access_log: {service: ngnix}\n",
+            "deploy.yml:5:25: `monitor.access_log.service`: the Compose files have no service `ngnix`; did you mean \
+             `nginx`?\nhint: services there: `backend`, `celery_beat`, `db`, `named`, `nginx`, `proxy`",
+        ),
+        (
+            "monitor:\n  for: 1m\n  probes: [/]\n",
+            "deploy.yml:5:11: `monitor.probes` are paths below the address in `health.url`, which is not there\n\
+             hint: write the section `health`",
+        ),
+        (
             "backup:\n  media: {volume: medai}\n",
             "deploy.yml:4:19: `backup.media.volume`: the Compose files have no volume `medai`; did you mean `media`?\n\
              hint: volumes there: `media`, `postgres_data`",

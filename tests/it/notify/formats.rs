@@ -184,7 +184,7 @@ async fn any_webhook_gets_a_document_or_what_the_template_says() {
         (&body["schema"], &body["moment"]),
         (&1.into(), &"rolled_back".into())
     );
-    assert_eq!(body["evidence"].as_array().unwrap().len(), 10);
+    assert_eq!(body["evidence"].as_array().unwrap().len(), 24);
     assert_eq!(body["seconds"], 92);
     assert_eq!(body["started"], "2026-03-01T03:04:05Z");
     let entry = "  - webhook:\n      url: \"{url}/a?b=c\"\n      method: PUT\n      headers:\n        X-Token: ${TOKEN}\n      \
@@ -198,7 +198,7 @@ async fn any_webhook_gets_a_document_or_what_the_template_says() {
     let body = templated[0].json();
     // Quotes, backslashes and line breaks in a log stay in the string.
     assert!(text(&body["log"]).ends_with("| \"quoted\" \\"), "{body}");
-    assert_eq!(text(&body["log"]).lines().count(), 10);
+    assert_eq!(text(&body["log"]).lines().count(), 24);
     let form = "  - webhook:\n      url: \"{url}\"\n      content_type: application/x-www-form-urlencoded\n      body: \
                 log={{evidence}}&release={{release}}\n";
     let form = heard(form, &[failed()]).await;

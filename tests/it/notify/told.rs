@@ -136,6 +136,8 @@ async fn a_run_tells_that_it_begins_and_how_it_ended() {
     assert_eq!(carried[0]["moment"], "started");
     assert_eq!(carried[0]["release_before"], Value::Null);
     assert_eq!(carried[1]["moment"], "succeeded");
+    let service = "viatique-backend:${RELEASE_TAG}\n    restart: ";
+    stack.edit_compose(&format!("{service}unless-stopped"), &format!("{service}always"));
     let ended = stack.run("v2").await;
     ended.succeeded();
     assert_eq!(notified(&ended), [(What::Started, None), (What::Succeeded, None)]);
@@ -157,7 +159,7 @@ async fn a_run_tells_that_it_begins_and_how_it_ended() {
     assert!(
         changes
             .iter()
-            .any(|line| line.as_str().unwrap().starts_with("image sizes: backend: ")),
+            .any(|line| line.as_str().unwrap().starts_with("Compose: backend: restart")),
         "{changes:?}"
     );
     assert_eq!(end["next"][0], "to take it back: viatique-deploy rollback");
@@ -192,7 +194,7 @@ async fn what_was_rolled_back_names_the_service_the_evidence_and_what_to_run() {
         "{end}"
     );
     let evidence = end["evidence"].as_array().unwrap();
-    assert!(evidence.len() <= 10, "{evidence:?}");
+    assert!(evidence.len() <= 24, "{evidence:?}");
     assert!(
         evidence.iter().any(|line| line == "no module named tasks"),
         "{evidence:?}"
@@ -260,15 +262,21 @@ async fn a_good_end_after_which_something_goes_wrong_is_degraded() {
     let carrier = Carrier::well();
     let stack = telling(&carrier);
     stack.run("v1").await.succeeded();
-    // How many calls there are until the lock is given back, which is the last of them.
+    // The lock is the last thing that is removed.
     let clean = stack.fork();
-    let before = clean.engine.calls().len();
+    let removals = |stack: &Stack| {
+        let calls = stack.engine.calls();
+        calls
+            .iter()
+            .filter(|call| call.name == "remove_container")
+            .count()
+    };
+    let before = removals(&clean);
     clean.run("v2").await.succeeded();
-    let last = stack.engine.calls().len() + clean.engine.calls().len() - before;
+    let last = removals(&stack) + removals(&clean) - before;
     carrier.carried();
-    stack
-        .engine
-        .fault_at(last, Fault::Fail(EngineErrorKind::Conflict));
+    let fault = Fault::Fail(EngineErrorKind::Conflict);
+    stack.engine.fault_on("remove_container", last, fault);
     let ended = stack.run("v2").await;
     ended.succeeded();
     let carried = carrier.carried();

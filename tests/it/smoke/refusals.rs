@@ -245,3 +245,49 @@ fn the_address_must_be_somewhere() {
          hint: write `smoke.url`, or `health.url`, whose address is taken then"
     );
 }
+
+#[test]
+fn what_is_not_written_is_as_health_has_it() {
+    let target = |smoke: &str| {
+        let text = format!(
+            "project: a\ncompose: a.yml\nhealth: {{ url: \"https://127.0.0.1:8443/health/?x=1\", host: a.example.com, headers: \
+             {{ X-A: \"${{b}}\" }} }}\nsmoke:\n{smoke}  scenarios: [{{ name: a, steps: [{{ get: / }}] }}]\n"
+        );
+        let config = config::parse(Path::new("deploy.yml"), &text).unwrap_or_else(|error| panic!("{error}"));
+        let target = config
+            .smoke
+            .as_ref()
+            .unwrap()
+            .target(config.health.as_ref())
+            .unwrap();
+        let headers: Vec<String> = target
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value} {:?}", value.sole_name()))
+            .collect();
+        (target.base, target.host.unwrap(), headers)
+    };
+    let text = |text: &str| text.to_owned();
+    // What stands in `health` is no template.
+    let of_health = vec![text("X-A: ${b} None")];
+    assert_eq!(
+        target(""),
+        (
+            text("https://127.0.0.1:8443"),
+            text("a.example.com"),
+            of_health.clone()
+        )
+    );
+    assert_eq!(
+        target("  url: http://127.0.0.1/app/\n"),
+        (text("http://127.0.0.1/app"), text("a.example.com"), of_health)
+    );
+    assert_eq!(
+        target("  host: b.example.com\n  variables: { c: d }\n  headers: { X-C: \"${c}\" }\n"),
+        (
+            text("https://127.0.0.1:8443"),
+            text("b.example.com"),
+            vec![text("X-C: ${c} Some(\"c\")")]
+        )
+    );
+}

@@ -411,7 +411,7 @@ async fn what_is_not_there_is_told_before_anything_is_touched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_at_once_would_be_in_each_others_way() {
+async fn by_itself_it_is_a_run_that_leaves_nothing_to_finish() {
     let stack = serving(&scenario(&["{ get: /x }"]), |_, _| Ok(answer(200, ""))).await;
     let ended = smoke(&stack).await;
     ended.succeeded();

@@ -41,8 +41,8 @@ impl FakeContainer {
     /// What it writes when it is started.
     pub(super) fn write(&mut self, now: OffsetDateTime) {
         // No two at the same moment.
-        let moments = (0..).map(|count| now + std::time::Duration::from_nanos(count));
-        self.log.extend(moments.zip(self.behaviour.log.iter().cloned()));
+        let moments = (0..).map(|number| now + std::time::Duration::from_nanos(number));
+        self.log.extend(moments.zip(self.behaviour.log.clone()));
     }
 
     pub(super) fn pass_time(&mut self, now: OffsetDateTime) {

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
-use time::macros::datetime;
+use time::macros::{datetime, format_description};
 use tokio::time::Instant;
 use viatique_deploy::compose::{MountKind, is_engine_name};
 use viatique_deploy::engine::{
@@ -22,6 +23,9 @@ use viatique_deploy::secret::Secret;
 use super::behaviour::{HealthScript, ImageBehaviour, Life};
 use super::container::FakeContainer;
 use super::events::Listeners;
+
+const MOMENT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 
 #[derive(Clone)]
 pub(super) struct World {
@@ -250,7 +254,8 @@ impl World {
     pub(super) fn start(&mut self, id: &str) -> Result<()> {
         let operation = "starting container";
         let now = self.next();
-        let clock = self.now();
+        // Never before it was made.
+        let clock = self.now() + std::time::Duration::from_nanos(now);
         let taken = self.ports_taken_by_others(id);
         let ambiguous = self.has_ambiguous_network(id);
         checked(operation, id)?;
@@ -280,8 +285,7 @@ impl World {
             return failed(&message.clone());
         }
         container.started = Some((now, Instant::now()));
-        // No two starts at one moment, also where time stands still.
-        container.started_at = Some(clock + time::Duration::nanoseconds(i64::try_from(now).unwrap()));
+        container.started_at = Some(clock);
         container.looks = 0;
         container.write(clock);
         container.state = match container.behaviour.life {
@@ -418,7 +422,8 @@ impl World {
             out_of_memory: container.behaviour.is_killed_for_memory()
                 && (container.restart_count > 0 || !running),
             created: container.created.format(&Rfc3339).unwrap(),
-            started: container.started_at.map(|at| at.format(&Rfc3339).unwrap()),
+            // As many digits for each, so that they can be held against one another.
+            started: container.started_at.map(|at| at.format(&MOMENT).unwrap()),
             networks,
             mounted_volumes: container
                 .volumes

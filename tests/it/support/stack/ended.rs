@@ -101,6 +101,7 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
             | Event::Checked { .. }
+            | Event::Settled { .. }
             | Event::Planned { .. }
             | Event::Warning { .. }
             | Event::NoticePlanned { .. }

@@ -222,6 +222,7 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
             FakeOutput::silent().exits(7)
         }
         ["python3", "-c", script, _, _, _] if script.contains("find_app") => FakeOutput::silent().exits(7),
+        ["redis-cli", .., "llen", _] => FakeOutput::stdout("0\n"),
         ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
         ["python", "-IS", "-c", _, "list", folder] => media_list(command, folder),
         ["python", "-IS", "-c", _, "read", folder] => media_archive(command, folder),

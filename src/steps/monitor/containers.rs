@@ -1,0 +1,212 @@
+//! How the project's containers do while a release settles: whether they run and are well, what memory they take, and
+//! how many connections the database has.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::judgement::{Connections, SeenContainer};
+use super::sides::Sides;
+use crate::compose::{Project, RestartPolicy};
+use crate::engine::{Captured, Container, ContainerId, ContainerState, Engine, Health, Usage};
+use crate::error::Failure;
+use crate::stack::postgres::{Connected, DatabaseAccess, connections};
+use crate::steps::deploy::standing;
+
+/// At most so many looks at a container's memory are kept: half an hour of them.
+const LOOKS: usize = 1000;
+
+/// The containers, and how they did so far.
+pub(super) struct Containers<'a> {
+    engine: &'a dyn Engine,
+    project: &'a Project,
+    /// In the order in which they are told.
+    ids: Vec<ContainerId>,
+    /// When the watch began.
+    first: BTreeMap<ContainerId, Container>,
+    seen: BTreeMap<ContainerId, SeenContainer>,
+    /// Whose memory is looked at.
+    new: Vec<ContainerId>,
+    runs: Vec<ContainerId>,
+    host: u64,
+    database: Option<(ContainerId, DatabaseAccess)>,
+    pub(super) connections: Option<Connections>,
+    pub(super) problem: Option<String>,
+}
+
+impl<'a> Containers<'a> {
+    /// Takes down how those stand that are watched, and what memory those before them use.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(super) async fn of(
+        engine: &'a dyn Engine,
+        project: &'a Project,
+        sides: &Sides,
+        database: Option<(ContainerId, DatabaseAccess)>,
+    ) -> Result<Self, Failure> {
+        let host = engine.capacity().await?.memory_total;
+        let before = join_all(sides.before.iter().map(|(service, container)| async move {
+            let usage = engine.usage(&container.id).await.ok().flatten();
+            usage.map(|usage| (service.as_str(), usage.memory))
+        }))
+        .await;
+        let mut most: BTreeMap<&str, u64> = BTreeMap::new();
+        for (service, bytes) in before.into_iter().flatten() {
+            let known = most.entry(service).or_default();
+            *known = bytes.max(*known);
+        }
+        let mut containers = Self {
+            engine,
+            project,
+            ids: Vec::new(),
+            first: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            new: sides.new.iter().map(|(_, one)| one.id.clone()).collect(),
+            runs: Vec::new(),
+            host,
+            database,
+            connections: None,
+            problem: None,
+        };
+        for (service, container) in sides.new.iter().chain(&sides.kept) {
+            containers.ids.push(container.id.clone());
+            containers.first.insert(container.id.clone(), container.clone());
+            let seen = SeenContainer {
+                name: container.name.clone(),
+                before: most.get(service.as_str()).copied(),
+                ..SeenContainer::default()
+            };
+            containers.seen.insert(container.id.clone(), seen);
+        }
+        Ok(containers)
+    }
+
+    /// Whether it ran when it was last looked at.
+    pub(super) fn runs(&self, id: &ContainerId) -> bool {
+        self.runs.contains(id)
+    }
+
+    pub(super) fn seen(&self) -> Vec<SeenContainer> {
+        self.ids
+            .iter()
+            .filter_map(|id| self.seen.get(id).cloned())
+            .collect()
+    }
+
+    /// Looks, so many seconds after the watch began.
+    ///
+    /// # Errors
+    /// The engine's: without it nothing can be said.
+    pub(super) async fn look(&mut self, now: f64, threshold: u32) -> Result<(), Failure> {
+        let standing = standing(self.engine, &self.project.name).await?;
+        let all: BTreeMap<&ContainerId, (&String, &Container)> = standing
+            .iter()
+            .flat_map(|(service, containers)| containers.iter().map(move |one| (&one.id, (service, one))))
+            .collect();
+        self.runs = all
+            .values()
+            .filter(|(_, one)| one.state == ContainerState::Running)
+            .map(|(_, one)| one.id.clone())
+            .collect();
+        for (id, first) in &self.first {
+            let Some(seen) = self.seen.get_mut(id) else {
+                continue;
+            };
+            let Some((service, container)) = all.get(id) else {
+                seen.trouble = Some("is gone".to_owned());
+                continue;
+            };
+            // An ill one that was ill before is no news of this release.
+            let was = trouble(self.project, service, first);
+            seen.trouble = trouble(self.project, service, container).filter(|_| was.is_none());
+            seen.restarts = container.restart_count.saturating_sub(first.restart_count);
+            if seen.restarts > 0 && container.out_of_memory && !first.out_of_memory {
+                seen.trouble = Some("ran out of memory".to_owned());
+            }
+        }
+        let engine = self.engine;
+        let running = self.new.iter().filter(|id| self.runs.contains(id));
+        let used = join_all(running.map(|id| async move { (id, engine.usage(id).await) })).await;
+        self.problem = None;
+        for (id, usage) in used {
+            match (usage, self.seen.get_mut(id)) {
+                (
+                    Ok(Some(Usage {
+                        memory, memory_limit, ..
+                    })),
+                    Some(seen),
+                ) => {
+                    seen.limit = memory_limit.filter(|limit| *limit < self.host);
+                    if seen.memory.len() >= LOOKS {
+                        seen.memory.drain(..LOOKS / 2);
+                    }
+                    seen.memory.push((now, memory as f64));
+                }
+                (Ok(_), _) => {}
+                (Err(error), _) => self.problem = Some(format!("what the containers use: {error}")),
+            }
+        }
+        self.look_at_connections(threshold).await;
+        Ok(())
+    }
+
+    async fn look_at_connections(&mut self, threshold: u32) {
+        let Some((container, access)) = &self.database else {
+            return;
+        };
+        let mut output = Captured::default();
+        let asked = self
+            .engine
+            .exec(container, &connections(access), None, &mut output)
+            .await;
+        let connected = match asked {
+            Ok(exit) if exit.success() => Connected::parse(&output.stdout_text()),
+            Ok(_) | Err(_) => None,
+        };
+        let Some(Connected { used, usable }) = connected else {
+            self.problem = Some("how many connections the database has: it did not say".to_owned());
+            return;
+        };
+        let before = self.connections.map_or(0, |before| before.above);
+        let is_above = used * 100 >= usable * u64::from(threshold);
+        self.connections = Some(Connections {
+            used,
+            usable,
+            above: if is_above { before + 1 } else { 0 },
+        });
+    }
+}
+
+/// What is wrong with a container; restarts aside.
+fn trouble(project: &Project, service: &str, container: &Container) -> Option<String> {
+    match &container.state {
+        ContainerState::Running => match &container.health {
+            Some(Health::Unhealthy { probes }) => {
+                let last = probes.last().map(|probe| probe.output.trim());
+                let said = last.and_then(|output| output.lines().last()).unwrap_or_default();
+                Some(format!("is unhealthy: {said}"))
+            }
+            Some(Health::Starting { .. } | Health::Healthy) | None => None,
+        },
+        ContainerState::Exited(exit) => {
+            let service = project.services.values().find(|one| one.name.as_str() == service);
+            let is_job = service.is_some_and(|one| one.restart.unwrap_or_default() == RestartPolicy::No);
+            if exit.success() && is_job {
+                return None;
+            }
+            let memory = if exit.out_of_memory {
+                ", for want of memory"
+            } else {
+                ""
+            };
+            Some(format!("ended with exit code {}{memory}", exit.code))
+        }
+        ContainerState::Dead => Some("is dead".to_owned()),
+        // Between two starts it counts as a restart; what somebody stopped by hand is theirs.
+        ContainerState::Restarting { .. }
+        | ContainerState::Created
+        | ContainerState::Paused
+        | ContainerState::Removing => None,
+    }
+}

@@ -1,0 +1,274 @@
+//! The logs of a release's containers and of the proxy before them, from an hour before the deploy on and as they are
+//! written. Lines are counted as they come, and none is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::{self, SelectAll};
+use futures_util::{Stream, StreamExt};
+use time::OffsetDateTime;
+
+use super::judgement::SeenError;
+use super::sides::Sides;
+use super::traffic::{Traffic, Watched};
+use crate::engine::{Container, ContainerId, Inspect, LogLine, LogRange, OutputStream, Result};
+use crate::stack::logged_errors::{ErrorReader, LoggedError};
+use crate::stack::nginx::LogFormat;
+
+/// Of what stands in the proxy's log already, so many lines are read: the newest.
+const REQUESTS: u32 = 200_000;
+/// And of any other log.
+const LINES: u32 = 20_000;
+/// So many errors are told apart.
+const ERRORS: usize = 500;
+/// What the logs of before may take to be read.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Lines = Pin<Box<dyn Stream<Item = (usize, Option<Result<LogLine>>)> + Send>>;
+
+/// A log that is read.
+struct Source {
+    service: String,
+    container: ContainerId,
+    name: String,
+    /// Of a container that stood before: what is in it is not new.
+    is_before: bool,
+    is_open: bool,
+    /// From here on, where it is opened again.
+    next: OffsetDateTime,
+    readers: [ErrorReader; 2],
+}
+
+/// All of them, and what was counted.
+pub(super) struct Logs<'a> {
+    inspect: &'a dyn Inspect,
+    /// Whose log tells of the requests, and how.
+    requests: Option<(String, LogFormat)>,
+    deployed: OffsetDateTime,
+    watched_since: OffsetDateTime,
+    sources: Vec<Source>,
+    open: SelectAll<Lines>,
+    pub(super) before: Traffic,
+    pub(super) watched: Watched,
+    /// Lines of the proxy's since the watch began that are of another format, and all of them.
+    pub(super) unread: (u64, u64),
+    known: BTreeSet<String>,
+    errors: BTreeMap<(String, String), SeenError>,
+    /// What could not be read.
+    pub(super) problems: BTreeSet<String>,
+}
+
+impl<'a> Logs<'a> {
+    /// Reads what was before, and opens what goes on.
+    pub(super) async fn open(
+        inspect: &'a dyn Inspect,
+        sides: &Sides,
+        requests: Option<(String, LogFormat)>,
+        watched_since: OffsetDateTime,
+    ) -> Self {
+        let mut logs = Self {
+            inspect,
+            requests,
+            deployed: sides.began,
+            watched_since,
+            sources: Vec::new(),
+            open: SelectAll::new(),
+            before: Traffic::default(),
+            watched: Watched::default(),
+            unread: (0, 0),
+            known: BTreeSet::new(),
+            errors: BTreeMap::new(),
+            problems: BTreeSet::new(),
+        };
+        for one in &sides.before {
+            logs.add(one, true, sides.since()).await;
+        }
+        let reading = async {
+            while let Some((source, line)) = logs.open.next().await {
+                logs.take(source, line);
+            }
+        };
+        if tokio::time::timeout(PATIENCE, reading).await.is_err() {
+            logs.problems
+                .insert("the logs of before the deploy could not be read to their end in time".to_owned());
+            logs.open.clear();
+        }
+        for one in &sides.new {
+            logs.add(one, false, sides.began).await;
+        }
+        for one in &sides.kept {
+            if logs.is_proxy(&one.0) {
+                logs.add(one, false, sides.since()).await;
+            }
+        }
+        logs
+    }
+
+    fn is_proxy(&self, service: &str) -> bool {
+        self.requests.as_ref().is_some_and(|(proxy, _)| proxy == service)
+    }
+
+    async fn add(
+        &mut self,
+        (service, container): &(String, Container),
+        is_before: bool,
+        since: OffsetDateTime,
+    ) {
+        self.sources.push(Source {
+            service: service.clone(),
+            container: container.id.clone(),
+            name: container.name.clone(),
+            is_before,
+            is_open: false,
+            next: since,
+            readers: Default::default(),
+        });
+        self.open_source(self.sources.len() - 1).await;
+    }
+
+    async fn open_source(&mut self, number: usize) {
+        let Some(source) = self.sources.get(number) else {
+            return;
+        };
+        let range = LogRange {
+            since: source.next,
+            newest: if self.is_proxy(&source.service) {
+                REQUESTS
+            } else {
+                LINES
+            },
+            follow: !source.is_before,
+        };
+        let opened = self.inspect.log_lines(&source.container, &range).await;
+        let Some(source) = self.sources.get_mut(number) else {
+            return;
+        };
+        match opened {
+            Ok(lines) => {
+                source.is_open = true;
+                let lines = lines.map(Some).chain(stream::iter([None]));
+                self.open.push(Box::pin(lines.map(move |line| (number, line))));
+            }
+            Err(error) => {
+                self.problems
+                    .insert(format!("the log of {}: {error}", source.name));
+            }
+        }
+    }
+
+    /// Waits for the next line, and counts it. Never returns where nothing is open.
+    pub(super) async fn next(&mut self) {
+        match self.open.next().await {
+            Some((source, line)) => self.take(source, line),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Opens what has ended although its container runs, as after a restart, and takes what errors are whole.
+    pub(super) async fn refresh(&mut self, runs: impl Fn(&ContainerId) -> bool) {
+        for number in 0..self.sources.len() {
+            let is_due = self
+                .sources
+                .get(number)
+                .is_some_and(|source| !source.is_open && !source.is_before && runs(&source.container));
+            if is_due {
+                self.open_source(number).await;
+            }
+            let held: Vec<LoggedError> = self
+                .sources
+                .get_mut(number)
+                .map(|source| source.readers.iter_mut().filter_map(ErrorReader::take).collect())
+                .unwrap_or_default();
+            for error in held {
+                self.logged(number, error);
+            }
+        }
+    }
+
+    fn take(&mut self, number: usize, line: Option<Result<LogLine>>) {
+        let Some(source) = self.sources.get_mut(number) else {
+            return;
+        };
+        let line = match line {
+            Some(Ok(line)) => line,
+            Some(Err(error)) => {
+                self.problems
+                    .insert(format!("the log of {}: {error}", source.name));
+                return;
+            }
+            None => {
+                source.is_open = false;
+                let held: Vec<LoggedError> =
+                    source.readers.iter_mut().filter_map(ErrorReader::take).collect();
+                for error in held {
+                    self.logged(number, error);
+                }
+                return;
+            }
+        };
+        source.next = line.at + Duration::from_nanos(1);
+        match &self.requests {
+            Some((proxy, format)) if *proxy == source.service => {
+                let logged = format.read(&line.text);
+                if line.at >= self.watched_since && line.stream == OutputStream::Stdout {
+                    self.unread.1 += 1;
+                    self.unread.0 += u64::from(logged.is_none());
+                }
+                let Some(logged) = logged else { return };
+                if line.at < self.deployed {
+                    self.before.add(&logged);
+                } else if let Ok(after) = Duration::try_from(line.at - self.watched_since) {
+                    self.watched.add(&logged, after);
+                }
+            }
+            Some(_) | None => {
+                let [stdout, stderr] = &mut source.readers;
+                let reader = match line.stream {
+                    OutputStream::Stdout => stdout,
+                    OutputStream::Stderr => stderr,
+                };
+                if let Some(error) = reader.line(&line.text) {
+                    self.logged(number, error);
+                }
+            }
+        }
+    }
+
+    fn logged(&mut self, number: usize, error: LoggedError) {
+        let Some(source) = self.sources.get(number) else {
+            return;
+        };
+        if source.is_before {
+            if self.known.len() < ERRORS {
+                self.known.insert(error.fingerprint);
+            }
+            return;
+        }
+        if self.known.contains(&error.fingerprint) {
+            return;
+        }
+        let has_before = self
+            .sources
+            .iter()
+            .any(|one| one.is_before && one.service == source.service);
+        let key = (source.service.clone(), error.fingerprint.clone());
+        if self.errors.len() >= ERRORS && !self.errors.contains_key(&key) {
+            return;
+        }
+        let seen = self.errors.entry(key).or_insert_with(|| SeenError {
+            service: source.service.clone(),
+            kind: error.kind,
+            fingerprint: error.fingerprint,
+            by_visitor: error.by_visitor,
+            count: 0,
+            is_new: has_before,
+        });
+        seen.count += 1;
+    }
+
+    /// Errors that are not known from before.
+    pub(super) fn errors(&self) -> Vec<SeenError> {
+        self.errors.values().cloned().collect()
+    }
+}

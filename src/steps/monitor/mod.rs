@@ -1,0 +1,412 @@
+//! `monitor`: watches a release after its deploy, against the hour before it: requests, errors in the logs, containers,
+//! Celery's queues, the database's connections, and what it asks the site itself. A bad release is told as soon as it is
+//! seen, with what it was seen by; within a `run` that takes it back. A good one has been watched for all of the time.
+//! What is bad is said in `judgement`; here it is gathered.
+//!
+//! Within a run the containers that stood before run on for the way back, which takes seconds. Only the Celery workers
+//! among them are ended when the watch begins, once each has finished its task: they would go on taking the new
+//! release's tasks, some of which they may not know, and would hide that the new workers take none. The way back starts
+//! them again.
+
+mod containers;
+pub mod judgement;
+mod logs;
+mod memory;
+mod probes;
+mod queues;
+mod sides;
+pub mod statistics;
+pub mod traffic;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use self::containers::Containers;
+use self::judgement::{Judgement, Rules, Seen, pulse};
+use self::logs::Logs;
+use self::probes::Probes;
+use self::queues::{Queues, count_command};
+use self::sides::Sides;
+use super::deploy::{end_all, has_left};
+use crate::compose::ServiceName;
+use crate::config;
+use crate::engine::{Container, ContainerState, Inspect};
+use crate::error::{Failure, FailureKind};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Event, Fact, Receipt, Step, StepId, StepResult, Task, Undone, Verdict, View,
+};
+use crate::release::Tag;
+
+/// Between two looks: whatever is bad is seen within several of them.
+const LOOK: Duration = Duration::from_secs(2);
+/// The tool's own requests are sent at every so many looks.
+const PROBED: u32 = 2;
+/// Lines of the proxy's log that must be readable, of ten.
+const READABLE: u64 = 5;
+
+/// The step.
+#[derive(Debug, Clone, Copy)]
+pub enum Monitor {
+    /// The last one of a run, which takes a bad release back.
+    OfRun,
+    /// By hand, for this long or as `deploy.yml` says: changes nothing.
+    ByHand { r#for: Option<Duration> },
+}
+
+#[async_trait]
+impl Step for Monitor {
+    fn id(&self) -> StepId {
+        StepId::Monitor
+    }
+
+    async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
+        let monitor = settings(view);
+        let then = match (self, monitor.on_bad) {
+            (Self::OfRun, config::OnBad::RollBack) => "; a bad one is taken back",
+            (Self::OfRun, config::OnBad::Warn) | (Self::ByHand { .. }, _) => "; a bad one is told",
+        };
+        Ok(vec![Change {
+            kind: ChangeKind::Run,
+            target: format!("release {}", view.settings.tag),
+            detail: format!("watched for {} s{then}", self.duration(&monitor).as_secs()),
+        }])
+    }
+
+    async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
+        let (tag, project) = (&context.settings.tag, &context.settings.project);
+        let monitor = settings(context.view());
+        let sides = Sides::of(context.engine, &project.name, tag).await?;
+        let sides = match (self, sides) {
+            (Self::OfRun, Some(sides)) if !is_recorded(context) || sides.are_of(context.run) => sides,
+            (Self::OfRun, Some(_) | None) => {
+                return Ok(Receipt::unchanged("nothing was replaced", Fact::Nothing));
+            }
+            (Self::ByHand { .. }, Some(sides)) => sides,
+            (Self::ByHand { .. }, None) => {
+                return Err(Failure::message(
+                    FailureKind::Failed,
+                    format!("no container of release {tag} is there to be watched"),
+                )
+                .hint("viatique-deploy status"));
+            }
+        };
+        let task = context.task(StepId::Monitor, "release", format!("watching release {tag}"));
+        let watched = async {
+            let watch = Watch::begin(context, &monitor, &sides, self.duration(&monitor)).await?;
+            watch.run(&task).await
+        };
+        let judgement = match self {
+            Self::ByHand { .. } => watched.await,
+            Self::OfRun => {
+                let mut ending = pin!(end_old_workers(context, &sides.before));
+                let mut watched = pin!(watched);
+                tokio::select! {
+                    judgement = &mut watched => judgement,
+                    // What they are at may take longer than the watch.
+                    () = &mut ending => watched.await,
+                }
+            }
+        };
+        let judgement = task.conclude(judgement, |judgement| {
+            let result = match judgement.verdict {
+                Verdict::Good => StepResult::Succeeded,
+                Verdict::Bad => StepResult::Failed,
+                Verdict::Inconclusive => StepResult::NotVerified,
+            };
+            (result, judgement.verdict.as_str().to_owned())
+        })?;
+        context.events.emit(Event::Settled {
+            step: StepId::Monitor,
+            verdict: judgement.verdict,
+            findings: judgement.findings.clone(),
+            remarks: judgement.remarks.clone(),
+        });
+        self.conclude(context, &monitor, judgement)
+    }
+
+    /// The way back that follows starts the old workers again, and must not find one that is about to end.
+    async fn undo(&self, context: Context<'_>) -> Result<Undone, Failure> {
+        match self {
+            Self::ByHand { .. } => {}
+            Self::OfRun => {
+                let tag = &context.settings.tag;
+                if let Some(sides) = Sides::of(context.engine, &context.settings.project.name, tag).await? {
+                    end_old_workers(context, &sides.before).await;
+                }
+            }
+        }
+        Ok(Undone::NothingToDo)
+    }
+}
+
+/// Whether containers of this release stand.
+///
+/// # Errors
+/// The engine's.
+pub(crate) async fn is_deployed(inspect: &dyn Inspect, project: &str, tag: &Tag) -> Result<bool, Failure> {
+    Ok(Sides::of(inspect, project, tag).await?.is_some())
+}
+
+impl Monitor {
+    fn duration(&self, monitor: &config::Monitor) -> Duration {
+        match self {
+            Self::OfRun | Self::ByHand { r#for: None } => monitor.r#for.0,
+            Self::ByHand { r#for: Some(asked) } => *asked,
+        }
+    }
+
+    fn conclude(
+        &self,
+        context: Context<'_>,
+        monitor: &config::Monitor,
+        judgement: Judgement,
+    ) -> Result<Receipt, Failure> {
+        let tag = &context.settings.tag;
+        let first = judgement.findings.first().cloned().unwrap_or_default();
+        let further = judgement.findings.len().saturating_sub(1);
+        let others = if further == 0 {
+            String::new()
+        } else {
+            format!("; and {further} more")
+        };
+        let bad = format!("release {tag} is bad: {first}{others}");
+        match (judgement.verdict, self, monitor.on_bad) {
+            (Verdict::Good, _, _) => Ok(Receipt::unchanged(
+                format!("release {tag} is good"),
+                Fact::Nothing,
+            )),
+            (Verdict::Inconclusive, _, _) => {
+                context.warn(
+                    format!("whether release {tag} is good cannot be told: inconclusive"),
+                    Some("monitor.probes in deploy.yml are asked where there is no traffic".to_owned()),
+                );
+                Ok(Receipt::unchanged(
+                    format!("release {tag}: inconclusive"),
+                    Fact::Nothing,
+                ))
+            }
+            (Verdict::Bad, Self::OfRun, config::OnBad::Warn) => {
+                for finding in &judgement.findings {
+                    context.warn(finding.clone(), None);
+                }
+                context.warn(
+                    format!("release {tag} is bad, and stays, as monitor.on_bad says"),
+                    Some("to take it back: viatique-deploy rollback".to_owned()),
+                );
+                Ok(Receipt::unchanged(bad, Fact::Nothing))
+            }
+            (Verdict::Bad, Self::OfRun, config::OnBad::RollBack) => {
+                Err(Failure::message(FailureKind::Gate, bad)
+                    .evidence("what it was seen by", judgement.findings))
+            }
+            (Verdict::Bad, Self::ByHand { .. }, _) => Err(Failure::message(FailureKind::Gate, bad)
+                .evidence("what it was seen by", judgement.findings)
+                .hint("to take it back: viatique-deploy rollback")),
+        }
+    }
+}
+
+/// Whether it is the release that served before this run. One whose own run was killed while it was watched is not.
+fn is_recorded(context: Context<'_>) -> bool {
+    let current = context.settings.current.as_ref();
+    current.is_some_and(|current| current.tag == context.settings.tag)
+}
+
+/// As `deploy.yml` has it; by hand a release is watched without the section, too.
+fn settings(view: View<'_>) -> config::Monitor {
+    view.settings.config.monitor.clone().unwrap_or_default()
+}
+
+/// Tells the Celery workers of before to end, each once it has finished its task, and waits for it. One that cannot be
+/// told goes on as it did.
+async fn end_old_workers(context: Context<'_>, before: &[(String, Container)]) {
+    for service in context.settings.project.services.values() {
+        let workers: Vec<Container> = before
+            .iter()
+            .filter(|(name, container)| {
+                name == service.name.as_str()
+                    && container.state == ContainerState::Running
+                    && has_left(context, container)
+                    && count_command(service, &container.id).is_some()
+            })
+            .map(|(_, container)| container.clone())
+            .collect();
+        let name: &ServiceName = &service.name;
+        if !workers.is_empty()
+            && let Err(failure) = end_all(context, name, &workers).await
+        {
+            context.warn(
+                format!("ending the old workers of {name}: {:#}", failure.error),
+                None,
+            );
+        }
+    }
+}
+
+/// A release that is being watched.
+struct Watch<'a> {
+    rules: Rules,
+    duration: Duration,
+    began: Instant,
+    logs: Logs<'a>,
+    containers: Containers<'a>,
+    queues: Option<Queues<'a>>,
+    probes: Probes<'a>,
+    /// What cannot be looked at at all.
+    blind: Vec<String>,
+}
+
+impl<'a> Watch<'a> {
+    async fn begin(
+        context: Context<'a>,
+        monitor: &'a config::Monitor,
+        sides: &Sides,
+        duration: Duration,
+    ) -> Result<Self, Failure> {
+        let (config, project) = (&context.settings.config, &context.settings.project);
+        let mut blind = Vec::new();
+        let requests = config
+            .logs_requests(project)
+            .map(|service| (service.name.to_string(), monitor.access_log.format.clone()));
+        if requests.is_none() {
+            blind.push(
+                "requests: no service is nginx with a published port; see monitor.access_log".to_owned(),
+            );
+        }
+        let began_at = context.engine.time().await?;
+        let began = Instant::now();
+        let logs = Logs::open(context.engine, sides, requests, began_at).await;
+        let database = config.backup.database.as_ref();
+        let database = match database {
+            None => {
+                blind.push("the database's connections: backup.database is not there".to_owned());
+                None
+            }
+            Some(database) => {
+                let access = super::backup::access(context.settings, database)?;
+                let mut standing = sides.new.iter().chain(&sides.kept);
+                let container = standing.find(|(service, _)| service == database.service.as_str());
+                container.map(|(_, container)| (container.id.clone(), access))
+            }
+        };
+        let queues = match Queues::of(context.engine, project, sides, &monitor.queues) {
+            Ok(queues) => queues,
+            Err(why) => {
+                blind.push(why);
+                None
+            }
+        };
+        Ok(Self {
+            rules: Rules {
+                thresholds: monitor.thresholds,
+                new_errors: monitor.new_errors,
+            },
+            duration,
+            began,
+            logs,
+            containers: Containers::of(context.engine, project, sides, database).await?,
+            queues,
+            probes: Probes::new(
+                context.app,
+                config.health.as_ref(),
+                &monitor.probes,
+                &context.settings.tag,
+            ),
+            blind,
+        })
+    }
+
+    /// Until it is bad, or the time is over.
+    async fn run(mut self, task: &Task) -> Result<Judgement, Failure> {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut number = 0;
+        loop {
+            tokio::select! {
+                biased;
+                _ = looks.tick() => {}
+                () = self.logs.next() => continue,
+            }
+            self.look(number).await?;
+            number += 1;
+            let seen = self.seen();
+            let judgement = self.rules.judge(&seen);
+            let is_over = seen.elapsed >= self.duration;
+            if judgement.verdict == Verdict::Bad || is_over {
+                return Ok(self.told(judgement));
+            }
+            let over = seen.elapsed.min(traffic::RECENT);
+            let (requests, failed, slowest) = pulse(&seen.recent, over);
+            let slowest =
+                slowest.map_or_else(String::new, |seconds| format!(", p95 {:.0} ms", seconds * 1000.0));
+            let left = self.duration.saturating_sub(seen.elapsed).as_secs();
+            task.progress(format!(
+                "{left} s left: {requests:.1} requests/s, {failed:.1} % 5xx{slowest}"
+            ));
+        }
+    }
+
+    async fn look(&mut self, number: u32) -> Result<(), Failure> {
+        let now = self.began.elapsed().as_secs_f64();
+        let threshold = self.rules.thresholds.connections;
+        let probes = async {
+            if number.is_multiple_of(PROBED) {
+                self.probes.ask().await;
+            }
+        };
+        let queues = async {
+            if let Some(queues) = &mut self.queues {
+                queues.look(now).await;
+            }
+        };
+        let (looked, (), ()) = tokio::join!(self.containers.look(now, threshold), probes, queues);
+        looked?;
+        let containers = &self.containers;
+        self.logs.refresh(|id| containers.runs(id)).await;
+        Ok(())
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            elapsed: self.began.elapsed(),
+            before: self.logs.before.clone(),
+            since: self.logs.watched.all.clone(),
+            recent: self.logs.watched.recent(),
+            own: self.probes.sent,
+            errors: self.logs.errors(),
+            containers: self.containers.seen(),
+            idle_workers: self
+                .queues
+                .as_ref()
+                .map(|queues| queues.idle.clone())
+                .unwrap_or_default(),
+            connections: self.containers.connections,
+            probes: self.probes.seen(),
+        }
+    }
+
+    /// With what could not be looked at.
+    fn told(&self, mut judgement: Judgement) -> Judgement {
+        let (unread, all) = self.logs.unread;
+        let mut blind = self.blind.clone();
+        if unread > 0 {
+            blind.push(format!(
+                "{unread} of {all} lines of the access log are not of the format that monitor.access_log.format names"
+            ));
+        }
+        if unread * 10 > all * READABLE && judgement.verdict == Verdict::Good && self.probes.seen().is_empty()
+        {
+            judgement.verdict = Verdict::Inconclusive;
+        }
+        blind.extend(self.logs.problems.iter().cloned());
+        blind.extend(self.containers.problem.clone());
+        blind.extend(self.queues.as_ref().and_then(|queues| queues.problem.clone()));
+        judgement
+            .remarks
+            .extend(blind.into_iter().map(|what| format!("not looked at: {what}")));
+        judgement
+    }
+}

@@ -1,0 +1,4 @@
+//! Watching a release settle: the rules by themselves, and the step in whole runs.
+
+mod faults;
+mod judgement;
