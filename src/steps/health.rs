@@ -3,6 +3,7 @@
 //! release that fails this right after its deploy is taken back by the run.
 
 mod beat;
+mod logs;
 mod workers;
 
 use std::pin::pin;
@@ -62,8 +63,9 @@ impl Step for Health {
         let mut services = pin!(async {
             let services = check_services(context).await?;
             let workers = workers::check_workers(context);
-            let (workers, beats) = futures_util::join!(workers, beat::check_beats(context));
-            workers.and(beats)?;
+            let (beats, logs) = (beat::check_beats(context), logs::read_logs(context));
+            let (workers, beats, logs) = futures_util::join!(workers, beats, logs);
+            workers.and(beats).and(logs)?;
             Ok::<_, Failure>(services)
         });
         let mut endpoint = pin!(check_endpoint(context));

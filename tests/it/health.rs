@@ -354,3 +354,45 @@ async fn what_cannot_be_known_of_a_beat_is_not_verified() {
         assert!(told.contains(why), "{told}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn errors_in_the_last_lines_are_told_and_fail_nothing() {
+    let stack = Stack::viatique();
+    let traceback = [
+        "2026-11-29 06:00:00,123 ERROR django.request: Internal Server Error: /print/3/",
+        "Traceback (most recent call last):",
+        "  File \"/app/papers/views.py\", line 107, in print_copy",
+        "    raise ValueError(copy)",
+        "ValueError: copy 3",
+        "2026-11-29 06:00:01,000 INFO all is well",
+    ];
+    let telling = ImageBehaviour::healthy_after(Duration::ZERO).logging(&traceback);
+    stack.image_is("viatique-backend:v1", telling);
+    let database =
+        ImageBehaviour::healthy_after(Duration::ZERO).logging(&["ERROR:  relation \"x\" does not exist"]);
+    stack.image_is("postgres:17", database);
+    stack.run("v1").await.succeeded();
+    let ended = health(&stack).await;
+    ended.succeeded();
+    assert_eq!(
+        ended.task_result(StepId::Health, "logs"),
+        Some(StepResult::Warned)
+    );
+    assert_eq!(
+        ended.task_message(StepId::Health, "logs").as_deref(),
+        Some("1 errors")
+    );
+    let told = "in the log of backend, 1 times: ValueError at /app/papers/views.py:print_copy";
+    assert!(ended.warnings().contains(told), "{}", ended.warnings());
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_without_errors_are_told_with_what_was_read() {
+    let stack = serving(FakeApp::healthy()).await;
+    let ended = health(&stack).await;
+    let told = ended.task_message(StepId::Health, "logs").unwrap();
+    assert!(
+        told.starts_with("no errors in the last 100 lines of viatique-backend-1, viatique-celery_beat-1"),
+        "{told}"
+    );
+}
