@@ -70,6 +70,32 @@ impl StepId {
         }
     }
 
+    /// Whether it only looks: then it is no news that nothing was changed.
+    pub const fn only_looks(self) -> bool {
+        match self {
+            Self::Check
+            | Self::Verify
+            | Self::Drill
+            | Self::Gate
+            | Self::Health
+            | Self::Smoke
+            | Self::Monitor => true,
+            Self::Backup
+            | Self::Copy
+            | Self::Prune
+            | Self::Restore
+            | Self::RestoreWithCode
+            | Self::Build
+            | Self::Fetch
+            | Self::Rehearse
+            | Self::Migrate
+            | Self::Reverse
+            | Self::Close
+            | Self::Collectstatic
+            | Self::Deploy => false,
+        }
+    }
+
     /// Whether it changes what serves, or what that stands on: once it has begun, a run that stops is neither at the old
     /// release nor at the new one until somebody finishes it.
     pub const fn changes_what_serves(self) -> bool {

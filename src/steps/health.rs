@@ -257,7 +257,9 @@ pub(super) async fn with_logs(context: Context<'_>, mut failure: Failure) -> Fai
     let Ok(standing) = standing(context.engine, &context.settings.project.name).await else {
         return failure;
     };
-    for container in standing.get(django.service.as_str()).into_iter().flatten() {
+    let containers = standing.get(django.service.as_str()).into_iter().flatten();
+    // Those that gave their place up have answered nothing.
+    for container in containers.filter(|one| !has_left(context, one)) {
         failure = evidence(context.engine, container, failure).await;
     }
     failure

@@ -279,7 +279,7 @@ impl Reporter for PlainReporter {
                     return;
                 }
                 let (role, _) = wording::result_sign(*result);
-                let line = place(state, *step, None).and(role, wording::result_word(*result));
+                let line = place(state, *step, None).and(role, wording::step_word(*step, *result));
                 self.record(state, explained(line, message, *duration));
             }
             Event::UnwindStarted { step, reason } => {

@@ -44,6 +44,15 @@ pub(super) fn is_check_told(command: &str, outcome: &CheckOutcome) -> bool {
     command == "check" || outcome.verdict != CheckVerdict::Passed
 }
 
+/// How a step ended; where it only looks, that nothing was changed is no news.
+pub(super) fn step_word(step: StepId, result: StepResult) -> &'static str {
+    if step.only_looks() && result == StepResult::Unchanged {
+        result_word(StepResult::Succeeded)
+    } else {
+        result_word(result)
+    }
+}
+
 pub(super) const fn result_word(result: StepResult) -> &'static str {
     match result {
         StepResult::Succeeded => "done",

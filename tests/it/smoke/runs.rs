@@ -230,6 +230,11 @@ async fn a_release_that_fails_it_is_taken_back() {
         .shows("broken on purpose")
         // What the application wrote says why.
         .shows("no such filter");
+    assert!(
+        !ended.evidence().contains("-old-"),
+        "the old one was not asked: {}",
+        ended.evidence()
+    );
     assert_eq!(ended.serves.as_deref(), Some("v2"));
     let seen = stack.engine.peek();
     assert_eq!(seen.releases("backend"), ["v2"]);
