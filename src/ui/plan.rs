@@ -95,7 +95,13 @@ fn start_unindented(change: &Change, kinds: usize, targets: usize) -> Line {
         .and(role, " ")
         .and(role, word)
         .padded(kinds + 2)
-        .then(Line::of(target_role(change.kind), &change.target).padded(targets + 2))
+        .then(apart(Line::of(target_role(change.kind), &change.target), targets))
+}
+
+/// Two spaces behind it, and behind one that is longer than its column, too.
+fn apart(target: Line, column: usize) -> Line {
+    let width = column.max(target.width());
+    target.padded(width + 2)
 }
 
 fn target_role(kind: ChangeKind) -> Role {
@@ -111,5 +117,26 @@ fn detail_role(kind: ChangeKind) -> Role {
         Role::Warning
     } else {
         Role::Faint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_target_stays_apart_from_what_is_said_of_it() {
+        let change = |target: &str| Change {
+            kind: ChangeKind::Run,
+            target: target.to_owned(),
+            detail: "in the container".to_owned(),
+        };
+        let long = "command python3 manage.py smoke_data create";
+        let records = plan_records(StepId::Smoke, &[change("short"), change(long)]);
+        let told: Vec<String> = records.iter().map(|line| line.painted(false)).collect();
+        assert!(
+            told[1].ends_with(&format!("> run  {long}  in the container")),
+            "{told:?}"
+        );
     }
 }
