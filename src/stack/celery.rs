@@ -117,6 +117,12 @@ pub(super) fn started_by(command: &[String]) -> Option<(String, String)> {
     Some((python(celery)?, application.to_owned()))
 }
 
+/// Whether the worker that `command` starts hears nothing while it is at a task: the pool `solo` works in the very process
+/// that would answer.
+pub fn is_deaf_at_work(command: &[String]) -> bool {
+    option(command, &["-P", "--pool"]) == Some("solo")
+}
+
 /// The words before `worker`, and the name that this worker gives itself.
 fn worker<'a>(command: &'a [String], hostname: &str) -> Option<(&'a [String], String)> {
     let celery = command
@@ -158,7 +164,7 @@ fn option<'a>(words: &'a [String], names: &[&str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{await_command, count_command, has_taken_nothing, ping_command};
+    use super::{await_command, count_command, has_taken_nothing, is_deaf_at_work, ping_command};
 
     fn ping(command: &str) -> Option<String> {
         let words: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
@@ -227,6 +233,18 @@ mod tests {
         let words: Vec<String> = "celery -A app worker".split(' ').map(ToOwned::to_owned).collect();
         let command = count_command(&words, "0123").unwrap();
         assert_eq!(command[3..].join(" "), "app celery@0123");
+    }
+
+    #[test]
+    fn a_worker_alone_in_its_process_is_deaf_at_work() {
+        let is_deaf = |command: &str| {
+            let words: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
+            is_deaf_at_work(&words)
+        };
+        assert!(is_deaf("celery -A app worker --pool=solo"));
+        assert!(is_deaf("celery -A app worker -P solo"));
+        assert!(!is_deaf("celery -A app worker --pool=prefork"));
+        assert!(!is_deaf("celery -A app worker"));
     }
 
     #[test]

@@ -266,6 +266,21 @@ async fn a_worker_that_runs_and_takes_no_tasks_fails_the_gate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_cannot_answer_at_work_is_not_verified() {
+    let stack = Stack::viatique();
+    let command = "command: [celery, -A, viatique, worker";
+    stack.edit_compose(&format!("{command}]"), &format!("{command}, --pool, solo]"));
+    stack.run("v1").await.succeeded();
+    stack.answer(move |command| pings(command).then(|| FakeOutput::silent().exits(69)));
+    let ended = health(&stack).await;
+    ended.succeeded();
+    assert_eq!(
+        ended.task_result(StepId::Health, "celery_worker ping"),
+        Some(StepResult::NotVerified)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_answers_late_is_waited_for() {
     let stack = serving(FakeApp::healthy()).await;
     let times = std::sync::atomic::AtomicU32::new(0);

@@ -74,8 +74,16 @@ async fn answers(
         );
         return Ok(());
     };
-    let asked = ask(context, container, &command, &task).await;
-    task.conclude(asked, |()| (StepResult::Succeeded, "answers a ping".to_owned()))
+    match ask(context, container, &command, &task).await {
+        Err(failure) if failure.kind == FailureKind::Gate && celery::is_deaf_at_work(&words) => {
+            task.finish(
+                StepResult::NotVerified,
+                "it answers no ping, as a worker of the pool solo does while it is at a task",
+            );
+            Ok(())
+        }
+        asked => task.conclude(asked, |()| (StepResult::Succeeded, "answers a ping".to_owned())),
+    }
 }
 
 /// Asks until it answers, or the time is over: it may just have been started again.
