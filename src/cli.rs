@@ -31,6 +31,7 @@ Look:
   health         Ask the deployed app whether it is well
   smoke          Play the scenarios of deploy.yml through the site
   monitor        Watch whether a deployed release settles
+  logs           Show what the services write
   status         Show what is running, from which release
   releases       List the releases that can be gone back to
   notify         Try whether those who are told of deploys can be reached
@@ -373,6 +374,25 @@ Examples:
     )]
     Smoke(SmokeArgs),
 
+    /// Show what the services write
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+Shows the last lines of the services' containers, in the order in which they
+were written. With --follow it goes on with what is written, also by containers
+that a deploy brings, until it is stopped.
+
+Leaves alone: everything; it only reads.",
+        after_help = "\
+Exit codes: 0 shown; 1 failed; 2 no such service, or no pattern.
+
+Examples:
+  viatique-deploy logs backend celery_worker
+  viatique-deploy logs --follow --grep '(?i)error'
+  viatique-deploy logs --since 1h --tail 10000 --output json nginx | jq .line"
+    )]
+    Logs(LogsArgs),
+
     /// Watch whether a deployed release settles
     #[command(
         help_template = ONE_COMMAND,
@@ -702,6 +722,34 @@ pub struct RestoreArgs {
 pub enum RestorePart {
     Database,
     Media,
+}
+
+/// What `logs` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct LogsArgs {
+    /// Of these services [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// How many lines of each container
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub tail: u32,
+
+    /// Not what was written longer ago, as in 15m
+    #[arg(long, value_name = "TIME", value_parser = ValueParser::new(duration))]
+    pub since: Option<Duration>,
+
+    /// Only lines in which this regular expression is found
+    #[arg(long, value_name = "PATTERN")]
+    pub grep: Option<String>,
+
+    /// With the moment of each, in UTC
+    #[arg(short, long)]
+    pub timestamps: bool,
 }
 
 /// What `monitor` takes.

@@ -8,6 +8,7 @@ mod drift;
 pub mod drive;
 mod identity;
 mod locked;
+pub mod logs;
 mod monitor;
 pub mod notices;
 mod notify;
@@ -83,6 +84,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             let chosen = Chosen::smoke(arguments.only);
             steps::steps(&cli.global, chosen, Asked::default(), &output).await
         }
+        Command::Logs(arguments) => logs::logs(&cli.global, &arguments, &output).await,
         Command::Monitor(arguments) => monitor::monitor(&cli.global, &arguments, &output).await,
         Command::Run(arguments) => steps::run(&cli.global, &arguments, &output).await,
     };

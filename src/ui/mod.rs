@@ -217,3 +217,13 @@ pub fn write_data(options: &OutputOptions, human: &str, json: &serde_json::Value
     };
     let _ = output.flush();
 }
+
+/// Writes one of many lines of data to stdout, and says whether anybody still reads.
+pub fn data_line(options: &OutputOptions, human: &str, json: &serde_json::Value) -> bool {
+    let mut output = std::io::stdout().lock();
+    let written = match options.format {
+        OutputFormat::Human | OutputFormat::Github => writeln!(output, "{}", printable_line(human)),
+        OutputFormat::Json => writeln!(output, "{}", json::printable_value(json)),
+    };
+    written.and_then(|()| output.flush()).is_ok()
+}

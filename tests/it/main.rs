@@ -35,6 +35,7 @@ mod incompatible;
 mod ledger;
 mod lint;
 mod lock;
+mod logs;
 mod maintenance;
 mod migrate;
 mod monitor;

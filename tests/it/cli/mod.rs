@@ -227,6 +227,7 @@ fn top_level_help() {
       health         Ask the deployed app whether it is well
       smoke          Play the scenarios of deploy.yml through the site
       monitor        Watch whether a deployed release settles
+      logs           Show what the services write
       status         Show what is running, from which release
       releases       List the releases that can be gone back to
       notify         Try whether those who are told of deploys can be reached
