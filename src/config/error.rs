@@ -34,6 +34,24 @@ impl ConfigError {
         }
     }
 
+    /// An error about what stands there.
+    pub(super) fn at(
+        file: &Path,
+        mark: yaml::Mark,
+        path: String,
+        message: String,
+        hint: Option<String>,
+    ) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: mark.line,
+            column: mark.column,
+            path,
+            message,
+            hint,
+        }
+    }
+
     pub(super) fn from_yaml(file: &Path, error: &yaml::Error) -> Self {
         let mark = error.mark.unwrap_or_default();
         Self {

@@ -491,13 +491,7 @@ impl Config {
         };
         let mark = self.origin.document.as_ref().and_then(entry).unwrap_or_default();
         let path = format!("notify[{index}].{kind}.{key}");
-        ConfigError {
-            file: self.path().to_owned(),
-            line: mark.line,
-            column: mark.column,
-            message: format!("`{path}`: {message}"),
-            path,
-            hint,
-        }
+        let message = format!("`{path}`: {message}");
+        ConfigError::at(self.path(), mark, path, message, hint)
     }
 }

@@ -165,13 +165,7 @@ impl Config {
         let path = format!("secrets[{index}]");
         let name = self.secrets.get(index).and_then(|entry| entry.name.as_ref());
         let of = name.map_or_else(String::new, |name| format!(" ({name})"));
-        ConfigError {
-            file: self.path().to_owned(),
-            line: mark.line,
-            column: mark.column,
-            message: format!("`{path}`{of}: {message}"),
-            path,
-            hint,
-        }
+        let message = format!("`{path}`{of}: {message}");
+        ConfigError::at(self.path(), mark, path, message, hint)
     }
 }

@@ -98,14 +98,8 @@ impl<'a> Validation<'a> {
             .as_ref()
             .map(|root| mark_of(root, steps))
             .unwrap_or_default();
-        self.errors.push(ConfigError {
-            file: self.config.path().to_owned(),
-            line: mark.line,
-            column: mark.column,
-            path: steps.join("."),
-            message,
-            hint,
-        });
+        let error = ConfigError::at(self.config.path(), mark, steps.join("."), message, hint);
+        self.errors.push(error);
     }
 
     fn service(&mut self, steps: &[&str], name: &ServiceName) -> Option<&'a Service> {

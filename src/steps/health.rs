@@ -62,8 +62,12 @@ impl Step for Health {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let mut services = pin!(async {
             let services = check_services(context).await?;
-            let workers = workers::check_workers(context);
-            let (beats, logs) = (beat::check_beats(context), logs::read_logs(context));
+            let running = running(context).await?;
+            let workers = workers::check_workers(context, &running);
+            let (beats, logs) = (
+                beat::check_beats(context, &running),
+                logs::read_logs(context, &running),
+            );
             let (workers, beats, logs) = futures_util::join!(workers, beats, logs);
             workers.and(beats).and(logs)?;
             Ok::<_, Failure>(services)
@@ -210,10 +214,7 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
             }
             failure = Some(match failure {
                 None => this,
-                Some(mut first) => {
-                    first.evidence.extend(this.evidence);
-                    first.context(format!("{:#}", this.error))
-                }
+                Some(first) => both(first, this),
             });
         }
         if let Some(failure) = failure {
@@ -225,6 +226,25 @@ async fn check_services(context: Context<'_>) -> Result<usize, Failure> {
         open = starting;
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// What the first says to do is to be done first.
+fn both(mut first: Failure, other: Failure) -> Failure {
+    first.evidence.extend(other.evidence);
+    first.context(format!("{:#}", other.error))
+}
+
+/// The containers that do the services' work: they run, and have not given their place up.
+async fn running(context: Context<'_>) -> Result<Vec<(&Service, Container)>, Failure> {
+    let project = &context.settings.project;
+    let standing = standing(context.engine, &project.name).await?;
+    let mut running = Vec::new();
+    for service in project.services.values() {
+        let containers = containers_of(&standing, &service.name).iter();
+        let at_work = |one: &&Container| one.state == ContainerState::Running && !has_left(context, one);
+        running.extend(containers.filter(at_work).map(|one| (service, one.clone())));
+    }
+    Ok(running)
 }
 
 /// Asks the app itself; says whether `deploy.yml` names an address to ask at.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::deploy::{containers_of, has_left, standing};
-use super::lines::Lines;
+use super::lines::{Heard, Lines, Listener};
 use super::local_command::{self, LocalCommand, Output, Ran};
 use crate::compose::ServiceName;
 use crate::config::Hook;
-use crate::engine::{Container, ContainerState, ExecSpec};
+use crate::engine::{Container, ContainerState, ExecSpec, Exit};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
     Change, ChangeKind, Context, Receipt, Settings, Step, StepId, StepResult, Task, Undone, View,
@@ -170,30 +170,44 @@ async fn in_service(
     facts: BTreeMap<String, String>,
     task: &Task,
 ) -> Result<(), Failure> {
-    let container = running(context, service).await?;
-    let spec = ExecSpec {
-        command: hook.run.clone(),
-        environment: facts,
-        ..ExecSpec::default()
-    };
     let mut listener = task;
-    let mut lines = Lines::heard_by(&mut listener);
-    let exit = context
-        .engine
-        .exec(&container.id, &spec, None, &mut lines)
-        .await?;
-    let heard = lines.end();
+    let (exit, heard) = run_in(context, service, &hook.run, facts, &mut listener).await?;
     if exit.success() {
         return Ok(());
     }
     Err(failed(&format!("exit code {}", exit.code), heard.last_lines))
 }
 
+/// Runs a command in a service's container, to its end.
+///
+/// # Errors
+/// Where no container of it runs; the engine's. A command that fails is a result.
+pub(super) async fn run_in(
+    context: Context<'_>,
+    service: &ServiceName,
+    command: &[String],
+    environment: BTreeMap<String, String>,
+    listener: &mut dyn Listener,
+) -> Result<(Exit, Heard), Failure> {
+    let container = running(context, service).await?;
+    let spec = ExecSpec {
+        command: command.to_vec(),
+        environment,
+        ..ExecSpec::default()
+    };
+    let mut lines = Lines::heard_by(listener);
+    let exit = context
+        .engine
+        .exec(&container.id, &spec, None, &mut lines)
+        .await?;
+    Ok((exit, lines.end()))
+}
+
 /// The container of a service in which commands are run: the newest that runs, and has not given its place up.
 ///
 /// # Errors
 /// None does; the engine's.
-pub(super) async fn running(context: Context<'_>, service: &ServiceName) -> Result<Container, Failure> {
+async fn running(context: Context<'_>, service: &ServiceName) -> Result<Container, Failure> {
     let standing = standing(context.engine, &context.settings.project.name).await?;
     let running = containers_of(&standing, service)
         .iter()

@@ -327,13 +327,7 @@ impl Config {
         let document = self.origin.document.as_ref();
         let mark = document.map(|root| mark_of(root, &steps)).unwrap_or_default();
         let path = steps.join(".").replace(".[", "[");
-        ConfigError {
-            file: self.path().to_owned(),
-            line: mark.line,
-            column: mark.column,
-            message: format!("`{path}`: {message}"),
-            path,
-            hint,
-        }
+        let message = format!("`{path}`: {message}");
+        ConfigError::at(self.path(), mark, path, message, hint)
     }
 }

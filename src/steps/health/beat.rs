@@ -10,12 +10,12 @@ use time::format_description::well_known::Rfc3339;
 
 use super::evidence;
 use crate::compose::Service;
-use crate::engine::{Captured, Container, ContainerState, ExecSpec, LogRange};
+use crate::engine::{Captured, Container, ExecSpec, LogRange};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepId, StepResult};
 use crate::stack::celery_beat::{Schedule, Written, overdue_command, parse_schedule};
 use crate::stack::program::{Program, program};
-use crate::steps::deploy::{containers_of, has_left, standing, started_with};
+use crate::steps::deploy::started_with;
 use crate::steps::lines::MARK;
 
 /// Beat wakes when the next task is due; it may be so late, on a machine that is busy with a deploy.
@@ -37,18 +37,14 @@ enum Ticks {
 ///
 /// # Errors
 /// The gate's, where one has not sent what was due; the engine's.
-pub(super) async fn check_beats(context: Context<'_>) -> Result<(), Failure> {
-    let project = &context.settings.project;
-    let standing = standing(context.engine, &project.name).await?;
-    for service in project.services.values() {
-        let containers = containers_of(&standing, &service.name).iter();
-        for container in
-            containers.filter(|one| one.state == ContainerState::Running && !has_left(context, one))
-        {
-            let (words, _) = started_with(service, &container.id);
-            if program(&words).is_some_and(Program::schedules) {
-                check(context, service, container, &words).await?;
-            }
+pub(super) async fn check_beats(
+    context: Context<'_>,
+    running: &[(&Service, Container)],
+) -> Result<(), Failure> {
+    for (service, container) in running {
+        let (words, _) = started_with(service, &container.id);
+        if program(&words).is_some_and(Program::schedules) {
+            check(context, service, container, &words).await?;
         }
     }
     Ok(())

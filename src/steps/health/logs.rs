@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt as _;
 use time::OffsetDateTime;
 
-use crate::engine::{Container, ContainerState, LogRange};
+use crate::compose::Service;
+use crate::engine::{Container, LogRange};
 use crate::error::Failure;
 use crate::pipeline::{Context, StepId, StepResult};
 use crate::stack::logged_errors::ErrorReader;
 use crate::stack::program::program;
-use crate::steps::deploy::{containers_of, has_left, standing, started_with};
+use crate::steps::deploy::started_with;
 
 /// So many lines of each container, as the workflow's checklist has it.
 const LINES: u32 = 100;
@@ -20,29 +21,23 @@ const LINES: u32 = 100;
 ///
 /// # Errors
 /// The engine's.
-pub(super) async fn read_logs(context: Context<'_>) -> Result<(), Failure> {
-    let (config, project) = (&context.settings.config, &context.settings.project);
-    let standing = standing(context.engine, &project.name).await?;
+pub(super) async fn read_logs(
+    context: Context<'_>,
+    running: &[(&Service, Container)],
+) -> Result<(), Failure> {
+    let django = context.settings.config.django.as_ref();
     let mut read = Vec::new();
     let mut errors: BTreeMap<(String, String), u64> = BTreeMap::new();
     let title = format!("reading the last {LINES} lines of each log");
     let task = context.task(StepId::Health, "logs", title);
-    for service in project.services.values() {
-        let is_application = config
-            .django
-            .as_ref()
-            .is_some_and(|one| one.service == service.name);
-        let containers = containers_of(&standing, &service.name).iter();
-        let running =
-            containers.filter(|one| one.state == ContainerState::Running && !has_left(context, one));
-        for container in running {
-            if !is_application && program(&started_with(service, &container.id).0).is_none() {
-                continue;
-            }
-            read.push(container.name.clone());
-            for fingerprint in errors_of(context, container).await? {
-                *errors.entry((service.name.to_string(), fingerprint)).or_default() += 1;
-            }
+    for (service, container) in running {
+        let is_application = django.is_some_and(|one| one.service == service.name);
+        if !is_application && program(&started_with(service, &container.id).0).is_none() {
+            continue;
+        }
+        read.push(container.name.clone());
+        for fingerprint in errors_of(context, container).await? {
+            *errors.entry((service.name.to_string(), fingerprint)).or_default() += 1;
         }
     }
     if read.is_empty() {

@@ -3,59 +3,47 @@
 
 use tokio::time::Instant;
 
-use super::{PAUSE, evidence};
+use super::{PAUSE, both, evidence};
 use crate::compose::Service;
-use crate::engine::{Container, ContainerState};
+use crate::engine::Container;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, StepId, StepResult, Task};
 use crate::stack::celery;
 use crate::stack::program::{Program, program};
-use crate::steps::deploy::{
-    Pinged, containers_of, has_left, is_of_this_run, ping, standing, started_with, test_pings_worker,
-};
+use crate::steps::deploy::{Pinged, is_of_this_run, ping, started_with, test_pings_worker};
 
 /// Asks all of them, side by side.
 ///
 /// # Errors
 /// The gate's, where one does not answer within the time that `health` gives; the engine's.
-pub(super) async fn check_workers(context: Context<'_>) -> Result<(), Failure> {
-    let project = &context.settings.project;
-    let standing = standing(context.engine, &project.name).await?;
+pub(super) async fn check_workers(
+    context: Context<'_>,
+    running: &[(&Service, Container)],
+) -> Result<(), Failure> {
     let mut asking = Vec::new();
-    for service in project.services.values() {
-        let running = containers_of(&standing, &service.name).iter().filter(|one| {
-            one.state == ContainerState::Running
-                && !has_left(context, one)
-                && !(is_of_this_run(context, one) && test_pings_worker(service))
-        });
-        for container in running {
-            let (words, hostname) = started_with(service, &container.id);
-            match program(&words) {
-                Some(Program::CeleryWorker { .. }) => {
-                    asking.push(answers(context, service, container, words, hostname));
-                }
-                Some(
-                    Program::Gunicorn { .. }
-                    | Program::Uvicorn { .. }
-                    | Program::Uwsgi { .. }
-                    | Program::Daphne
-                    | Program::Hypercorn
-                    | Program::CeleryBeat,
-                )
-                | None => {}
+    for (service, container) in running {
+        if is_of_this_run(context, container) && test_pings_worker(service) {
+            continue;
+        }
+        let (words, hostname) = started_with(service, &container.id);
+        match program(&words) {
+            Some(Program::CeleryWorker { .. }) => {
+                asking.push(answers(context, service, container, words, hostname));
             }
+            Some(
+                Program::Gunicorn { .. }
+                | Program::Uvicorn { .. }
+                | Program::Uwsgi { .. }
+                | Program::Daphne
+                | Program::Hypercorn
+                | Program::CeleryBeat,
+            )
+            | None => {}
         }
     }
     let answers = futures_util::future::join_all(asking).await;
-    let mut failed = answers.into_iter().filter_map(Result::err);
-    let Some(mut first) = failed.next() else {
-        return Ok(());
-    };
-    for other in failed {
-        first.evidence.extend(other.evidence);
-        first = first.context(format!("{:#}", other.error));
-    }
-    Err(first)
+    let failed = answers.into_iter().filter_map(Result::err);
+    failed.reduce(both).map_or(Ok(()), Err)
 }
 
 async fn answers(

@@ -7,11 +7,10 @@ use serde_json::Value;
 use super::values::{Mask, Values};
 use crate::compose::ServiceName;
 use crate::config::SmokeCommand;
-use crate::engine::ExecSpec;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Settings, StepId, Task};
-use crate::steps::hooks::running;
-use crate::steps::lines::{Lines, Listener};
+use crate::steps::hooks::run_in;
+use crate::steps::lines::Listener;
 use crate::steps::local_command::facts;
 
 fn service<'a>(settings: &'a Settings, command: &'a SmokeCommand) -> Option<&'a ServiceName> {
@@ -74,24 +73,13 @@ async fn in_container(
 ) -> Result<Vec<(String, Value)>, Failure> {
     let service = service(context.settings, command)
         .ok_or_else(|| failed("nothing says in which service it is run".to_owned()))?;
-    let container = running(context, service).await?;
     let mut environment: BTreeMap<String, String> = facts(context, StepId::Smoke);
     let own = values
         .fill_all(&command.environment)
         .map_err(|missing| failed(format!("`${{{}}}` stands for nothing", missing.0)))?;
     environment.extend(own);
-    let spec = ExecSpec {
-        command: command.run.clone(),
-        environment,
-        ..ExecSpec::default()
-    };
     let mut listener = Covered { task, mask };
-    let mut lines = Lines::heard_by(&mut listener);
-    let exit = context
-        .engine
-        .exec(&container.id, &spec, None, &mut lines)
-        .await?;
-    let heard = lines.end();
+    let (exit, heard) = run_in(context, service, &command.run, environment, &mut listener).await?;
     if !exit.success() {
         let lines = heard.last_lines.iter().map(|line| mask.cover(line)).collect();
         return Err(failed(format!("it failed (exit code {})", exit.code)).evidence("what it wrote", lines));
