@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::accounted::{self, Finish};
 use super::alive::give_signs_of_life;
 use super::identity;
 use super::locked;
@@ -16,6 +17,7 @@ use super::record::{is_same, kept_references};
 use super::session::ledger_error;
 use super::unfinished::{refusal, sentence};
 use super::{exit_code, signals};
+use crate::account::Gathered;
 use crate::app::App;
 use crate::clock::{Clock, timestamp};
 use crate::engine::{Engine, EngineErrorKind};
@@ -117,7 +119,8 @@ impl<'a> Drive<'a> {
         let (began, started) = (Instant::now(), self.clock.now());
         let services = self.settings.project.services.keys();
         let observed = Arc::new(Observed::before(reporter, services.map(ToString::to_string)));
-        let events = Events::new(Arc::clone(&observed) as Arc<dyn Reporter>);
+        let gathered = Arc::new(Gathered::before(Arc::clone(&observed) as Arc<dyn Reporter>));
+        let events = Events::new(Arc::clone(&gathered) as Arc<dyn Reporter>);
         if let Some(notices) = &self.notices {
             notices.serving(self.settings);
         }
@@ -196,15 +199,40 @@ impl<'a> Drive<'a> {
             }
             None => {}
         }
+        let error = report.failure.as_ref().map(Failure::report);
+        if self.is_accounted_for() && !reached.is_empty() {
+            let end = Finish {
+                outcome: report.outcome,
+                exit_code: code,
+                before: report.state.served,
+                serves: serves.clone(),
+                started,
+                took,
+                error: error.as_ref(),
+                steps: &steps,
+            };
+            let account = accounted::account(self.settings, self.command, &run, gathered.seen(), end);
+            accounted::keep(self.engine, &account, &events).await;
+        }
         events.emit(Event::Finished {
             outcome: report.outcome,
             exit_code: code,
             release: serves,
             duration: took,
             steps,
-            error: report.failure.map(|failure| failure.report()),
+            error,
         });
         code
+    }
+
+    /// Whether an account of it is kept: it makes a release serve, or changes what one stands on.
+    fn is_accounted_for(&self) -> bool {
+        let deploys = match self.effect {
+            Effect::Deploys(_) => true,
+            Effect::Prepares => pipeline::changes_what_serves(&self.stages),
+            Effect::Looks => false,
+        };
+        deploys && !self.dry_run
     }
 
     /// Whether the scenarios of `deploy.yml` are played at its end: wherever a release has been made to serve, and been
@@ -376,9 +404,12 @@ impl<'a> Drive<'a> {
         (memory, ledger): (Memory, &Ledger<'_>),
         lock: &Lock,
     ) -> Result<RunReport, Failure> {
-        let state = RunState::default();
         let releases = &memory.releases;
         self.settings.current = releases.current().cloned();
+        let state = RunState {
+            served: releases.current().map(|release| release.tag.clone()),
+            ..RunState::default()
+        };
         let header = self.header(run, memory.next_run());
         let mut journal = ledger.begin(header).map_err(ledger_error)?;
         let context = self.context(run, events, &state);

@@ -1,6 +1,7 @@
 //! One subcommand each: wires the rooms together, chooses the steps, and turns how it ended into an exit code. Rules
 //! of a deploy are in `steps`; what is shown is in `ui`.
 
+mod accounted;
 mod alive;
 mod backups;
 mod check;

@@ -1,8 +1,9 @@
 //! What the ledger forgets, so that it stays small enough to be read as a whole by every command: journals of runs long
-//! past, and how releases long past were made. That they were deployed, when and by whom is never forgotten.
+//! past with their accounts, and how releases long past were made. That they were deployed, when and by whom is never forgotten.
 //!
 //! After a crash some of it is forgotten and the rest is not; the next run forgets the rest.
 
+use super::accounts::account_file;
 use super::{File, Ledger, LedgerError, Memory, PastRun, release_file, run_folder};
 use crate::release::{Release, Sequence};
 
@@ -37,6 +38,16 @@ fn forgotten(memory: &Memory, keep: u32) -> Result<Vec<File>, LedgerError> {
         let runs = memory.runs.iter().enumerate().take(old);
         let runs = runs.filter(|(index, _)| Some(*index) != decisive);
         files.extend(runs.map(|(_, run)| (run_folder(&run.header.run), Vec::new())));
+    }
+    if memory.accounts.len() > REMEMBERED + SURPLUS {
+        let old = memory.accounts.len() - REMEMBERED;
+        files.extend(
+            memory
+                .accounts
+                .keys()
+                .take(old)
+                .map(|run| (account_file(run), Vec::new())),
+        );
     }
     let releases = &memory.releases;
     let whole: Vec<&Release> = releases.all().iter().filter(|one| !one.is_shortened()).collect();

@@ -4,6 +4,7 @@
 //!
 //! Reading needs no lock and changes nothing. After a crash the files written so far stand, whole.
 
+mod accounts;
 mod forgetting;
 mod journal;
 
@@ -17,6 +18,7 @@ use crate::engine::{ContainerId, Engine, EngineError, EngineErrorKind, Inspect, 
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::secret::Secret;
 
+pub use accounts::KeptAccount;
 pub use forgetting::REMEMBERED;
 pub use journal::{
     Entry, EntryKind, IllegalTransition, JOURNAL_FORMAT, Journal, PastRun, RunHeader, StepState,
@@ -160,6 +162,8 @@ pub struct Memory {
     pub releases: Releases,
     /// The oldest first.
     pub runs: Vec<PastRun>,
+    /// What runs that deployed something, or tried to, did and found.
+    pub accounts: BTreeMap<RunId, KeptAccount>,
     /// To be finished, forward or back, before anything else is deployed. One that is under way looks the same: it holds
     /// the lock.
     pub unfinished: Option<UnfinishedRun>,
@@ -230,6 +234,7 @@ const SIGN_OF_LIFE: &str = "alive.json";
 async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory, LedgerError> {
     let (mut releases, mut runs) = (Vec::new(), Vec::new());
     let (mut sign_of_life, mut key) = (None, None);
+    let mut accounts = BTreeMap::new();
     for (path, content) in files(inspect, container, DATA).await? {
         if path == SIGN_OF_LIFE {
             sign_of_life = Some(decode::<SignOfLife>(&path, &content, JOURNAL_FORMAT)?);
@@ -240,6 +245,13 @@ async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory
             releases.push((path.to_owned(), content));
         } else if let Some(path) = path.strip_prefix("runs/") {
             runs.push((path.to_owned(), content));
+        } else if let Some(name) = path.strip_prefix(accounts::FOLDER)
+            && let Some(run) = name.strip_suffix(accounts::ENDING)
+        {
+            let account = KeptAccount(content);
+            if !account.is_forgotten() {
+                accounts.insert(RunId(run.to_owned()), account);
+            }
         }
     }
     let runs = runs_from(runs)?;
@@ -248,6 +260,7 @@ async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory
         releases: releases_from(releases)?,
         unfinished: decisive.and_then(PastRun::unfinished),
         runs,
+        accounts,
         sign_of_life,
         key,
     })
@@ -307,7 +320,7 @@ async fn files(
     folder: &str,
 ) -> Result<Vec<(String, Vec<u8>)>, LedgerError> {
     let mut files = inspect.read_files(container, folder).await?.unwrap_or_default();
-    files.retain(|(path, _)| path.ends_with(".json"));
+    files.retain(|(path, _)| path.ends_with(".json") || path.ends_with(accounts::ENDING));
     files.sort();
     Ok(files)
 }
@@ -342,7 +355,7 @@ fn decode<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(content).map_err(damaged)
 }
 
-/// The ledger, open for writing. The caller holds the project's lock.
+/// The ledger, open for writing. The caller holds the project's lock, unless what it writes is its run's alone.
 pub struct Ledger<'a> {
     engine: &'a dyn Engine,
     container: ContainerId,

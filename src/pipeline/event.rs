@@ -175,7 +175,8 @@ pub enum Outcome {
 }
 
 /// What a release that was watched is found to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Good,
     Bad,
@@ -239,7 +240,7 @@ fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Resul
 
 /// An error as a reporter shows it: the chain from what was being done to why it failed, what to run next, and
 /// evidence (log lines, health output).
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ErrorReport {
     /// What was being done, then each cause. Never empty.
     pub chain: Vec<String>,
@@ -250,7 +251,7 @@ pub struct ErrorReport {
 }
 
 /// Lines that show why something failed.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Evidence {
     pub title: String,
     pub lines: Vec<String>,

@@ -73,6 +73,8 @@ pub enum ReversalOrder {
 /// What the steps so far found out; later steps read it.
 #[derive(Debug, Clone, Default)]
 pub struct RunState {
+    /// The release that served when the run had taken the lock.
+    pub served: Option<Tag>,
     /// By service: what `build` made or found.
     pub images: BTreeMap<ServiceName, ReleasedImage>,
     /// A build is planned before this step, so that image ids are not known yet.
