@@ -10,12 +10,9 @@ use crate::account::{ACCOUNT_FORMAT, Account, Seen, StepAccount, kept_of, second
 use crate::clock::timestamp;
 use crate::engine::Engine;
 use crate::exit_code::ExitCode;
-use crate::ledger::{Ledger, LedgerError};
-use crate::pipeline::{ErrorReport, Event, Events, Outcome, Settings, StepResult, StepSummary};
+use crate::ledger::Ledger;
+use crate::pipeline::{ErrorReport, Event, Events, Interrupt, Outcome, Settings, StepResult, StepSummary};
 use crate::release::{RunId, Tag};
-
-/// What keeping an account may take: nobody waits for it longer.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a run has ended.
 pub(super) struct Finish<'a> {
@@ -76,16 +73,20 @@ pub(super) fn account(
     }
 }
 
-/// Keeps it.
-pub(super) async fn keep(engine: &dyn Engine, account: &Account, events: &Events) {
+/// Keeps it, unless somebody asks once more that the run be over.
+pub(super) async fn keep(engine: &dyn Engine, account: &Account, events: &Events, interrupt: &Interrupt) {
+    let again = interrupt.times() + 1;
     let kept = async {
         let ledger = Ledger::open(engine, &account.project).await?;
         ledger.keep_account(account).await
     };
-    let why = match tokio::time::timeout(PATIENCE, kept).await {
-        Ok(Ok(())) => return,
-        Ok(Err::<(), LedgerError>(error)) => error.to_string(),
-        Err(_) => format!("it took longer than {} s", PATIENCE.as_secs()),
+    let why = tokio::select! {
+        biased;
+        kept = kept => match kept {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        () = interrupt.asked(again) => "interrupted".to_owned(),
     };
     events.emit(Event::Warning {
         message: format!("the account of this run could not be kept, and no report tells of it: {why}"),

@@ -212,7 +212,7 @@ impl<'a> Drive<'a> {
                 steps: &steps,
             };
             let account = accounted::account(self.settings, self.command, &run, gathered.seen(), end);
-            accounted::keep(self.engine, &account, &events).await;
+            accounted::keep(self.engine, &account, &events, interrupt).await;
         }
         events.emit(Event::Finished {
             outcome: report.outcome,

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod accounts;
 mod backup;
 mod backup_retention;
 mod bench;
