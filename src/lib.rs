@@ -28,6 +28,8 @@
 //! - An old container of which two may stand runs on until the whole run has succeeded; one of which two must not stand
 //!   is stopped once its successor has been made, and kept.
 //! - A replica gets no call before it is proven, and none from the switch on: `steps::deploy::traffic`.
+//! - Where scenarios come before the switch, nothing that serves is touched until a new container has passed them:
+//!   `steps::deploy::before_switch`.
 //! - Whatever is created carries the labels of its project and run ([`engine::labels`]).
 //! - Nothing prints outside [`ui`]; a reporter cannot stop a run.
 //! - A secret's value is held in [`secret::Secret`], which cannot be printed or serialised.

@@ -8,7 +8,7 @@ pub mod difference;
 pub mod rehearsal;
 pub mod schema;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use time::OffsetDateTime;
@@ -105,6 +105,11 @@ impl RunId {
     pub fn suffix(&self) -> &str {
         self.0.rsplit('-').next().unwrap_or(&self.0)
     }
+
+    /// Whether this may be the random end of one.
+    pub fn may_be_suffix(text: &str) -> bool {
+        text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
 }
 
 impl fmt::Display for RunId {
@@ -161,6 +166,10 @@ pub struct Release {
     /// What the checks before it came to; `None` where it was made without.
     #[serde(default)]
     pub checks: Option<ChecksRecord>,
+    /// The errors in the logs when it had settled, a few hundred at most, by what tells each from others: exceptions and
+    /// places in the code, no data. `None` where nobody has watched it.
+    #[serde(default)]
+    pub known_errors: Option<BTreeSet<String>>,
 }
 
 impl Release {
@@ -172,6 +181,7 @@ impl Release {
             compose: Vec::new(),
             project: serde_json::Value::Null,
             migrations,
+            known_errors: None,
             ..self.clone()
         }
     }

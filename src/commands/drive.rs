@@ -571,6 +571,7 @@ impl<'a> Drive<'a> {
             replace: self.settings.replace.iter().map(ToString::to_string).collect(),
             allow_incompatible: self.settings.allow_incompatible,
             maintenance: self.settings.maintenance,
+            skip_smoke: self.settings.skip_smoke,
             restores: self.settings.restores.clone(),
             reverses: self.settings.reverses.clone(),
         }
@@ -599,6 +600,7 @@ impl<'a> Drive<'a> {
             project: settings.project.without_secrets(&fingerprint),
             migrations: state.migrations.clone(),
             rehearsal: state.rehearsal.clone(),
+            known_errors: state.known_errors.clone(),
             backup: state.backup.clone(),
             checks: state.checks.clone(),
         }

@@ -144,6 +144,7 @@ fn blank(tag: &Tag, at: &str) -> Release {
         project: serde_json::Value::Null,
         migrations: None,
         rehearsal: None,
+        known_errors: None,
         backup: None,
         checks: None,
     }

@@ -45,6 +45,7 @@ pub(super) async fn resume(global: &GlobalOptions, output: &OutputOptions) -> Re
         Resumed::Recorded { release, .. } => session.recorded_settings(release, current).await?,
     };
     settings.maintenance = run.header.maintenance;
+    settings.skip_smoke = run.header.skip_smoke;
     settings.restores = run.header.restores.clone();
     settings.reverses = run.header.reverses.clone();
     settings.replace = asked_for(&settings.project, &run.header.replace)?;

@@ -407,7 +407,11 @@ impl Chosen {
 
     /// `deploy`
     pub fn deploy() -> Self {
-        Self::one("deploy", Deploy, Effect::Deploys(ReturnsTo::WhatServes))
+        Self::one(
+            "deploy",
+            Deploy::default(),
+            Effect::Deploys(ReturnsTo::WhatServes),
+        )
     }
 
     /// `health`
@@ -442,7 +446,7 @@ impl Chosen {
             stages: vec![
                 Stage::of(Fetch),
                 Stage::of(Collectstatic::sharing(Preparation::default())),
-                Stage::of(Deploy),
+                Stage::of(Deploy::default()),
                 Stage::of(Health),
             ],
             effect: Effect::Deploys(ReturnsTo::Recorded(target.previous)),
@@ -460,7 +464,7 @@ impl Chosen {
                 Stage::of(Backup::Copied),
                 Stage::of(restore),
                 Stage::of(Collectstatic::sharing(Preparation::default())),
-                Stage::of(Deploy),
+                Stage::of(Deploy::default()),
                 Stage::of(Health),
             ],
             ..Self::rollback(target)
@@ -477,7 +481,7 @@ impl Chosen {
                 Stage::of(Backup::Copied),
                 Stage::of(reverse),
                 Stage::of(Collectstatic::sharing(Preparation::default())),
-                Stage::of(Deploy),
+                Stage::of(Deploy::default()),
                 Stage::of(Health),
             ],
             ..Self::rollback(target)
@@ -506,7 +510,7 @@ impl Chosen {
             Stage::of(Close),
             Stage::of(Backup::Copied),
             Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
-            Stage::of(Deploy),
+            Stage::of(Deploy::default()),
             Stage::of(Health),
         ]);
         Self {
@@ -531,7 +535,7 @@ impl Chosen {
         stages.extend([
             Stage::of(Gate::new(selection)),
             Stage::of(Migrate::sharing(preparation.clone())).beside(Collectstatic::sharing(preparation)),
-            Stage::of(Deploy),
+            Stage::of(Deploy::default()),
             Stage::of(Health),
         ]);
         Self {

@@ -61,8 +61,8 @@ pub use secrets::{SecretEntry, SecretSource};
 pub use service::{ServiceSettings, Strategy};
 pub use site::{Site, SiteDays};
 pub use smoke::{
-    Capture, CaptureFrom, Expectation, ExpectedHeader, JsonPath, JsonTemplate, Smoke, SmokeBody,
-    SmokeCommand, SmokeFile, SmokeFileContent, SmokeMethod, SmokeRepeat, SmokeScenario, SmokeStep,
+    BeforeSwitch, Capture, CaptureFrom, Expectation, ExpectedHeader, JsonPath, JsonTemplate, Smoke,
+    SmokeBody, SmokeCommand, SmokeFile, SmokeFileContent, SmokeMethod, SmokeRepeat, SmokeScenario, SmokeStep,
     SmokeTarget, SmokeVariable, Template, TemplatePart, VariableName,
 };
 pub use team::Team;

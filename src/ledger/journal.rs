@@ -39,6 +39,9 @@ pub struct RunHeader {
     /// `--maintenance`
     #[serde(default)]
     pub maintenance: bool,
+    /// `--skip-smoke`
+    #[serde(default)]
+    pub skip_smoke: bool,
     /// `--restore-db`: the backup.
     #[serde(default)]
     pub restores: Option<String>,

@@ -94,6 +94,8 @@ pub struct RunState {
     /// Since when `deploy` has known its containers to be well: their health test has passed, or without one they have
     /// run.
     pub well_since: BTreeMap<ContainerId, Instant>,
+    /// The errors in the logs when the release had settled, by their fingerprints; `None` where nobody has watched.
+    pub known_errors: Option<BTreeSet<String>>,
 }
 
 impl RunState {
@@ -113,6 +115,7 @@ impl RunState {
             Fact::Images(images) => self.images.clone_from(images),
             Fact::Migrations(record) => self.migrations = Some(record.clone()),
             Fact::NothingPending(applied) => self.nothing_pending = Some(applied.clone()),
+            Fact::Settled { known_errors } => self.known_errors = Some(known_errors.clone()),
             Fact::Rehearsed(rehearsal) => self.rehearsal = Some((**rehearsal).clone()),
             Fact::Deployed { images, well_since } => {
                 self.images.clone_from(images);
@@ -317,6 +320,10 @@ pub enum Fact {
     /// What stands.
     NothingPending(Vec<Migration>),
     Rehearsed(Box<Rehearsal>),
+    /// See [`RunState::known_errors`].
+    Settled {
+        known_errors: BTreeSet<String>,
+    },
     Deployed {
         images: BTreeMap<ServiceName, ReleasedImage>,
         /// See [`RunState::well_since`].

@@ -5,6 +5,7 @@ pub mod celery;
 pub mod celery_beat;
 pub mod data_store;
 pub mod django;
+pub mod http_inside;
 pub mod logged_errors;
 pub mod media;
 pub mod nginx;

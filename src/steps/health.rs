@@ -261,7 +261,8 @@ async fn check_endpoint(context: Context<'_>) -> Result<bool, Failure> {
     Ok(true)
 }
 
-async fn evidence(inspect: &dyn Inspect, container: &Container, failure: Failure) -> Failure {
+/// The failure with the container's last log lines.
+pub(super) async fn evidence(inspect: &dyn Inspect, container: &Container, failure: Failure) -> Failure {
     let log = inspect
         .logs(&container.id, LINES)
         .await

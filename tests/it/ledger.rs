@@ -30,6 +30,7 @@ fn release(sequence: u64, tag: &str, previous: Option<u64>) -> Release {
         project: serde_json::Value::Null,
         migrations: None,
         rehearsal: None,
+        known_errors: None,
         backup: None,
         checks: None,
     }
@@ -49,6 +50,7 @@ fn header(run: &str) -> RunHeader {
         replace: Vec::new(),
         allow_incompatible: false,
         maintenance: false,
+        skip_smoke: false,
         restores: None,
         reverses: None,
     }

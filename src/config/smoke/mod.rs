@@ -1,6 +1,7 @@
 //! `smoke`: scenarios that are played through the deployed site, as its users would. How they are played is `steps::smoke`'s
 //! business; what a step expects is in `expect.rs`.
 
+mod before_switch;
 mod command;
 mod expect;
 mod json_path;
@@ -8,12 +9,13 @@ mod names;
 mod step;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 
+pub use before_switch::BeforeSwitch;
 pub use command::SmokeCommand;
 pub use expect::{Expectation, ExpectedHeader};
 pub use json_path::JsonPath;
@@ -54,6 +56,9 @@ pub struct Smoke {
     /// Commands after the last one, whatever happened.
     #[serde(default)]
     pub after: Vec<SmokeCommand>,
+    /// Which scenarios a new container is tried with before visitors are led to it; none where `None`.
+    #[serde(default, deserialize_with = "before_switch::read")]
+    pub before_switch: Option<BeforeSwitch>,
     /// In the order in which they are played.
     #[serde(deserialize_with = "at_least_one")]
     pub scenarios: Vec<SmokeScenario>,
@@ -250,6 +255,16 @@ pub(super) fn checked(config: &Config, document: &Node) -> Result<(), yaml::Erro
             path: "smoke".to_owned(),
         });
     }
+    if smoke.before_switch.is_some() && config.django.is_none() {
+        return Err(yaml::Error {
+            kind: yaml::ErrorKind::Invalid {
+                message: "nothing says which service's new container is asked before the switch".to_owned(),
+                hint: Some("write `django: { service: <name> }`".to_owned()),
+            },
+            mark: Some(mark_of(document, &["smoke", "before_switch"])),
+            path: "smoke.before_switch".to_owned(),
+        });
+    }
     names::first_unknown(node)
 }
 
@@ -287,6 +302,25 @@ impl Smoke {
             host,
             headers: self.headers.clone().unwrap_or_else(of_health),
         })
+    }
+
+    /// Which scenarios are played of these names, with those that they need: their positions, in order. All of them where no
+    /// name is given.
+    pub fn chosen(&self, names: &[String]) -> Vec<usize> {
+        if names.is_empty() {
+            return (0..self.scenarios.len()).collect();
+        }
+        let mut wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let mut chosen = Vec::new();
+        // What is needed stands above.
+        for (index, scenario) in self.scenarios.iter().enumerate().rev() {
+            if wanted.contains(scenario.name.as_str()) {
+                wanted.extend(scenario.needs.iter().map(String::as_str));
+                chosen.push(index);
+            }
+        }
+        chosen.reverse();
+        chosen
     }
 
     /// The names of the environment's variables that it asks for.

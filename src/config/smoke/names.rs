@@ -59,6 +59,22 @@ pub(in crate::config) fn first_unknown(smoke: &Node) -> Result<(), Error> {
         }
         captured_by.insert(name, captured);
     }
+    let before_switch = at.get("before_switch");
+    let named = before_switch.iter().flat_map(|chosen| {
+        let mut named = chosen.list();
+        named.extend(chosen.items("scenarios"));
+        named
+    });
+    for chosen in named {
+        if let Some((name, place)) = chosen.text()
+            && !captured_by.contains_key(&name)
+        {
+            let known = captured_by.keys().map(String::as_str);
+            let meant =
+                nearest(&name, known).map_or_else(String::new, |word| format!("; did you mean `{word}`?"));
+            return Err(place.refuse(format!("no scenario is called `{name}`{meant}"), None));
+        }
+    }
     Ok(())
 }
 
@@ -88,9 +104,12 @@ impl<'a> At<'a> {
     }
 
     fn items(&self, key: &str) -> Vec<Self> {
-        let Some(Self { node, path }) = self.get(key) else {
-            return Vec::new();
-        };
+        self.get(key).map_or_else(Vec::new, |at| at.list())
+    }
+
+    /// Its own items; none where it is no list.
+    fn list(&self) -> Vec<Self> {
+        let Self { node, path } = self;
         match &node.value {
             Value::Sequence(items) => {
                 let items = items.iter().enumerate();

@@ -2,6 +2,7 @@
 //! stands beside the old one until it is proven; the old one is kept, and where two may stand runs on, until the whole
 //! run has succeeded. Rollback uses the same code with a recorded release.
 
+mod before_switch;
 mod changes;
 pub(crate) mod infrastructure;
 mod ready;
@@ -17,9 +18,11 @@ mod traffic;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
+use self::before_switch::Trial;
 use self::changes::Changes;
 use self::infrastructure::NetworkIds;
 use self::reload::Proxy;
@@ -30,7 +33,9 @@ use self::traffic::Traffic;
 use crate::compose::{Service, ServiceName};
 use crate::engine::{Container, ContainerState, labels};
 use crate::error::Failure;
-use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
+use crate::pipeline::{
+    Change, ChangeKind, Context, Fact, Receipt, Settings, Step, StepId, StepResult, Undone, View,
+};
 use crate::release::ReleasedImage;
 
 pub(crate) use self::ready::{Pinged, is_serving, ping, started_with, test_pings_worker};
@@ -41,15 +46,25 @@ pub(crate) use self::traffic::closed;
 pub(crate) use self::undo::undo as put_previous_back;
 
 use super::images;
+use super::smoke::before_switch::{PlayedAlone, Wanted};
 
 /// The step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Deploy;
+#[derive(Default)]
+pub struct Deploy {
+    /// Kept here, so that what was begun can be ended after an interruption.
+    played: PlayedAlone,
+    /// Whether what serves may have been touched: there was nothing to try first, or it has passed.
+    tried: AtomicBool,
+}
 
 #[async_trait]
 impl Step for Deploy {
     fn id(&self) -> StepId {
         StepId::Deploy
+    }
+
+    fn require(&self, settings: &Settings) -> Result<(), Failure> {
+        before_switch::require(settings)
     }
 
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
@@ -63,12 +78,11 @@ impl Step for Deploy {
         let mut changes = plan_infrastructure(view).await?;
         for service in project.services_in_dependency_order() {
             let containers = containers_of(&standing, &service.name);
-            changes.push(plan_service(
-                view,
-                service,
-                found.images.get(&service.name),
-                containers,
-            ));
+            let change = plan_service(view, service, found.images.get(&service.name), containers);
+            let tried = Wanted::of(view.settings)
+                .filter(|wanted| *wanted.service == service.name && change.kind == ChangeKind::Replace);
+            changes.push(change);
+            changes.extend(tried.map(Wanted::plan).unwrap_or_default());
         }
         for orphan in standing::orphans(project, &standing) {
             changes.push(Change {
@@ -90,6 +104,7 @@ impl Step for Deploy {
         test_proxies(context, &reload::proxies(settings, &before)).await?;
         let traffic = Traffic::open(context, &before, application(context, &images)).await?;
         let changes = Changes::new();
+        let trial = Trial::of(settings, &self.played, &self.tried);
         let rollout = Rollout {
             context,
             step: StepId::Deploy,
@@ -98,6 +113,7 @@ impl Step for Deploy {
             standing: &before,
             traffic: &traffic,
             changes: &changes,
+            trial: &trial,
         };
         let replaced = rollout
             .apply(&settings.project.services_in_dependency_order())
@@ -132,7 +148,17 @@ impl Step for Deploy {
             let page = super::maintenance::page(&context.settings.config)?;
             closed::close(context, &page, std::time::Duration::ZERO).await?;
         }
-        put_previous_back(context).await
+        // While the container that was tried is still there.
+        self.played.tidy(context).await;
+        let before = standing(context.engine, &context.settings.project.name).await?;
+        let untouched = before_switch::is_untouched(context, &before, self.tried.load(Ordering::Relaxed));
+        match put_previous_back(context).await? {
+            Undone::Reverted { .. } if untouched => Ok(Undone::Reverted {
+                message: "removed what the deploy had made; nothing that serves was touched".to_owned(),
+                restored_previous: false,
+            }),
+            undone => Ok(undone),
+        }
     }
 
     async fn settle(&self, context: Context<'_>) -> Result<(), Failure> {
@@ -209,6 +235,7 @@ pub(crate) async fn start_dependencies(
         standing: &before,
         traffic: &traffic,
         changes: &Changes::new(),
+        trial: &Trial::none(),
     };
     rollout.apply(&missing).await.map(|_| ())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::before_switch::Trial;
 use super::changes::Changes;
 use super::infrastructure::NetworkIds;
 use super::ready::{Waiting, wait_until_completed, wait_until_ready};
@@ -37,6 +38,7 @@ pub(crate) struct Replacement<'a> {
     pub networks: &'a NetworkIds,
     pub traffic: &'a Traffic<'a>,
     pub changes: &'a Changes,
+    pub trial: &'a Trial<'a>,
     pub task: &'a Task,
     /// How long a new container without a health test must run before it is ready.
     pub steady: Duration,
@@ -78,6 +80,7 @@ impl Replacement<'_> {
 
     async fn replace_one_by_one(&self, places: &Places) -> Result<Vec<String>, Failure> {
         let mut done = Vec::new();
+        self.trial.awaited(&self.service.name, self.changes).await?;
         for slot in &places.slots {
             self.changes.go_on()?;
             if let Some(kept) = &slot.kept {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
+use super::before_switch;
 use super::ready::{self, Pinged, make_sure, started_with, test_pings_worker, wait_until_ready};
 use super::replace::Replacement;
 use super::retired;
@@ -34,6 +35,9 @@ impl Replacement<'_> {
     pub(super) async fn roll(&self, places: &Places) -> Result<Vec<String>, Failure> {
         let settings = self.context.settings.config.service(&self.service.name);
         let (surge, unavailable) = (settings.max_surge as usize, settings.max_unavailable as usize);
+        if self.trial.concerns(&self.service.name) && !before_switch::is_due(places) {
+            self.trial.pass();
+        }
         let mut done = Vec::new();
         let serving: Vec<Container> = containers(places)
             .filter(|container| is_alive(container))
@@ -54,6 +58,12 @@ impl Replacement<'_> {
             let word = if replaced { "replaced" } else { "started" };
             done.push(word.to_owned());
         }
+        if let Some((arrived, old)) = before_switch::arrived(places)
+            && self.trial.concerns(&self.service.name)
+        {
+            self.try_arrived(arrived, &old).await?;
+        }
+        self.trial.awaited(&self.service.name, self.changes).await?;
         for slot in &places.slots {
             if let Some(kept) = &slot.kept {
                 self.retire_in_favour_of(&slot.replaced, &standing.serving)
@@ -70,6 +80,18 @@ impl Replacement<'_> {
         Ok(done)
     }
 
+    /// What a run that stopped half-way had made is tried as if it were new: whether that run has done so, nobody knows.
+    async fn try_arrived(&self, arrived: &Container, old: &[Container]) -> Result<(), Failure> {
+        let name = &self.service.name;
+        let steered = self.traffic.prepare(name).await?;
+        self.require_seclusion(steered)?;
+        self.traffic
+            .divert(name, std::slice::from_ref(arrived), old)
+            .await?;
+        self.try_out(arrived).await?;
+        make_sure(self.context.engine, arrived).await
+    }
+
     async fn replace_batch(
         &self,
         batch: &[&Slot],
@@ -83,6 +105,7 @@ impl Replacement<'_> {
             .min(old.len())
             .min(standing.serving.len().saturating_sub(1));
         if first > 0 {
+            self.trial.awaited(name, self.changes).await?;
             self.traffic.prepare(name).await?;
             let rest = old.split_off(first);
             let early = std::mem::replace(&mut old, rest);
@@ -98,6 +121,16 @@ impl Replacement<'_> {
             let (new, steered) = tokio::join!(create, self.traffic.prepare(name));
             (new?, steered?)
         };
+        let tried = self.trial.concerns(name);
+        if tried {
+            self.require_seclusion(steered)?;
+        }
+        // Where nobody calls it yet, whoever comes to do so is led too.
+        let steered = steered || tried;
+        if !steered {
+            self.task.progress("waiting until the application has been tried");
+            self.trial.awaited(name, self.changes).await?;
+        }
         self.task.progress("starting");
         let mut started = Vec::new();
         for made in &new {
@@ -128,6 +161,11 @@ impl Replacement<'_> {
         for container in &fresh {
             self.ping(container).await?;
         }
+        self.changes.go_on()?;
+        if let Some(first) = fresh.first().filter(|_| tried) {
+            self.try_out(first).await?;
+        }
+        self.trial.awaited(name, self.changes).await?;
         self.changes.go_on()?;
         if alive.is_empty() {
             if steered {

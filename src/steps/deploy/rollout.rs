@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::before_switch::Trial;
 use super::changes::Changes;
 use super::dependencies;
 use super::infrastructure::NetworkIds;
@@ -34,6 +35,7 @@ pub(crate) struct Rollout<'a> {
     pub standing: &'a Standing,
     pub traffic: &'a Traffic<'a>,
     pub changes: &'a Changes,
+    pub trial: &'a Trial<'a>,
 }
 
 /// How far the services are; what depends on others waits for it.
@@ -95,6 +97,10 @@ impl Rollout<'_> {
         }
         match self.bring_to_target(service).await {
             Ok(result) => {
+                // Nothing was due, or it has passed.
+                if self.trial.concerns(&service.name) {
+                    self.trial.pass();
+                }
                 finished.send_modify(|done| {
                     done.insert(service.name.clone());
                 });
@@ -163,6 +169,7 @@ impl Rollout<'_> {
             networks: self.networks,
             traffic: self.traffic,
             changes: self.changes,
+            trial: self.trial,
             task: &task,
             steady: self.steady(service),
         };

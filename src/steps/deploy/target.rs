@@ -251,7 +251,16 @@ pub(crate) fn name_before_held(name: &str) -> Option<&str> {
     name.rsplit_once(HELD).map(|(before, _)| before)
 }
 
+/// What stands between the name of a replica that was retired, and the run that did so.
+const RETIRED: &str = "-old-";
+
 /// What the names of the replicas retired by this run end in.
 pub(crate) fn retired_suffix(run: &RunId) -> String {
-    format!("-old-{}", run.suffix())
+    format!("{RETIRED}{}", run.suffix())
+}
+
+/// Whether some run has retired the container of this name: since then nobody is led to it.
+pub(crate) fn was_retired(name: &str) -> bool {
+    let run = name.rsplit_once(RETIRED).map(|(_, run)| run);
+    run.is_some_and(RunId::may_be_suffix)
 }

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::judgement::{Connections, SeenContainer};
+use super::processor::Processor;
 use super::sides::Sides;
 use crate::compose::{Project, RestartPolicy};
 use crate::engine::{Captured, Container, ContainerId, ContainerState, Engine, Health, Usage};
@@ -46,15 +49,17 @@ impl<'a> Containers<'a> {
         database: Option<(ContainerId, DatabaseAccess)>,
     ) -> Result<Self, Failure> {
         let host = engine.capacity().await?.memory_total;
+        let now = engine.time().await?;
         let before = join_all(sides.before.iter().map(|(service, container)| async move {
             let usage = engine.usage(&container.id).await.ok().flatten();
-            usage.map(|usage| (service.as_str(), usage.memory))
+            usage.map(|usage| (service.as_str(), usage.memory, processors(container, &usage, now)))
         }))
         .await;
-        let mut most: BTreeMap<&str, u64> = BTreeMap::new();
-        for (service, bytes) in before.into_iter().flatten() {
+        let mut most: BTreeMap<&str, (u64, Option<f64>)> = BTreeMap::new();
+        for (service, bytes, processors) in before.into_iter().flatten() {
             let known = most.entry(service).or_default();
-            *known = bytes.max(*known);
+            known.0 = bytes.max(known.0);
+            known.1 = known.1.into_iter().chain(processors).reduce(f64::max);
         }
         let mut containers = Self {
             engine,
@@ -72,9 +77,17 @@ impl<'a> Containers<'a> {
         for (service, container) in sides.new.iter().chain(&sides.kept) {
             containers.ids.push(container.id.clone());
             containers.first.insert(container.id.clone(), container.clone());
+            let before = most.get(service.as_str()).copied();
+            let limits = project.services.values().find(|one| one.name.as_str() == service);
+            let limit = limits.and_then(|one| one.limits.nano_cpus);
             let seen = SeenContainer {
                 name: container.name.clone(),
-                before: most.get(service.as_str()).copied(),
+                before: before.map(|(bytes, _)| bytes),
+                processor: Processor {
+                    before: before.and_then(|(_, processors)| processors),
+                    limit: limit.map(|limit| limit as f64 / 1e9),
+                    ..Processor::default()
+                },
                 ..SeenContainer::default()
             };
             containers.seen.insert(container.id.clone(), seen);
@@ -133,10 +146,20 @@ impl<'a> Containers<'a> {
             match (usage, self.seen.get_mut(id)) {
                 (
                     Ok(Some(Usage {
-                        memory, memory_limit, ..
+                        memory,
+                        memory_limit,
+                        processor,
                     })),
                     Some(seen),
                 ) => {
+                    let used = &mut seen.processor.used;
+                    if used.len() >= LOOKS {
+                        used.drain(..LOOKS / 2);
+                    }
+                    // A container that was started again counts anew.
+                    let processor = processor.as_secs_f64();
+                    used.retain(|(_, before)| *before <= processor);
+                    used.push((now, processor));
                     seen.limit = memory_limit.filter(|limit| *limit < self.host);
                     if seen.memory.len() >= LOOKS {
                         seen.memory.drain(..LOOKS / 2);
@@ -176,6 +199,14 @@ impl<'a> Containers<'a> {
             above: if is_above { before + 1 } else { 0 },
         });
     }
+}
+
+/// How many processors a container has used since it was started, on the average; of one that has only just been, nobody
+/// can tell.
+fn processors(container: &Container, usage: &Usage, now: OffsetDateTime) -> Option<f64> {
+    let started = OffsetDateTime::parse(container.started.as_deref()?, &Rfc3339).ok()?;
+    let seconds = (now - started).as_seconds_f64();
+    (seconds >= 60.0).then(|| usage.processor.as_secs_f64() / seconds)
 }
 
 /// What is wrong with a container; restarts aside.

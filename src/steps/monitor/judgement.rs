@@ -21,6 +21,7 @@
 use std::time::Duration;
 
 use super::memory::{bytes, grows};
+use super::processor::Processor;
 use super::statistics::{Durations, chance_of_at_least};
 use super::traffic::{PageCounts, Traffic};
 use crate::config::{NewErrors, Thresholds};
@@ -90,6 +91,7 @@ pub struct SeenContainer {
     pub limit: Option<u64>,
     /// Bytes that those before it used.
     pub before: Option<u64>,
+    pub processor: Processor,
 }
 
 /// A worker that takes nothing.
@@ -147,6 +149,7 @@ impl Rules {
         self.errors(seen, &mut findings, &mut remarks);
         for container in &seen.containers {
             findings.extend(self.container(container));
+            remarks.extend(container.processor.remark(&container.name));
         }
         findings.extend(seen.idle_workers.iter().map(|worker| {
             format!(

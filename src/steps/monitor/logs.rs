@@ -22,6 +22,8 @@ const REQUESTS: u32 = 200_000;
 const LINES: u32 = 20_000;
 /// So many errors are told apart.
 const ERRORS: usize = 500;
+/// So many are kept with the release.
+const MET: usize = 300;
 /// What the logs of before may take to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,6 +42,14 @@ struct Source {
     readers: [ErrorReader; 2],
 }
 
+/// Errors that a release's record tells of: they were there when it had settled.
+#[derive(Clone, Copy)]
+pub(super) struct Recorded<'a> {
+    pub errors: &'a BTreeSet<String>,
+    /// It is the record of what is watched: what is not in it, is new since then.
+    pub tells_new: bool,
+}
+
 /// All of them, and what was counted.
 pub(super) struct Logs<'a> {
     inspect: &'a dyn Inspect,
@@ -54,6 +64,9 @@ pub(super) struct Logs<'a> {
     /// Lines of the proxy's since the watch began that are of another format, and all of them.
     pub(super) unread: (u64, u64),
     known: BTreeSet<String>,
+    recorded: Option<Recorded<'a>>,
+    /// Every error that was met, before the deploy or since, by which a later watch knows it.
+    met: BTreeSet<String>,
     errors: BTreeMap<(String, String), SeenError>,
     /// What could not be read.
     pub(super) problems: BTreeSet<String>,
@@ -65,6 +78,7 @@ impl<'a> Logs<'a> {
         inspect: &'a dyn Inspect,
         sides: &Sides,
         requests: Option<(String, LogFormat)>,
+        recorded: Option<Recorded<'a>>,
         watched_since: OffsetDateTime,
     ) -> Self {
         let mut logs = Self {
@@ -78,6 +92,8 @@ impl<'a> Logs<'a> {
             watched: Watched::default(),
             unread: (0, 0),
             known: BTreeSet::new(),
+            recorded,
+            met: BTreeSet::new(),
             errors: BTreeMap::new(),
             problems: BTreeSet::new(),
         };
@@ -239,13 +255,18 @@ impl<'a> Logs<'a> {
         let Some(source) = self.sources.get(number) else {
             return;
         };
+        if !error.by_visitor && self.met.len() < MET {
+            self.met.insert(error.fingerprint.clone());
+        }
         if source.is_before {
             if self.known.len() < ERRORS {
                 self.known.insert(error.fingerprint);
             }
             return;
         }
-        if self.known.contains(&error.fingerprint) {
+        let recorded = self.recorded;
+        let is_recorded = recorded.is_some_and(|recorded| recorded.errors.contains(&error.fingerprint));
+        if is_recorded || self.known.contains(&error.fingerprint) {
             return;
         }
         let has_before = self
@@ -262,9 +283,14 @@ impl<'a> Logs<'a> {
             fingerprint: error.fingerprint,
             by_visitor: error.by_visitor,
             count: 0,
-            is_new: has_before,
+            is_new: has_before || recorded.is_some_and(|recorded| recorded.tells_new),
         });
         seen.count += 1;
+    }
+
+    /// What a later watch knows.
+    pub(super) fn into_met(self) -> BTreeSet<String> {
+        self.met
     }
 
     /// Errors that are not known from before.

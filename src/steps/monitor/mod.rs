@@ -13,11 +13,13 @@ pub mod judgement;
 mod logs;
 mod memory;
 mod probes;
+pub mod processor;
 mod queues;
 mod sides;
 pub mod statistics;
 pub mod traffic;
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::containers::Containers;
 use self::judgement::{Judgement, Rules, Seen, pulse};
-use self::logs::Logs;
+use self::logs::{Logs, Recorded};
 use self::probes::Probes;
 use self::queues::{Queues, count_command};
 use self::sides::Sides;
@@ -94,23 +96,25 @@ impl Step for Monitor {
             }
         };
         let task = context.task(StepId::Monitor, "release", format!("watching release {tag}"));
+        let recorded = self.recorded_errors(context);
         let watched = async {
-            let watch = Watch::begin(context, &monitor, &sides, self.duration(&monitor)).await?;
+            let duration = self.duration(&monitor);
+            let watch = Watch::begin(context, &monitor, &sides, recorded, duration).await?;
             watch.run(&task).await
         };
-        let judgement = match self {
+        let watched = match self {
             Self::ByHand { .. } => watched.await,
             Self::OfRun => {
                 let mut ending = pin!(end_old_workers(context, &sides.before));
                 let mut watched = pin!(watched);
                 tokio::select! {
-                    judgement = &mut watched => judgement,
+                    watched = &mut watched => watched,
                     // What they are at may take longer than the watch.
                     () = &mut ending => watched.await,
                 }
             }
         };
-        let judgement = task.conclude(judgement, |judgement| {
+        let (judgement, known_errors) = task.conclude(watched, |(judgement, _)| {
             let result = match judgement.verdict {
                 Verdict::Good => StepResult::Succeeded,
                 Verdict::Bad => StepResult::Failed,
@@ -124,7 +128,11 @@ impl Step for Monitor {
             findings: judgement.findings.clone(),
             remarks: judgement.remarks.clone(),
         });
-        self.conclude(context, &monitor, judgement)
+        let receipt = self.conclude(context, &monitor, judgement)?;
+        Ok(Receipt {
+            fact: Fact::Settled { known_errors },
+            ..receipt
+        })
     }
 
     /// The way back that follows starts the old workers again, and must not find one that is about to end.
@@ -151,6 +159,20 @@ pub(crate) async fn is_deployed(inspect: &dyn Inspect, project: &str, tag: &Tag)
 }
 
 impl Monitor {
+    /// Errors of which a record tells that they were there: when the release before had settled, or by hand, when this one
+    /// had.
+    fn recorded_errors<'a>(&self, context: Context<'a>) -> Option<Recorded<'a>> {
+        let current = context.settings.current.as_ref()?;
+        let is_this_one = current.tag == context.settings.tag;
+        let tells_new = match self {
+            Self::OfRun => false,
+            Self::ByHand { .. } if is_this_one => true,
+            Self::ByHand { .. } => return None,
+        };
+        let errors = current.known_errors.as_ref()?;
+        Some(Recorded { errors, tells_new })
+    }
+
     fn duration(&self, monitor: &config::Monitor) -> Duration {
         match self {
             Self::OfRun | Self::ByHand { r#for: None } => monitor.r#for.0,
@@ -264,6 +286,7 @@ impl<'a> Watch<'a> {
         context: Context<'a>,
         monitor: &'a config::Monitor,
         sides: &Sides,
+        recorded: Option<Recorded<'a>>,
         duration: Duration,
     ) -> Result<Self, Failure> {
         let (config, project) = (&context.settings.config, &context.settings.project);
@@ -278,7 +301,7 @@ impl<'a> Watch<'a> {
         }
         let began_at = context.engine.time().await?;
         let began = Instant::now();
-        let logs = Logs::open(context.engine, sides, requests, began_at).await;
+        let logs = Logs::open(context.engine, sides, requests, recorded, began_at).await;
         let database = config.backup.database.as_ref();
         let database = match database {
             None => {
@@ -319,8 +342,8 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Until it is bad, or the time is over.
-    async fn run(mut self, task: &Task) -> Result<Judgement, Failure> {
+    /// Until it is bad, or the time is over; with the errors that are known from here on.
+    async fn run(mut self, task: &Task) -> Result<(Judgement, BTreeSet<String>), Failure> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut number = 0;
@@ -336,7 +359,7 @@ impl<'a> Watch<'a> {
             let judgement = self.rules.judge(&seen);
             let is_over = seen.elapsed >= self.duration;
             if judgement.verdict == Verdict::Bad || is_over {
-                return Ok(self.told(judgement));
+                return Ok((self.told(judgement), self.logs.into_met()));
             }
             let over = seen.elapsed.min(traffic::RECENT);
             let (requests, failed, slowest) = pulse(&seen.recent, over);

@@ -44,12 +44,13 @@ impl Listener for Covered<'_> {
 /// It cannot be run, fails, takes too long, or its last line is not what is captured from.
 pub(super) async fn run(
     context: Context<'_>,
+    step: StepId,
     command: &SmokeCommand,
     values: &Values,
     mask: &Mask,
     task: &Task,
 ) -> Result<Vec<(String, Value)>, Failure> {
-    let ran = in_container(context, command, values, mask, task);
+    let ran = in_container(context, step, command, values, mask, task);
     match tokio::time::timeout(command.timeout.0, ran).await {
         Ok(ran) => ran,
         Err(_) => Err(failed(format!(
@@ -66,6 +67,7 @@ fn failed(message: String) -> Failure {
 
 async fn in_container(
     context: Context<'_>,
+    step: StepId,
     command: &SmokeCommand,
     values: &Values,
     mask: &Mask,
@@ -73,7 +75,7 @@ async fn in_container(
 ) -> Result<Vec<(String, Value)>, Failure> {
     let service = service(context.settings, command)
         .ok_or_else(|| failed("nothing says in which service it is run".to_owned()))?;
-    let mut environment: BTreeMap<String, String> = facts(context, StepId::Smoke);
+    let mut environment: BTreeMap<String, String> = facts(context, step);
     let own = values
         .fill_all(&command.environment)
         .map_err(|missing| failed(format!("`${{{}}}` stands for nothing", missing.0)))?;

@@ -1,21 +1,23 @@
 //! `smoke`: plays the scenarios of `deploy.yml` through the deployed site, one after the other, and tells every one that
 //! fails. What they make is theirs to remove: by their `cleanup`, and by the commands in `after`, which are run whatever
-//! happened, after an interruption too. A release that fails this right after its deploy is taken back by the run.
+//! happened, after an interruption too. A release that fails this right after its deploy is taken back by the run. Some are
+//! played before, by `deploy`: see `before_switch`.
 //!
 //! Nothing is asked twice, unless a step says `repeat`. No secret is in an event or an error: see `values::Mask`.
 
+pub(crate) mod before_switch;
 mod commands;
 mod exchange;
+mod inside;
 mod judge;
 mod play;
 mod values;
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use self::play::{Play, Problem, Progress};
+use self::play::{Play, Problem, Progress, Venue};
+use self::values::Mask;
 use super::health::with_logs;
 use crate::config::{self, SmokeFileContent, SmokeScenario, SmokeStep};
 use crate::error::{Failure, FailureKind};
@@ -44,24 +46,6 @@ impl Smoke {
             only,
             progress: Mutex::default(),
         }
-    }
-
-    /// Which scenarios are played: their positions, in order.
-    fn chosen(&self, smoke: &config::Smoke) -> Vec<usize> {
-        if self.only.is_empty() {
-            return (0..smoke.scenarios.len()).collect();
-        }
-        let mut wanted: BTreeSet<&str> = self.only.iter().map(String::as_str).collect();
-        let mut chosen = Vec::new();
-        // What is needed stands above.
-        for (index, scenario) in smoke.scenarios.iter().enumerate().rev() {
-            if wanted.contains(scenario.name.as_str()) {
-                wanted.extend(scenario.needs.iter().map(String::as_str));
-                chosen.push(index);
-            }
-        }
-        chosen.reverse();
-        chosen
     }
 
     /// The names that were typed.
@@ -101,31 +85,7 @@ impl Step for Smoke {
     fn require(&self, settings: &Settings) -> Result<(), Failure> {
         let smoke = section(settings)?;
         self.known(smoke)?;
-        for (place, name) in smoke.environment() {
-            let value = settings.smoke_variables.get(name);
-            let wrong = match value.map(|value| value.reveal().is_empty()) {
-                Some(false) => continue,
-                Some(true) => "is empty",
-                None => "is not set",
-            };
-            let error = settings.config.wrong_smoke(
-                &place,
-                &format!("{name} {wrong}"),
-                Some(format!(
-                    "set {name} in the environment, in a file of `env_file`, or under `secrets`"
-                )),
-            );
-            return Err(wrong_configuration(error));
-        }
-        for (place, file) in files(smoke) {
-            if let Err(error) = std::fs::metadata(settings.config.directory().join(&file)) {
-                let message = format!("{} cannot be read: {error}", file.display());
-                return Err(wrong_configuration(
-                    settings.config.wrong_smoke(&place, &message, None),
-                ));
-            }
-        }
-        Ok(())
+        requirements(settings, smoke)
     }
 
     async fn plan(&self, view: View<'_>) -> Result<Vec<Change>, Failure> {
@@ -143,18 +103,14 @@ impl Step for Smoke {
         };
         let scenario = |index: usize| {
             let scenario = smoke.scenarios.get(index)?;
-            let asked = scenario.steps.iter().chain(&scenario.cleanup);
-            let asked: Vec<String> = asked
-                .map(|step| format!("{} {}", step.method, step.path))
-                .collect();
             Some(Change {
                 kind: ChangeKind::Run,
                 target: scenario.name.clone(),
-                detail: asked.join(", "),
+                detail: asked(scenario),
             })
         };
         let mut changes = commands(&smoke.before, "before");
-        changes.extend(self.chosen(smoke).into_iter().filter_map(scenario));
+        changes.extend(smoke.chosen(&self.only).into_iter().filter_map(scenario));
         changes.extend(commands(&smoke.after, "after"));
         Ok(changes)
     }
@@ -162,8 +118,8 @@ impl Step for Smoke {
     async fn apply(&self, context: Context<'_>) -> Result<Receipt, Failure> {
         let smoke = section(context.settings)?;
         let mut progress = self.progress.lock().await;
-        let chosen = self.chosen(smoke);
-        let mut play = Play::begin(context, smoke, &mut progress)?;
+        let chosen = smoke.chosen(&self.only);
+        let mut play = Play::begin(context, smoke, Venue::Site, &mut progress)?;
         let problems = play.all(&chosen).await;
         if problems.is_empty() {
             let message = match chosen.len() {
@@ -172,13 +128,8 @@ impl Step for Smoke {
             };
             return Ok(Receipt::unchanged(message, Fact::Nothing));
         }
-        let mut failure = with_logs(context, told(problems)).await;
-        for evidence in &mut failure.evidence {
-            for line in &mut evidence.lines {
-                *line = progress.mask.cover(line);
-            }
-        }
-        Err(failure)
+        let failure = told(problems).hint("to play one again: viatique-deploy smoke --only '<scenario>'");
+        Err(covered(with_logs(context, failure).await, &progress.mask))
     }
 
     /// Ends what an interruption has cut off. Test data that stay behind are no reason to leave the release half-way.
@@ -188,7 +139,9 @@ impl Step for Smoke {
         if !progress.is_open() {
             return Ok(Undone::NothingToDo);
         }
-        let problems = Play::again(context, smoke, &mut progress)?.tidy().await;
+        let problems = Play::again(context, smoke, Venue::Site, &mut progress)?
+            .tidy()
+            .await;
         if problems.is_empty() {
             return Ok(Undone::Reverted {
                 message: "removed what the scenarios had made".to_owned(),
@@ -208,6 +161,38 @@ impl Step for Smoke {
     }
 }
 
+/// Whether the variables and files that the scenarios need are there.
+///
+/// # Errors
+/// The first that is not.
+fn requirements(settings: &Settings, smoke: &config::Smoke) -> Result<(), Failure> {
+    for (place, name) in smoke.environment() {
+        let value = settings.smoke_variables.get(name);
+        let wrong = match value.map(|value| value.reveal().is_empty()) {
+            Some(false) => continue,
+            Some(true) => "is empty",
+            None => "is not set",
+        };
+        let error = settings.config.wrong_smoke(
+            &place,
+            &format!("{name} {wrong}"),
+            Some(format!(
+                "set {name} in the environment, in a file of `env_file`, or under `secrets`"
+            )),
+        );
+        return Err(wrong_configuration(error));
+    }
+    for (place, file) in files(smoke) {
+        if let Err(error) = std::fs::metadata(settings.config.directory().join(&file)) {
+            let message = format!("{} cannot be read: {error}", file.display());
+            return Err(wrong_configuration(
+                settings.config.wrong_smoke(&place, &message, None),
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn wrong_configuration(error: config::ConfigError) -> Failure {
     let hint = error.hint.clone();
     let failure = Failure::new(FailureKind::Configuration, error);
@@ -224,14 +209,29 @@ fn told(problems: Vec<Problem>) -> Failure {
         [one] => (*one).to_owned(),
         several => format!("{} things went wrong: {}", several.len(), several.join("; ")),
     };
-    problems
-        .into_iter()
-        .filter_map(|problem| problem.evidence)
-        .fold(
-            Failure::message(FailureKind::Gate, message),
-            |failure, evidence| failure.evidence(evidence.title, evidence.lines),
-        )
-        .hint("to play one again: viatique-deploy smoke --only '<scenario>'")
+    problems.into_iter().filter_map(|problem| problem.evidence).fold(
+        Failure::message(FailureKind::Gate, message),
+        |failure, evidence| failure.evidence(evidence.title, evidence.lines),
+    )
+}
+
+/// The failure with no secret in what shows why.
+fn covered(mut failure: Failure, mask: &Mask) -> Failure {
+    for evidence in &mut failure.evidence {
+        for line in &mut evidence.lines {
+            *line = mask.cover(line);
+        }
+    }
+    failure
+}
+
+/// What a scenario asks, in one line.
+fn asked(scenario: &SmokeScenario) -> String {
+    let asked = scenario.steps.iter().chain(&scenario.cleanup);
+    let asked: Vec<String> = asked
+        .map(|step| format!("{} {}", step.method, step.path))
+        .collect();
+    asked.join(", ")
 }
 
 /// Every file that the scenarios send or expect, with its place.

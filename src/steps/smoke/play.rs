@@ -47,10 +47,45 @@ pub(super) struct Problem {
     pub evidence: Option<Evidence>,
 }
 
+/// Where scenarios are played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Venue {
+    /// As visitors reach the site, once a release serves.
+    Site,
+    /// In a new container alone, as a part of `deploy`.
+    NewContainer,
+}
+
+impl Venue {
+    pub(super) const fn step(self) -> StepId {
+        match self {
+            Self::Site => StepId::Smoke,
+            Self::NewContainer => StepId::Deploy,
+        }
+    }
+
+    /// The name of a part of the step: those of `deploy` are services.
+    fn task(self, name: &str) -> String {
+        match self {
+            Self::Site => name.to_owned(),
+            Self::NewContainer => format!("before the switch: {name}"),
+        }
+    }
+
+    /// What a request went to, where that is not what visitors ask.
+    const fn addressee(self) -> &'static str {
+        match self {
+            Self::Site => "",
+            Self::NewContainer => " (of the new container alone)",
+        }
+    }
+}
+
 /// One play.
 pub(super) struct Play<'a> {
     context: Context<'a>,
     smoke: &'a Smoke,
+    venue: Venue,
     target: SmokeTarget,
     progress: &'a mut Progress,
 }
@@ -63,6 +98,7 @@ impl<'a> Play<'a> {
     pub(super) fn begin(
         context: Context<'a>,
         smoke: &'a Smoke,
+        venue: Venue,
         progress: &'a mut Progress,
     ) -> Result<Self, Failure> {
         *progress = Progress::default();
@@ -74,7 +110,7 @@ impl<'a> Play<'a> {
             &mut progress.mask,
         )
         .map_err(|error| Failure::from(anyhow::Error::new(error).context("making a secret")))?;
-        Self::again(context, smoke, progress)
+        Self::again(context, smoke, venue, progress)
     }
 
     /// From where it was left.
@@ -84,6 +120,7 @@ impl<'a> Play<'a> {
     pub(super) fn again(
         context: Context<'a>,
         smoke: &'a Smoke,
+        venue: Venue,
         progress: &'a mut Progress,
     ) -> Result<Self, Failure> {
         let target = smoke.target(context.settings.config.health.as_ref());
@@ -93,6 +130,7 @@ impl<'a> Play<'a> {
         Ok(Self {
             context,
             smoke,
+            venue,
             target,
             progress,
         })
@@ -120,7 +158,7 @@ impl<'a> Play<'a> {
         let mut problems = Vec::new();
         if let Some(scenario) = open.and_then(|index| self.smoke.scenarios.get(index)) {
             let title = format!("tidying up after: {}", scenario.name);
-            let task = self.context.task(StepId::Smoke, &title, &title);
+            let task = self.task(&title);
             problems = self.clean_up(scenario, &task).await;
             finish(task, &problems, DONE);
         }
@@ -128,6 +166,12 @@ impl<'a> Play<'a> {
             problems.extend(self.after().await);
         }
         problems
+    }
+
+    fn task(&self, title: &str) -> Task {
+        let title = self.venue.task(title);
+        self.context
+            .task(self.venue.step(), title.as_str(), title.as_str())
     }
 
     async fn before(&mut self) -> Vec<Problem> {
@@ -162,9 +206,12 @@ impl<'a> Play<'a> {
     ) -> Result<Vec<(String, serde_json::Value)>, Problem> {
         let line = command.run.join(" ");
         let title = format!("{when} the scenarios: {line}");
-        let task = self.context.task(StepId::Smoke, format!("{when} {line}"), title);
+        let name = self.venue.task(&format!("{when} {line}"));
+        let task = self
+            .context
+            .task(self.venue.step(), name, self.venue.task(&title));
         let (values, mask) = (&self.progress.values, &self.progress.mask);
-        let ran = commands::run(self.context, command, values, mask, &task).await;
+        let ran = commands::run(self.context, self.venue.step(), command, values, mask, &task).await;
         let ran = ran.map_err(|failure| Problem {
             message: mask.cover(&format!(
                 "the command `{line}` {when} the scenarios: {:#}",
@@ -185,9 +232,7 @@ impl<'a> Play<'a> {
         scenario: &SmokeScenario,
         captured_by: &mut BTreeMap<String, Values>,
     ) -> Vec<Problem> {
-        let task = self
-            .context
-            .task(StepId::Smoke, scenario.name.as_str(), scenario.name.as_str());
+        let task = self.task(&scenario.name);
         let mut values = self.progress.values.clone();
         let mut captured = Values::default();
         for needed in &scenario.needs {
@@ -354,8 +399,10 @@ impl<'a> Play<'a> {
         };
         Problem {
             message: mask.cover(&format!(
-                "{}, {} {path}: {what}{asked_for}",
-                place.title, step.method
+                "{}, {} {path}{}: {what}{asked_for}",
+                place.title,
+                step.method,
+                self.venue.addressee()
             )),
             evidence,
         }

@@ -168,7 +168,7 @@ pub(super) fn take<'a>(
 }
 
 /// Letters and digits, each as likely as any other.
-fn random(length: u32) -> std::io::Result<String> {
+pub(super) fn random(length: u32) -> std::io::Result<String> {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut source = std::fs::File::open("/dev/urandom")?;
     let mut text = String::new();

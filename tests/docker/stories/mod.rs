@@ -4,6 +4,7 @@
 
 mod backups;
 mod bad_input;
+mod before_switch;
 mod broken_releases;
 mod checks;
 mod first_deploy;

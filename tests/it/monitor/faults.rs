@@ -208,6 +208,65 @@ async fn a_new_exception_takes_it_back_and_a_known_one_does_not() {
     stack.run("v2").await.succeeded();
 }
 
+/// What was there when a release had settled is known to whoever watches later, whether or not a log still tells of it.
+#[tokio::test(start_paused = true)]
+async fn errors_of_a_settled_release_are_remembered() {
+    let traceback = |exception: &str| {
+        [
+            "Traceback (most recent call last):".to_owned(),
+            "  File \"/app/papers/tasks.py\", line 3, in compute_total".to_owned(),
+            format!("{exception}: 'léa'"),
+        ]
+    };
+    let write = |stack: &Stack, exception: &str| {
+        for line in traceback(exception) {
+            stack.engine.writes("viatique-backend-1", &line);
+        }
+        // What ends it.
+        stack.engine.writes("viatique-backend-1", "INFO ready");
+    };
+    let stack = watched().await;
+    write(&stack, "KeyError");
+    stack.run("v2").await.succeeded();
+    let releases = stack.releases().await;
+    let known = releases.current().unwrap().known_errors.clone().unwrap();
+    let known: Vec<&String> = known.iter().collect();
+    assert_eq!(known, ["KeyError at /app/papers/tasks.py:compute_total"]);
+
+    // By hand: what is in no log of before is told from what is new since then.
+    let watch = || stack.command(Chosen::monitor(Some(Duration::from_secs(20))), "v2");
+    write(&stack, "KeyError");
+    let _visitors = visitors(&stack, |_, number| good_day(number));
+    let ended = watch().await;
+    ended.succeeded();
+    assert_eq!(settled(&ended).1, Vec::<String>::new());
+    write(&stack, "TypeError");
+    watch().await.ended(Outcome::Failed, ExitCode::Gate).shows(
+        "new exception in the log of backend, 1 times: TypeError at /app/papers/tasks.py:compute_total",
+    );
+
+    // And by the next run, though the old container has not written it.
+    let stack = watched().await;
+    write(&stack, "KeyError");
+    stack.run("v2").await.succeeded();
+    let lines = traceback("KeyError");
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    stack.image_is("viatique-backend:v3", ImageBehaviour::healthy().logging(&lines));
+    stack.run("v3").await.succeeded();
+    // What is not met any more is forgotten with the release after.
+    stack.run("v4").await.succeeded();
+    let releases = stack.releases().await;
+    let known = |tag: &str| {
+        releases
+            .tagged(&viatique_deploy::release::Tag::new(tag).unwrap())
+            .unwrap()
+            .known_errors
+            .clone()
+    };
+    assert_eq!(known("v3").unwrap().len(), 1);
+    assert_eq!(known("v1"), None, "nobody watched it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_that_grows_takes_it_back() {
     let stack = watched().await;

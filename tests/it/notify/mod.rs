@@ -5,6 +5,7 @@ mod command;
 mod delivery;
 mod formats;
 mod mail;
+mod mail_tls;
 mod refusals;
 mod told;
 

@@ -1,5 +1,6 @@
 //! `smoke`: scenarios through the site, what they expect, what they leave behind, and what nobody may see.
 
+mod before_switch;
 mod expectations;
 mod refusals;
 mod requests;

@@ -34,6 +34,23 @@ const REFUSALS: &[(&str, &str)] = &[
         "5:72: `smoke.scenarios[1].needs[0]`: no scenario above is called `login`; did you mean `lgoin`?",
     ),
     (
+        "  before_switch: true\n  scenarios: [{ name: a, steps: [{ get: / }] }]\n",
+        "5:18: `smoke.before_switch`: nothing says which service's new container is asked before the switch\n\
+         hint: write `django: { service: <name> }`",
+    ),
+    (
+        "  before_switch: []\n  scenarios: [{ name: a, steps: [{ get: / }] }]\n",
+        "5:18: `smoke.before_switch`: at least one is needed",
+    ),
+    (
+        "  before_switch: { scenario: [a] }\n  scenarios: [{ name: a, steps: [{ get: / }] }]\n",
+        "5:20: unknown key `scenario` in `smoke.before_switch`; did you mean `scenarios`?",
+    ),
+    (
+        "  before_switch: { port: 0 }\n  scenarios: [{ name: a, steps: [{ get: / }] }]\n",
+        "5:26: `smoke.before_switch.port`: invalid value: integer `0`, expected a whole number from 1 to 65535",
+    ),
+    (
         "  scenarios: [{ name: a, needs: [a], steps: [{ get: / }] }]\n",
         "5:34: `smoke.scenarios[0].needs[0]`: no scenario above is called `a`",
     ),
@@ -244,6 +261,42 @@ fn the_address_must_be_somewhere() {
         "deploy.yml:3:1: `smoke`: nothing says where the site is asked\n\
          hint: write `smoke.url`, or `health.url`, whose address is taken then"
     );
+}
+
+#[test]
+fn scenarios_before_the_switch_are_named_as_they_are_written() {
+    let read = |chosen: &str| {
+        let text = format!(
+            "project: a\ncompose: a.yml\nhealth: {{ url: \"http://a/\" }}\ndjango: {{ service: web }}\nsmoke:\n  before_switch: \
+             {chosen}\n  scenarios: [{{ name: login, steps: [{{ get: / }}] }}]\n"
+        );
+        let config = config::parse(Path::new("deploy.yml"), &text);
+        config.map(|config| config.smoke.unwrap().before_switch)
+    };
+    let names = Some(vec!["login".to_owned()]);
+    for (written, expected) in [
+        ("false", None),
+        ("true", Some((None, None))),
+        ("[login]", Some((names.clone(), None))),
+        ("{ port: 8000 }", Some((None, Some(8000)))),
+        ("{ scenarios: [login], port: 8000 }", Some((names, Some(8000)))),
+    ] {
+        let found = read(written).unwrap_or_else(|error| panic!("{written}: {error}"));
+        let found = found.map(|found| (found.scenarios, found.port));
+        assert_eq!(found, expected, "{written}");
+    }
+    for (written, place) in [
+        ("[lgoin]", "`smoke.before_switch[0]`"),
+        ("{ scenarios: [lgoin] }", "`smoke.before_switch.scenarios[0]`"),
+    ] {
+        let error = read(written).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!(
+                "{place}: no scenario is called `lgoin`; did you mean `login`?"
+            )),
+            "{error}"
+        );
+    }
 }
 
 #[test]

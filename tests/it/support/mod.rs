@@ -14,7 +14,7 @@ pub(crate) use fake_engine::{
 };
 pub(crate) use fake_s3::FakeS3;
 pub(crate) use fake_socket::{Asked, FakeSocket, Reply};
-pub(crate) use receiver::{Heard, MailServer, Receiver, Say};
+pub(crate) use receiver::{Encryption, Heard, MailServer, Receiver, Say};
 pub(crate) use stack::{
     DUMP, Database, Ended, FOREVER, FakeDatabase, LIVE, PASSWORD, PROJECT, Stack, fit_for_production,
 };

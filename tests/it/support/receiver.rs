@@ -125,10 +125,11 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Heard> {
     })
 }
 
-/// A mail server without TLS.
+/// A mail server.
 pub(crate) struct MailServer {
     pub(crate) port: u16,
     letters: Arc<Mutex<Vec<Letter>>>,
+    heard_in_clear: Arc<Mutex<Vec<String>>>,
 }
 
 /// A letter that was taken.
@@ -141,19 +142,41 @@ pub(crate) struct Letter {
     pub(crate) text: String,
 }
 
+/// When a mail server speaks TLS.
+#[derive(Clone)]
+pub(crate) enum Encryption {
+    Never,
+    /// Once it is asked to.
+    Starttls(Arc<rustls::ServerConfig>),
+    /// From the first byte.
+    Implicit(Arc<rustls::ServerConfig>),
+}
+
 impl MailServer {
-    /// Answers the first letters with these, before it takes one; a login with `login`.
+    /// Answers the first letters with these, before it takes one; a login with `login`. It knows no TLS.
     pub(crate) fn start(refusals: &[&'static str], login: &'static str) -> Self {
+        Self::encrypted(Encryption::Never, refusals, login)
+    }
+
+    /// The same, with TLS.
+    pub(crate) fn encrypted(encryption: Encryption, refusals: &[&'static str], login: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let server = Self {
             port: listener.local_addr().unwrap().port(),
             letters: Arc::default(),
+            heard_in_clear: Arc::default(),
         };
-        let letters = Arc::clone(&server.letters);
+        let (letters, heard) = (Arc::clone(&server.letters), Arc::clone(&server.heard_in_clear));
         let mut refusals: Vec<&'static str> = refusals.iter().rev().copied().collect();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let _ = talk(stream, refusals.pop(), login, &letters);
+                let session = Session {
+                    refusal: refusals.pop(),
+                    login,
+                    letters: &letters,
+                };
+                // Who refuses the certificate breaks off.
+                let _ = session.hold(stream, &encryption, &heard);
             }
         });
         server
@@ -162,64 +185,128 @@ impl MailServer {
     pub(crate) fn letters(&self) -> Vec<Letter> {
         self.letters.lock().unwrap().clone()
     }
+
+    /// The lines that anybody on the way could read.
+    pub(crate) fn heard_in_clear(&self) -> Vec<String> {
+        self.heard_in_clear.lock().unwrap().clone()
+    }
 }
 
-fn talk(
-    stream: TcpStream,
-    refusal: Option<&str>,
-    login: &str,
-    letters: &Mutex<Vec<Letter>>,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
-    let mut say = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes());
-    say("220 mail.test ESMTP")?;
-    let mut letter = Letter::default();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let line = line.trim_end();
-        let verb = line
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_ascii_uppercase();
-        match verb.as_str() {
-            "EHLO" => say("250-mail.test\r\n250-AUTH PLAIN\r\n250 8BITMIME")?,
-            "AUTH" => {
-                letter.login = Some(line.to_owned());
-                // Some servers tell one what one has said.
-                say(&format!("{login} {line}"))?;
+/// One connection.
+struct Session<'a> {
+    refusal: Option<&'static str>,
+    login: &'static str,
+    letters: &'a Mutex<Vec<Letter>>,
+}
+
+impl Session<'_> {
+    fn hold(
+        &self,
+        stream: TcpStream,
+        encryption: &Encryption,
+        in_clear: &Mutex<Vec<String>>,
+    ) -> std::io::Result<()> {
+        let heard = |line: &str| in_clear.lock().unwrap().push(line.to_owned());
+        let encrypted = |stream: TcpStream, config: &Arc<rustls::ServerConfig>| {
+            let connection = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+            rustls::StreamOwned::new(connection, stream)
+        };
+        match encryption {
+            Encryption::Never => self.talk(stream, Some(GREETING), "", &heard).map(|_| ()),
+            Encryption::Implicit(config) => {
+                let stream = encrypted(stream, config);
+                self.talk(stream, Some(GREETING), "", &|_| ()).map(|_| ())
             }
-            "MAIL" => {
-                line.clone_into(&mut letter.from);
-                say("250 ok")?;
-            }
-            "RCPT" => {
-                letter.to.push(line.to_owned());
-                say("250 ok")?;
-            }
-            "DATA" => {
-                if let Some(refusal) = refusal {
-                    say(refusal)?;
-                    continue;
-                }
-                say("354 go on")?;
-                loop {
-                    let mut line = String::new();
-                    reader.read_line(&mut line)?;
-                    if line == ".\r\n" {
-                        break;
+            Encryption::Starttls(config) => {
+                match self.talk(stream, Some(GREETING), "250-STARTTLS\r\n", &heard)? {
+                    Some(stream) => {
+                        let stream = encrypted(stream, config);
+                        self.talk(stream, None, "", &|_| ()).map(|_| ())
                     }
-                    letter.text.push_str(&line);
+                    None => Ok(()),
                 }
-                letters.lock().unwrap().push(std::mem::take(&mut letter));
-                say("250 taken")?;
             }
-            "QUIT" => return say("221 bye"),
-            _ => say("250 ok")?,
         }
     }
+
+    /// Until it is over, or the other one begins to speak TLS.
+    fn talk<S: Read + Write>(
+        &self,
+        stream: S,
+        greeting: Option<&str>,
+        offers: &str,
+        heard: &dyn Fn(&str),
+    ) -> std::io::Result<Option<S>> {
+        let mut wire = BufReader::new(stream);
+        if let Some(greeting) = greeting {
+            say(&mut wire, greeting)?;
+        }
+        let mut letter = Letter::default();
+        loop {
+            let mut line = String::new();
+            if wire.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            let line = line.trim_end();
+            heard(line);
+            let verb = line
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .to_ascii_uppercase();
+            match verb.as_str() {
+                "EHLO" => say(
+                    &mut wire,
+                    &format!("250-mail.test\r\n{offers}250-AUTH PLAIN\r\n250 8BITMIME"),
+                )?,
+                "STARTTLS" if !offers.is_empty() => {
+                    say(&mut wire, "220 go on")?;
+                    return Ok(Some(wire.into_inner()));
+                }
+                "AUTH" => {
+                    letter.login = Some(line.to_owned());
+                    // Some servers tell one what one has said.
+                    say(&mut wire, &format!("{} {line}", self.login))?;
+                }
+                "MAIL" => {
+                    line.clone_into(&mut letter.from);
+                    say(&mut wire, "250 ok")?;
+                }
+                "RCPT" => {
+                    letter.to.push(line.to_owned());
+                    say(&mut wire, "250 ok")?;
+                }
+                "DATA" => {
+                    if let Some(refusal) = self.refusal {
+                        say(&mut wire, refusal)?;
+                        continue;
+                    }
+                    say(&mut wire, "354 go on")?;
+                    loop {
+                        let mut line = String::new();
+                        wire.read_line(&mut line)?;
+                        if line == ".\r\n" {
+                            break;
+                        }
+                        letter.text.push_str(&line);
+                    }
+                    self.letters.lock().unwrap().push(std::mem::take(&mut letter));
+                    say(&mut wire, "250 taken")?;
+                }
+                "QUIT" => {
+                    say(&mut wire, "221 bye")?;
+                    return Ok(None);
+                }
+                _ => say(&mut wire, "250 ok")?,
+            }
+        }
+    }
+}
+
+const GREETING: &str = "220 mail.test ESMTP";
+
+fn say<S: Read + Write>(wire: &mut BufReader<S>, text: &str) -> std::io::Result<()> {
+    let stream = wire.get_mut();
+    stream.write_all(format!("{text}\r\n").as_bytes())?;
+    stream.flush()
 }

@@ -21,6 +21,7 @@ pub(crate) mod closed;
 mod proof;
 mod sidecars;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ use crate::engine::{Container, ContainerId, ContainerState, NetworkId};
 use crate::error::Failure;
 use crate::pipeline::Context;
 use crate::release::ReleasedImage;
+use crate::stack::nginx::Upstream;
 use crate::stack::sidecar::{Answer, Diversion, Order};
 
 /// The calls of a project's services among each other, during one deploy or one way back.
@@ -98,6 +100,13 @@ impl<'a> Traffic<'a> {
     pub(crate) fn calls(&self, caller: &ServiceName, service: &ServiceName) -> bool {
         let callers = self.callers_of(service);
         callers.iter().any(|found| found.service == *caller)
+    }
+
+    /// The ports of a service that its proxies send requests to, as far as they say.
+    pub(crate) fn upstreams(&self, service: &ServiceName) -> BTreeSet<Upstream> {
+        let callers = self.callers_of(service);
+        let named = callers.iter().filter_map(|caller| caller.calls.get(service));
+        named.flatten().copied().collect()
     }
 
     fn callers_of(&self, service: &ServiceName) -> Vec<Arc<Caller>> {

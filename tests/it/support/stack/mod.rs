@@ -364,6 +364,7 @@ impl Stack {
             Resumed::Recorded { release, .. } => self.recorded_settings(release),
         };
         settings.maintenance = run.header.maintenance;
+        settings.skip_smoke = run.header.skip_smoke;
         settings.restores = run.header.restores.clone();
         settings.reverses = run.header.reverses.clone();
         settings.allow_incompatible = run.header.allow_incompatible;

@@ -113,8 +113,9 @@ def wait_for_others():
 
 
 def over_key():
-    run = os.environ.get("VIATIQUE_DEPLOY_RUN")
-    return run and f"smoke-over-{run}"
+    # One run may play twice: against its new container, and through the site.
+    run, step = (os.environ.get(f"VIATIQUE_DEPLOY_{name}") for name in ("RUN", "STEP"))
+    return run and f"smoke-over-{run}-{step}"
 
 
 def is_over():
