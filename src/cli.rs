@@ -34,6 +34,7 @@ Look:
   logs           Show what the services write
   status         Show what is running, from which release
   releases       List the releases that can be gone back to
+  checklist      Show what is verified of a release, and answer the rest
   notify         Try whether those who are told of deploys can be reached
 
 Take back:
@@ -530,6 +531,9 @@ closed before the backup, and opened at the end of the deploy.
 Stops at the first step that fails. A failed deploy, health, smoke or monitor
 puts the previous release back by itself.
 
+Once the release serves, its checklist is answered by what was seen, and the
+rest is asked: see `checklist`. A no takes nothing back.
+
 Leaves alone: services that have not changed. Applied migrations stay (not with
 --maintenance: then the backup is restored), and so do backups.",
         after_help = "\
@@ -565,6 +569,27 @@ Examples:
   viatique-deploy status --output json | jq ."
     )]
     Status,
+
+    /// Show what is verified of a release, and answer the rest
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+Shows the checklist that a run has made of the release that serves, or of another
+one: each line with what the run has seen of it, or who has answered it. On a
+terminal it asks what nobody has answered yet; Enter leaves a line open.
+
+Leaves alone: everything but the answers. A line that is not well takes nothing
+back: `rollback` does.",
+        after_help = "\
+Exit codes: 0 every line is well; 1 failed; 3 configuration invalid, no such
+release or line; 5 a line is not well, or not verified, or no checklist is kept.
+
+Examples:
+  viatique-deploy checklist
+  viatique-deploy checklist v42 --answer smoke=yes --answer backup=no
+  viatique-deploy checklist --output json | jq .checklist.verdict"
+    )]
+    Checklist(ChecklistArgs),
 
     /// Try whether those who are told of deploys can be reached
     #[command(
@@ -621,6 +646,18 @@ pub struct NotifyArgs {
     /// Send a test notice to everybody, or to this one of them
     #[arg(long, value_name = "TARGET", num_args = 0..=1, default_missing_value = "", required = true)]
     pub test: String,
+}
+
+/// What `checklist` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct ChecklistArgs {
+    /// Of this release: the latest deployment of it [default: of the one that serves]
+    #[arg(value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+    pub release: Option<String>,
+
+    /// Answer this line, which is kept with who has said it; can be given several times
+    #[arg(long, value_name = "ID=yes|no", value_parser = ValueParser::new(line_answer))]
+    pub answer: Vec<(String, bool)>,
 }
 
 /// What can be done with backups.
@@ -796,6 +833,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub skip_smoke: bool,
 
+    /// Ask nobody about the checklist: what only a person can tell is recorded as not verified
+    #[arg(long)]
+    pub assume_manual: bool,
+
     /// Leave this check out, which is recorded; can be given several times
     #[arg(long, value_name = "ID")]
     pub skip_check: Vec<String>,
@@ -930,11 +971,24 @@ pub struct RollbackArgs {
     /// Do not play the scenarios of deploy.yml at the end: they may be of what the newer release can do
     #[arg(long)]
     pub skip_smoke: bool,
+
+    /// Ask nobody about the checklist: what only a person can tell is recorded as not verified
+    #[arg(long)]
+    pub assume_manual: bool,
 }
 
 /// As in `deploy.yml`: `10m`, `1h30m`, `90s`.
 fn duration(text: &str) -> Result<Duration, String> {
     crate::compose::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// `backup=yes`.
+fn line_answer(text: &str) -> Result<(String, bool), &'static str> {
+    match text.rsplit_once('=') {
+        Some((id, "yes")) if !id.is_empty() => Ok((id.to_owned(), true)),
+        Some((id, "no")) if !id.is_empty() => Ok((id.to_owned(), false)),
+        Some(_) | None => Err("an answer is the id of a line, `=`, and yes or no"),
+    }
 }
 
 /// Accepts what Docker accepts as a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.

@@ -16,7 +16,7 @@ pub enum ExitCode {
     Configuration = 3,
     /// Another run holds the lock, or an unfinished run stands.
     Locked = 4,
-    /// A gate said no: `health`, `smoke`, or a migration that the running release would fail on.
+    /// A gate said no: `health`, `smoke`, a migration that the running release would fail on, or a line of `checklist`.
     Gate = 5,
     /// Deployed, then rolled back by itself.
     RolledBack = 6,

@@ -15,7 +15,8 @@
 //! 4. [`stack`]: what is known of Django, Celery, PostgreSQL, nginx, sidecars and media. Commands, parsers, rules; no calls.
 //! 5. [`steps`]: one for each subcommand; the rules of a deploy are in `steps::deploy`, how users are played in
 //!    `steps::smoke`.
-//! 6. [`account`], [`ledger`], [`lock`]: what a run came to, what the engine remembers, and one run at a time.
+//! 6. [`account`], [`ledger`], [`lock`]: what a run came to, what the engine remembers, and one run at a time. What of it
+//!    answers a release's checklist is in `commands::checklist`.
 //! 7. [`notify`]: who is told of a deploy, and what.
 //! 8. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.
 //!

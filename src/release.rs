@@ -2,6 +2,7 @@
 //! they are kept is the ledger's business.
 
 pub mod changes;
+pub mod checklist;
 pub mod checks;
 pub mod dependencies;
 pub mod difference;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     CheckAccount, NoticeAccount, SettledAccount, StepAccount, TaskAccount, UnwindAccount, WarningAccount,
 };
-use crate::pipeline::{ErrorReport, Event, Evidence, Question, Reporter, StepResult};
+use crate::pipeline::{ErrorReport, Event, Evidence, Question, Reply, Reporter, StepResult};
 
 /// So many of each kind are kept: the first.
 const MOST: usize = 500;
@@ -144,12 +144,14 @@ impl Gathered {
                 verdict,
                 findings,
                 remarks,
+                looked,
                 ..
             } => {
                 seen.settled = Some(SettledAccount {
                     verdict: *verdict,
                     findings: findings.clone(),
                     remarks: remarks.clone(),
+                    looked: looked.clone(),
                 });
             }
             Event::Warning { message, hint } => push(
@@ -181,6 +183,8 @@ impl Gathered {
             | Event::TaskOutput { .. }
             | Event::Planned { .. }
             | Event::NoticePlanned { .. }
+            // It is made of the account.
+            | Event::Checklist { .. }
             | Event::Finished { .. } => {}
         }
     }
@@ -198,6 +202,10 @@ impl Reporter for Gathered {
 
     fn ask(&self, question: &Question) -> bool {
         self.shown.ask(question)
+    }
+
+    fn reply(&self, question: &Question) -> Reply {
+        self.shown.reply(question)
     }
 }
 

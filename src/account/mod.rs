@@ -4,7 +4,7 @@
 
 mod gathered;
 
-use crate::pipeline::{ErrorReport, Evidence, Outcome, StepId, StepResult, UnwindResult, Verdict};
+use crate::pipeline::{ErrorReport, Evidence, Looked, Outcome, StepId, StepResult, UnwindResult, Verdict};
 use crate::release::checks::CheckOutcome;
 use crate::release::{RunId, Tag};
 
@@ -107,6 +107,8 @@ pub struct SettledAccount {
     pub verdict: Verdict,
     pub findings: Vec<String>,
     pub remarks: Vec<String>,
+    #[serde(default)]
+    pub looked: Looked,
 }
 
 /// Somebody who has got a notice, or has not.

@@ -216,6 +216,7 @@ fn for_programs(folder: &Path, backup: &Manifest) -> serde_json::Value {
         "encrypted_to": backup.encrypted_to,
         "database": backup.database,
         "media": backup.media,
+        "made": backup.made,
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::accounted::{self, Finish};
 use super::alive::give_signs_of_life;
+use super::checklist::Served;
 use super::identity;
 use super::locked;
 use super::notices::{End, Notices, Times};
@@ -199,6 +200,20 @@ impl<'a> Drive<'a> {
             }
             None => {}
         }
+        let checklist = match &self.settings.current {
+            Some(release) if self.makes_checklist(report.outcome) => {
+                let served = Served {
+                    engine: self.engine,
+                    clock: self.clock,
+                    settings: self.settings,
+                    release,
+                    run: &run,
+                };
+                let begun = served.begin(&gathered.seen(), &events).await;
+                begun.map(|checklist| (served, checklist))
+            }
+            Some(_) | None => None,
+        };
         let error = report.failure.as_ref().map(Failure::report);
         if self.is_accounted_for() && !reached.is_empty() {
             let end = Finish {
@@ -214,6 +229,11 @@ impl<'a> Drive<'a> {
             let account = accounted::account(self.settings, self.command, &run, gathered.seen(), end);
             accounted::keep(self.engine, &account, &events, interrupt).await;
         }
+        // Last of all: whoever is asked takes their time, and may as well close the terminal.
+        if let Some((served, checklist)) = checklist {
+            let checklist = served.ask(checklist, &events, interrupt).await;
+            events.emit(Event::Checklist { checklist });
+        }
         events.emit(Event::Finished {
             outcome: report.outcome,
             exit_code: code,
@@ -223,6 +243,15 @@ impl<'a> Drive<'a> {
             error,
         });
         code
+    }
+
+    /// Whether a checklist is kept: of what makes a release serve, and asks whether it is well.
+    fn makes_checklist(&self, outcome: Outcome) -> bool {
+        let deploys = match self.effect {
+            Effect::Deploys(_) => true,
+            Effect::Looks | Effect::Prepares => false,
+        };
+        deploys && !self.dry_run && outcome == Outcome::Succeeded && self.step_ids().contains(&StepId::Health)
     }
 
     /// Whether an account of it is kept: it makes a release serve, or changes what one stands on.
@@ -440,15 +469,16 @@ impl<'a> Drive<'a> {
         if report.outcome == Outcome::Succeeded {
             if let Effect::Deploys(returns_to) = self.effect {
                 let release = self.release(&memory, run, &report.state, returns_to);
-                let recorded = match releases.current() {
-                    Some(current) if is_same(current, &release) => Ok(()),
-                    Some(_) | None => journal.record(&release).await.map_err(ledger_error),
+                let same = releases.current().filter(|current| is_same(current, &release));
+                let recorded = match same {
+                    Some(_) => Ok(()),
+                    None => journal.record(&release).await.map_err(ledger_error),
                 };
                 deployed = match recorded {
                     Ok(()) => Some(releases.with(&release)),
                     Err(_) => None,
                 };
-                self.settings.current = Some(release);
+                self.settings.current = Some(same.cloned().unwrap_or(release));
                 if let Err(failure) = recorded {
                     report.outcome = Outcome::Stuck;
                     report.failure = Some(

@@ -5,6 +5,7 @@ mod accounted;
 mod alive;
 mod backups;
 mod check;
+pub mod checklist;
 mod drift;
 pub mod drive;
 mod identity;
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Releases {
             what: Some(ReleasesCommand::Diff { from, to }),
         } => releases::diff(&cli.global, &from, &to, &output).await,
+        Command::Checklist(arguments) => checklist::checklist(&cli.global, &arguments, &output).await,
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
         Command::Notify(arguments) => notify::notify(&cli.global, &arguments, &output).await,

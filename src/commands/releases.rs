@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::session::Session;
+use super::checklist;
+use super::session::{Session, ledger_error};
 use crate::cli::GlobalOptions;
 use crate::engine::{ImageId, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::exit_code::ExitCode;
-use crate::ledger::Releases;
+use crate::ledger::{KeptChecklist, Releases};
 use crate::release::checks::ChecksRecord;
 use crate::release::difference::{Difference, differences};
 use crate::release::{Release, Tag};
@@ -111,8 +112,11 @@ pub(super) async fn show(
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
     let session = Session::open(global)?;
-    let releases = session.releases(global).await?;
-    let release = tagged(&releases, tag)?;
+    let memory = session.memory(global).await?;
+    let releases = &memory.releases;
+    let release = tagged(releases, tag)?;
+    let kept = memory.checklists.get(&release.sequence);
+    let checklist = kept.map(KeptChecklist::read).transpose().map_err(ledger_error)?;
     let before = releases
         .all()
         .iter()
@@ -143,6 +147,7 @@ pub(super) async fn show(
         "checks": release.checks,
         "rehearsal": release.rehearsal,
         "backup": release.backup,
+        "checklist": checklist.as_ref().map(checklist::for_programs),
         "changes": changes,
     });
     let mut human = format!(
@@ -167,6 +172,10 @@ pub(super) async fn show(
     if let Some(backup) = &release.backup {
         human.push_str(&format!("backup: {backup}\n"));
     }
+    human.push_str(&match &checklist {
+        Some(checklist) => format!("\n{}", checklist::for_people(checklist, output.columns)),
+        None => "checklist: none is kept\n".to_owned(),
+    });
     let rows: Vec<Vec<String>> = release
         .images
         .iter()
@@ -243,7 +252,7 @@ pub(super) fn listed(from: &Tag, to: &Tag, changes: &[Difference]) -> String {
 ///
 /// # Errors
 /// Where there is none; the known ones are named.
-fn tagged<'a>(releases: &'a Releases, tag: &str) -> Result<&'a Release, Failure> {
+pub(super) fn tagged<'a>(releases: &'a Releases, tag: &str) -> Result<&'a Release, Failure> {
     let tag = Tag::new(tag).map_err(super::configuration)?;
     let found = releases.tagged(&tag);
     found.ok_or_else(|| no_release(format!("there is no release {tag}; {}", releases.known())))

@@ -39,6 +39,7 @@ pub(super) async fn rollback(
     let current = releases.current();
     let mut settings = session.recorded_settings(target, current.cloned()).await?;
     settings.skip_smoke = arguments.skip_smoke;
+    settings.assume_manual = arguments.assume_manual;
     let reporter = ui::reporter(output);
     let asks = !global.dry_run && output.asks;
     if arguments.to.is_none()

@@ -205,6 +205,7 @@ impl Session {
             reverses: None,
             smoke_variables: BTreeMap::new(),
             skip_smoke: false,
+            assume_manual: false,
         }))
     }
 
@@ -286,6 +287,7 @@ impl Session {
             reverses: None,
             smoke_variables: self.smoke_variables()?,
             skip_smoke: false,
+            assume_manual: false,
         })
     }
 

@@ -49,6 +49,7 @@ pub(super) struct Asked<'a> {
     pub allow_incompatible: bool,
     pub maintenance: bool,
     pub skip_smoke: bool,
+    pub assume_manual: bool,
 }
 
 /// Whether a run tries its migrations on a copy before it applies them.
@@ -104,6 +105,7 @@ pub(super) async fn run(
         allow_incompatible: arguments.migrate.allow_breaking || arguments.maintenance,
         maintenance: arguments.maintenance,
         skip_smoke: arguments.skip_smoke,
+        assume_manual: arguments.assume_manual,
     };
     drive_with(session, global, chosen, asked, ui::reporter(output)).await
 }
@@ -130,6 +132,7 @@ pub(super) async fn drive_with(
         settings.allow_incompatible = asked.allow_incompatible;
         settings.maintenance = asked.maintenance;
         settings.skip_smoke = asked.skip_smoke;
+        settings.assume_manual = asked.assume_manual;
         let memory = session.memory(global).await?;
         if global.dry_run && pipeline::changes_what_serves(&chosen.stages) {
             refuse_where_unfinished(&session, &memory).await?;

@@ -3,6 +3,7 @@
 
 mod backup;
 mod build;
+mod checklist;
 mod checks;
 mod code;
 mod count;
@@ -38,6 +39,7 @@ pub use backup::{
     MediaBackup,
 };
 pub use build::Build;
+pub use checklist::{Checklist, OwnLine};
 pub use checks::{Checks, Day, Waiver};
 pub use code::Code;
 pub use django::Django;
@@ -110,6 +112,9 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// How a release is watched after its deploy; not at all by default.
     pub monitor: Option<Monitor>,
+    /// What is looked at once a release serves, beside the workflow's lines, or instead of them.
+    #[serde(default)]
+    pub checklist: Checklist,
     /// Commands before and after single steps, in the order in which they are run.
     #[serde(default)]
     pub hooks: Vec<Hook>,

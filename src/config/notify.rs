@@ -74,6 +74,25 @@ pub enum Channel {
     Textfile(Textfile),
 }
 
+impl Channel {
+    /// Whether a person reads it, rather than a program that draws or counts.
+    pub const fn reaches_people(&self) -> bool {
+        match self {
+            Self::Slack(_)
+            | Self::Mattermost(_)
+            | Self::Discord(_)
+            | Self::Teams(_)
+            | Self::Email(_)
+            | Self::Webhook(_) => true,
+            Self::Sentry(_)
+            | Self::Grafana(_)
+            | Self::Healthchecks(_)
+            | Self::Pushgateway(_)
+            | Self::Textfile(_) => false,
+        }
+    }
+}
+
 /// A value with variables in it that are not put in yet. It may be a secret by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw(Secret<String>);

@@ -1,9 +1,11 @@
 //! What the ledger forgets, so that it stays small enough to be read as a whole by every command: journals of runs long
-//! past with their accounts, and how releases long past were made. That they were deployed, when and by whom is never forgotten.
+//! past with their accounts, and how releases long past were made, with their checklists. That they were deployed, when
+//! and by whom is never forgotten.
 //!
 //! After a crash some of it is forgotten and the rest is not; the next run forgets the rest.
 
 use super::accounts::account_file;
+use super::checklists::forgotten_checklist;
 use super::{File, Ledger, LedgerError, Memory, PastRun, release_file, run_folder};
 use crate::release::{Release, Sequence};
 
@@ -48,6 +50,12 @@ fn forgotten(memory: &Memory, keep: u32) -> Result<Vec<File>, LedgerError> {
                 .take(old)
                 .map(|run| (account_file(run), Vec::new())),
         );
+    }
+    if memory.checklists.len() > REMEMBERED + SURPLUS {
+        let old = memory.checklists.len() - REMEMBERED;
+        let current = memory.releases.current().map(|release| release.sequence);
+        let old = memory.checklists.keys().copied().take(old);
+        files.extend(old.filter(|one| Some(*one) != current).map(forgotten_checklist));
     }
     let releases = &memory.releases;
     let whole: Vec<&Release> = releases.all().iter().filter(|one| !one.is_shortened()).collect();

@@ -5,6 +5,7 @@
 //! Reading needs no lock and changes nothing. After a crash the files written so far stand, whole.
 
 mod accounts;
+mod checklists;
 mod forgetting;
 mod journal;
 
@@ -19,6 +20,7 @@ use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::secret::Secret;
 
 pub use accounts::KeptAccount;
+pub use checklists::KeptChecklist;
 pub use forgetting::REMEMBERED;
 pub use journal::{
     Entry, EntryKind, IllegalTransition, JOURNAL_FORMAT, Journal, PastRun, RunHeader, StepState,
@@ -164,6 +166,8 @@ pub struct Memory {
     pub runs: Vec<PastRun>,
     /// What runs that deployed something, or tried to, did and found.
     pub accounts: BTreeMap<RunId, KeptAccount>,
+    /// What is known of releases beyond that they serve, by their number.
+    pub checklists: BTreeMap<Sequence, KeptChecklist>,
     /// To be finished, forward or back, before anything else is deployed. One that is under way looks the same: it holds
     /// the lock.
     pub unfinished: Option<UnfinishedRun>,
@@ -234,7 +238,7 @@ const SIGN_OF_LIFE: &str = "alive.json";
 async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory, LedgerError> {
     let (mut releases, mut runs) = (Vec::new(), Vec::new());
     let (mut sign_of_life, mut key) = (None, None);
-    let mut accounts = BTreeMap::new();
+    let (mut accounts, mut checklists) = (BTreeMap::new(), BTreeMap::new());
     for (path, content) in files(inspect, container, DATA).await? {
         if path == SIGN_OF_LIFE {
             sign_of_life = Some(decode::<SignOfLife>(&path, &content, JOURNAL_FORMAT)?);
@@ -252,6 +256,10 @@ async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory
             if !account.is_forgotten() {
                 accounts.insert(RunId(run.to_owned()), account);
             }
+        } else if let Some(name) = path.strip_prefix(checklists::FOLDER)
+            && let Some(kept) = KeptChecklist::of(name, content)
+        {
+            checklists.insert(kept.sequence(), kept);
         }
     }
     let runs = runs_from(runs)?;
@@ -261,6 +269,7 @@ async fn memory(inspect: &dyn Inspect, container: &ContainerId) -> Result<Memory
         unfinished: decisive.and_then(PastRun::unfinished),
         runs,
         accounts,
+        checklists,
         sign_of_life,
         key,
     })

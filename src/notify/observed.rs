@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::pipeline::{Event, Question, Reporter, StepId, StepResult};
+use crate::pipeline::{Event, Question, Reply, Reporter, StepId, StepResult};
 
 /// The reporter.
 pub struct Observed {
@@ -99,6 +99,7 @@ impl Observed {
             | Event::Notified { .. }
             | Event::NoticePlanned { .. }
             | Event::Settled { .. }
+            | Event::Checklist { .. }
             | Event::Warning { .. }
             | Event::Finished { .. } => {}
         }
@@ -121,5 +122,9 @@ impl Reporter for Observed {
 
     fn ask(&self, question: &Question) -> bool {
         self.shown.ask(question)
+    }
+
+    fn reply(&self, question: &Question) -> Reply {
+        self.shown.reply(question)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::Moment;
 use crate::exit_code::ExitCode;
 use crate::notify::What;
+use crate::release::checklist::Checklist;
 use crate::release::checks::CheckOutcome;
 
 /// The steps of a run. Closed: stored in the journal.
@@ -195,6 +196,17 @@ impl Verdict {
     }
 }
 
+/// What a verdict on a release rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Looked {
+    /// What was looked at, and how much of it: `412 requests of visitors`.
+    pub at: Vec<String>,
+    /// Different errors in the logs that were not there before, those that visitors bring about left out.
+    pub new_errors: u64,
+    /// And those of which no log tells whether they are new.
+    pub other_errors: u64,
+}
+
 /// What one planned change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -334,6 +346,7 @@ pub enum Event {
         findings: Vec<String>,
         /// What was seen beside that, and what could not be looked at.
         remarks: Vec<String>,
+        looked: Looked,
     },
     /// `--dry-run`: what a step would do.
     Planned {
@@ -361,6 +374,10 @@ pub enum Event {
         why_not: Option<String>,
         tries: u32,
         duration: Duration,
+    },
+    /// What is known of a release that a run has made serve, once everybody was asked who is there to be asked.
+    Checklist {
+        checklist: Checklist,
     },
     /// Last event of every command that drives steps.
     Finished {
@@ -396,6 +413,22 @@ pub trait Reporter: Send + Sync {
     fn ask(&self, _question: &Question) -> bool {
         false
     }
+
+    /// Asks what only a person can tell, and waits for the answer.
+    fn reply(&self, _question: &Question) -> Reply {
+        Reply::Gone
+    }
+}
+
+/// What a person says who was asked how something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    Yes,
+    No,
+    /// They do not know, or will say it later.
+    Later,
+    /// Nobody is there, or not any more.
+    Gone,
 }
 
 /// A question with the whole picture.
@@ -428,14 +461,28 @@ impl Events {
 
     /// Asks, on a thread of its own: an operator who interrupts instead of answering is not waited for.
     pub async fn ask(&self, question: Question) -> bool {
+        let asked = self.on_a_thread(move |reporter| reporter.ask(&question)).await;
+        asked.unwrap_or(false)
+    }
+
+    /// The same, of what only a person can tell.
+    pub async fn reply(&self, question: Question) -> Reply {
+        let asked = self.on_a_thread(move |reporter| reporter.reply(&question)).await;
+        asked.unwrap_or(Reply::Gone)
+    }
+
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn Reporter) -> T + Send + 'static,
+    ) -> Option<T> {
         let reporter = Arc::clone(&self.0);
         let (answer, answered) = tokio::sync::oneshot::channel();
         let asking = std::thread::Builder::new()
             .name("question".to_owned())
-            .spawn(move || answer.send(reporter.ask(&question)));
+            .spawn(move || answer.send(ask(&*reporter)));
         match asking {
-            Ok(_) => answered.await.unwrap_or(false),
-            Err(_) => false,
+            Ok(_) => answered.await.ok(),
+            Err(_) => None,
         }
     }
 }

@@ -7,8 +7,8 @@ mod stage;
 mod step;
 
 pub use event::{
-    Change, ChangeKind, ErrorReport, Event, Events, Evidence, Outcome, Question, Reporter, StepId,
-    StepResult, StepSummary, TaskId, Unit, UnwindResult, Verdict,
+    Change, ChangeKind, ErrorReport, Event, Events, Evidence, Looked, Outcome, Question, Reply, Reporter,
+    StepId, StepResult, StepSummary, TaskId, Unit, UnwindResult, Verdict,
 };
 pub use interrupt::Interrupt;
 pub use run::{RunReport, apply, plan, settle};

@@ -50,6 +50,8 @@ pub struct Settings {
     pub smoke_variables: BTreeMap<String, Secret<String>>,
     /// The scenarios of `smoke` are not played at the end of this run.
     pub skip_smoke: bool,
+    /// Nobody is asked what only a person can tell of the release: that is not verified then.
+    pub assume_manual: bool,
 }
 
 /// How a rollback takes migrations back. Stored in the journal.

@@ -5,6 +5,7 @@
 //! A backup is a folder named by its run; what is in the media files stands beside them, once for all backups
 //! (`objects`). Copies elsewhere and restoring are left to later work.
 
+pub mod automatic;
 pub(super) mod content;
 pub mod copies;
 mod database;
@@ -45,7 +46,7 @@ use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Change, ChangeKind, Context, Fact, Receipt, Step, StepId, StepResult, Undone, View};
 
 pub(crate) use self::database::{DUMP, access};
-pub use self::manifest::{BackupFile, DatabaseFacts, MANIFEST, MANIFEST_FORMAT, Manifest, MediaFacts};
+pub use self::manifest::{BackupFile, DatabaseFacts, MANIFEST, MANIFEST_FORMAT, Made, Manifest, MediaFacts};
 pub(crate) use self::media_archive::ARCHIVE;
 
 /// The step.
@@ -115,7 +116,7 @@ impl Step for Backup {
             ));
         }
         let folder = context.settings.backup_directory.join(&context.run.0);
-        let result = write(context, &folder, database, volume.as_ref()).await;
+        let result = write(context, &folder, self.made(context), database, volume.as_ref()).await;
         match result {
             Ok(manifest) => {
                 let message = format!("{} ({})", folder.display(), size(manifest.added()));
@@ -178,6 +179,17 @@ impl Step for Backup {
     }
 }
 
+impl Backup {
+    /// How what it makes comes to be made.
+    fn made(self, context: Context<'_>) -> Made {
+        match self {
+            Self::Copied => Made::ByRun,
+            Self::Only if context.events.asks() => Made::ByHand,
+            Self::Only => Made::Unattended,
+        }
+    }
+}
+
 /// Removes what this run has written, if it has: its folder, and what came in of the media.
 async fn clear(context: Context<'_>, folder: &Path) -> std::io::Result<bool> {
     let objects = Objects::to_add(context.settings);
@@ -236,6 +248,7 @@ fn media_volume(view: View<'_>) -> Option<Volume> {
 async fn write(
     context: Context<'_>,
     folder: &Path,
+    made: Made,
     database: Option<(&DatabaseBackup, Container)>,
     volume: Option<&Volume>,
 ) -> Result<Manifest, Failure> {
@@ -262,6 +275,7 @@ async fn write(
         encrypted_to: recipients.as_ref().map(Recipients::names).unwrap_or_default(),
         database: None,
         media: None,
+        made: Some(made),
     };
     // The database first: Django writes a file before its row, so that a later copy of the media lacks nothing.
     if let Some((configured, container)) = database {

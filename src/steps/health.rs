@@ -23,6 +23,10 @@ use crate::pipeline::{
 };
 use crate::release::Tag;
 
+/// The parts of this step that others ask after.
+pub(crate) const ENDPOINT: &str = "endpoint";
+pub(crate) const LOGS: &str = "logs";
+
 /// Between two questions to the app.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at the containers, of which each is inspected at each look: under the ten calls a second per
@@ -252,7 +256,7 @@ async fn check_endpoint(context: Context<'_>) -> Result<bool, Failure> {
     let Some(health) = &context.settings.config.health else {
         return Ok(false);
     };
-    let task = context.task(StepId::Health, "endpoint", format!("asking {}", health.url));
+    let task = context.task(StepId::Health, ENDPOINT, format!("asking {}", health.url));
     let asked = match ask(context.app, health, &context.settings.tag, &task).await {
         Ok(answer) => Ok(answer),
         Err(failure) => Err(with_logs(context, failure).await),

@@ -4,6 +4,7 @@
 use std::io::{BufRead, Write};
 
 use super::line::{Line, Role};
+use crate::pipeline::Reply;
 
 /// Asks on the terminal. Anything but a clear yes is no: an empty line, the end of input, an error.
 pub fn confirm(question: &str) -> bool {
@@ -39,6 +40,32 @@ pub fn confirm_by_typing_on(
 pub fn confirm_on(question: &str, answers: &mut dyn BufRead, prompt: &mut dyn Write) -> bool {
     let answer = asked(&format!("{question} [y/N]"), answers, prompt);
     answer.is_some_and(|answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Asks how something is, on the terminal.
+pub fn reply(question: &str) -> Reply {
+    reply_on(
+        question,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stderr().lock(),
+    )
+}
+
+/// The same, on the given streams. What is none of the answers is asked again: a slip of a finger says nothing about the
+/// site.
+pub fn reply_on(question: &str, answers: &mut dyn BufRead, prompt: &mut dyn Write) -> Reply {
+    let question = format!("{question} [y]es, [n]o, Enter: later");
+    loop {
+        let Some(answer) = asked(&question, answers, prompt) else {
+            return Reply::Gone;
+        };
+        match answer.to_lowercase().as_str() {
+            "y" | "yes" => return Reply::Yes,
+            "n" | "no" => return Reply::No,
+            "" | "s" | "skip" | "later" => return Reply::Later,
+            _ => {}
+        }
+    }
 }
 
 /// What was answered; `None` where nobody saw the question, or there is nobody.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pipeline::{ErrorReport, Event, Reporter};
+use crate::release::checklist::{Answer, Checklist, LineVerdict};
 use crate::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem};
 
 use super::Verbosity;
@@ -31,6 +32,7 @@ pub struct GithubReporter {
 struct State {
     command: String,
     outcomes: Vec<CheckOutcome>,
+    checklist: Option<Checklist>,
     /// What the checks have annotated: the warning that follows says the same.
     annotated: Vec<String>,
 }
@@ -71,10 +73,17 @@ impl GithubReporter {
 
     fn append_summary(&self, state: &State) {
         let Some(path) = &self.summary else { return };
-        if state.outcomes.is_empty() {
+        let mut table = state
+            .checklist
+            .as_ref()
+            .map(checklist_summary)
+            .unwrap_or_default();
+        if !state.outcomes.is_empty() {
+            table.push_str(&summary(&state.command, &state.outcomes));
+        }
+        if table.is_empty() {
             return;
         }
-        let table = summary(&state.command, &state.outcomes);
         let file = OpenOptions::new().create(true).append(true).open(path);
         if let Err(why) = file.and_then(|mut file| file.write_all(table.as_bytes())) {
             self.plain.event(&Event::Warning {
@@ -100,6 +109,12 @@ impl Reporter for GithubReporter {
                     let message = with_hints(message, hint.iter());
                     self.write(&command("warning", &[("title", "viatique-deploy")], &message));
                 }
+            }
+            Event::Checklist { checklist } => {
+                if let Some(message) = checklist_warning(checklist) {
+                    self.write(&command("warning", &[("title", "viatique-deploy")], &message));
+                }
+                state.checklist = Some(checklist.clone());
             }
             Event::Notified {
                 target,
@@ -215,6 +230,44 @@ fn property(text: &str) -> String {
     data(&printable_line(text))
         .replace(':', "%3A")
         .replace(',', "%2C")
+}
+
+/// What of a checklist is worth an annotation: not what somebody has said beforehand that nobody is to be asked.
+fn checklist_warning(checklist: &Checklist) -> Option<String> {
+    let told = checklist.lines.iter().filter(|line| match &line.answer {
+        Answer::Evidence { ok } | Answer::Person { ok, .. } => !ok,
+        Answer::Assumed { .. } => false,
+        Answer::Nobody => true,
+    });
+    let told: Vec<String> = told
+        .map(|line| format!("{} ({})", line.id, line.verdict().in_words()))
+        .collect();
+    if told.is_empty() {
+        return None;
+    }
+    let message = format!("checklist of {}: {}", checklist.release, told.join(", "));
+    Some(with_hints(&message, wording::checklist_hint(checklist).iter()))
+}
+
+/// The checklist for the job's summary.
+fn checklist_summary(checklist: &Checklist) -> String {
+    let mut list = format!("### Checklist of {}\n\n", cell(checklist.release.as_str()));
+    for line in &checklist.lines {
+        let indent = if line.part_of.is_some() { "  " } else { "" };
+        let (_, sign) = wording::line_sign(line.verdict());
+        let mark = match line.verdict() {
+            LineVerdict::Ok => "[x]",
+            LineVerdict::NotOk | LineVerdict::NotVerified => "[ ]",
+        };
+        list.push_str(&format!(
+            "{indent}- {mark} {sign} `{}` {}: {}\n",
+            cell(&line.id),
+            line.verdict().in_words(),
+            cell(&wording::line_in_words(line))
+        ));
+    }
+    list.push('\n');
+    list
 }
 
 /// The table for the job's summary.

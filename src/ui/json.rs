@@ -18,7 +18,10 @@
 //! - `checked`: `step`, `check` (its id), `title`, `verdict` (`passed`, `failed`, `not_verified`, `waived`, `skipped`),
 //!   `blocks`, `line`, `seconds`, `problems` (each `key`, `blocks`, `unverified`, `place`, `message`, `hints`, `waived`:
 //!   `owner`, `reason`, `until`)
-//! - `settled`: `step`, `verdict` (`good`, `bad`, `inconclusive`), `findings`, `remarks` (each a list of lines)
+//! - `settled`: `step`, `verdict` (`good`, `bad`, `inconclusive`), `findings`, `remarks`, `looked_at` (each a list of
+//!   lines), `new_errors` (in the logs), `other_errors` (of which no log tells whether they are new)
+//! - `checklist`: `release`, `sequence`, `verdict` (`ok`, `not_ok`, `not_verified`), `lines` (each `id`, `title`, `part_of`,
+//!   `step`, `seen`, `verdict`, `by`: `evidence`, `person`, `assumed` or `nobody`, `who`, `at`)
 //! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
 //!   `reload`, `remove`, `run`, `write`, `keep` or `warn`); in a dry run only
 //! - `warning`: `message`, `hint`
@@ -42,9 +45,11 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::exit_code::ExitCode;
 use crate::pipeline::{
-    Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepResult, StepSummary, Unit, UnwindResult,
+    Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepId, StepResult, StepSummary, Unit,
+    UnwindResult,
 };
 
+use crate::release::checklist::{Answer, ChecklistLine};
 use crate::release::checks::CheckedProblem;
 
 use super::clock::Clock;
@@ -227,6 +232,15 @@ enum Body {
         verdict: &'static str,
         findings: Vec<Text>,
         remarks: Vec<Text>,
+        looked_at: Vec<Text>,
+        new_errors: u64,
+        other_errors: u64,
+    },
+    Checklist {
+        release: Text,
+        sequence: u64,
+        verdict: &'static str,
+        lines: Vec<WireChecklistLine>,
     },
     Planned {
         step: &'static str,
@@ -279,6 +293,19 @@ struct WireProblem {
 }
 
 #[derive(Serialize)]
+struct WireChecklistLine {
+    id: Text,
+    title: Text,
+    part_of: Option<Text>,
+    step: Option<&'static str>,
+    seen: Text,
+    verdict: &'static str,
+    by: &'static str,
+    who: Option<Text>,
+    at: Option<Text>,
+}
+
+#[derive(Serialize)]
 struct WireWaiver {
     owner: Text,
     reason: Text,
@@ -320,6 +347,7 @@ impl Body {
             Self::UnwindFinished { .. } => "unwind_finished",
             Self::Checked { .. } => "checked",
             Self::Settled { .. } => "settled",
+            Self::Checklist { .. } => "checklist",
             Self::Planned { .. } => "planned",
             Self::Warning { .. } => "warning",
             Self::NoticePlanned { .. } => "notice_planned",
@@ -428,11 +456,21 @@ impl From<&Event> for Body {
                 verdict,
                 findings,
                 remarks,
+                looked,
             } => Self::Settled {
                 step: step.as_str(),
                 verdict: verdict.as_str(),
                 findings: texts(findings),
                 remarks: texts(remarks),
+                looked_at: texts(&looked.at),
+                new_errors: looked.new_errors,
+                other_errors: looked.other_errors,
+            },
+            Event::Checklist { checklist } => Self::Checklist {
+                release: Text(checklist.release.to_string()),
+                sequence: checklist.sequence.0,
+                verdict: checklist.verdict().as_str(),
+                lines: checklist.lines.iter().map(WireChecklistLine::from).collect(),
             },
             Event::Planned { step, changes } => Self::Planned {
                 step: step.as_str(),
@@ -492,6 +530,28 @@ impl From<&Change> for WireChange {
             kind: change_name(change.kind),
             target: (&change.target).into(),
             detail: (&change.detail).into(),
+        }
+    }
+}
+
+impl From<&ChecklistLine> for WireChecklistLine {
+    fn from(line: &ChecklistLine) -> Self {
+        let (by, who, at) = match &line.answer {
+            Answer::Evidence { .. } => ("evidence", None, None),
+            Answer::Person { who, at, .. } => ("person", Some(who), Some(at)),
+            Answer::Assumed { who, at } => ("assumed", Some(who), Some(at)),
+            Answer::Nobody => ("nobody", None, None),
+        };
+        Self {
+            id: (&line.id).into(),
+            title: (&line.title).into(),
+            part_of: line.part_of.as_ref().map(Text::from),
+            step: line.step.map(StepId::as_str),
+            seen: (&line.seen).into(),
+            verdict: line.verdict().as_str(),
+            by,
+            who: who.map(Text::from),
+            at: at.map(Text::from),
         }
     }
 }

@@ -11,7 +11,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event as Xml};
 
 use crate::exit_code::ExitCode;
-use crate::pipeline::{ErrorReport, Event, Outcome, Question, Reporter};
+use crate::pipeline::{ErrorReport, Event, Outcome, Question, Reply, Reporter};
 use crate::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem};
 
 use super::foreign_text::{printable_block, printable_line};
@@ -103,6 +103,7 @@ impl Reporter for JunitReporter {
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
             | Event::Settled { .. }
+            | Event::Checklist { .. }
             | Event::Planned { .. }
             | Event::Warning { .. }
             | Event::NoticePlanned { .. }
@@ -117,6 +118,10 @@ impl Reporter for JunitReporter {
 
     fn ask(&self, question: &Question) -> bool {
         self.shown.ask(question)
+    }
+
+    fn reply(&self, question: &Question) -> Reply {
+        self.shown.reply(question)
     }
 }
 

@@ -32,7 +32,7 @@ use crate::pipeline::{ErrorReport, Event, Reporter};
 
 pub use clock::{Clock, SystemClock};
 pub use color::{ColorChoice, Surroundings, use_color};
-pub use confirm::{confirm, confirm_by_typing, confirm_by_typing_on, confirm_on};
+pub use confirm::{confirm, confirm_by_typing, confirm_by_typing_on, confirm_on, reply, reply_on};
 pub use foreign_text::{printable_block, printable_line};
 pub use github::GithubReporter;
 pub use json::JsonReporter;
@@ -41,6 +41,7 @@ pub use plain::PlainReporter;
 pub use question::Answers;
 pub use table::{table, wrapped_table};
 pub use terminal::TerminalReporter;
+pub use wording::checklist_row;
 
 /// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

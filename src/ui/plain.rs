@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use time::macros::format_description;
 
-use crate::pipeline::{Event, Question, Reporter, StepId, StepResult, TaskId, Unit};
+use crate::pipeline::{Event, Question, Reply, Reporter, StepId, StepResult, TaskId, Unit};
 
 use super::clock::Clock;
 use super::errors::error_lines;
@@ -316,6 +316,11 @@ impl Reporter for PlainReporter {
                     self.record(state, explained(line, "", took));
                 }
             }
+            Event::Checklist { checklist } => {
+                for line in wording::checklist_lines(checklist, self.verbosity == Verbosity::Quiet) {
+                    self.write(state, &line);
+                }
+            }
             // Its findings are the run's error, or warnings.
             Event::Settled { step, remarks, .. } => {
                 for remark in remarks {
@@ -393,9 +398,28 @@ impl Reporter for PlainReporter {
     }
 
     fn ask(&self, question: &Question) -> bool {
-        let Some(answers) = &self.answers else {
-            return false;
-        };
+        self.picture_first(question, |answers, prompt| {
+            answers.confirm(&question.question, prompt)
+        })
+        .unwrap_or(false)
+    }
+
+    fn reply(&self, question: &Question) -> Reply {
+        self.picture_first(question, |answers, prompt| {
+            answers.reply(&question.question, prompt)
+        })
+        .unwrap_or(Reply::Gone)
+    }
+}
+
+impl PlainReporter {
+    /// Asks somebody, if anybody is there.
+    fn picture_first<T>(
+        &self,
+        question: &Question,
+        ask: impl FnOnce(&Answers, &mut dyn Write) -> T,
+    ) -> Option<T> {
+        let answers = self.answers.as_ref()?;
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             // No screen to keep to: nothing is wrapped, nothing left out.
@@ -404,8 +428,7 @@ impl Reporter for PlainReporter {
             }
         }
         // Unlocked while it waits: a run that is interrupted instead has more to say.
-        let mut prompt = Prompt(&self.state);
-        answers.confirm(&question.question, &mut prompt)
+        Some(ask(answers, &mut Prompt(&self.state)))
     }
 }
 

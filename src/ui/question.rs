@@ -4,9 +4,9 @@
 use std::io::{BufRead, Write};
 use std::sync::{Mutex, PoisonError};
 
-use crate::pipeline::Question;
+use crate::pipeline::{Question, Reply};
 
-use super::confirm::confirm_on;
+use super::confirm::{confirm_on, reply_on};
 use super::line::{Line, Role, wrapped};
 
 /// More than this is not read before a yes.
@@ -34,6 +34,12 @@ impl Answers {
     pub(super) fn confirm(&self, question: &str, prompt: &mut dyn Write) -> bool {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         confirm_on(question, &mut **answers, prompt)
+    }
+
+    /// Asks how something is, and waits.
+    pub(super) fn reply(&self, question: &str, prompt: &mut dyn Write) -> Reply {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reply_on(question, &mut **answers, prompt)
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use crate::pipeline::{Event, Question, Reporter};
+use crate::pipeline::{Event, Question, Reply, Reporter};
 
 use super::clock::Clock;
 use super::line::Line;
@@ -111,16 +111,35 @@ impl Reporter for TerminalReporter {
     }
 
     fn ask(&self, question: &Question) -> bool {
-        let Some(answers) = &self.answers else {
-            return false;
-        };
+        self.picture_first(question, |answers, prompt| {
+            answers.confirm(&question.question, prompt)
+        })
+        .unwrap_or(false)
+    }
+
+    fn reply(&self, question: &Question) -> Reply {
+        self.picture_first(question, |answers, prompt| {
+            answers.reply(&question.question, prompt)
+        })
+        .unwrap_or(Reply::Gone)
+    }
+}
+
+impl TerminalReporter {
+    /// Asks somebody, if anybody is there.
+    fn picture_first<T>(
+        &self,
+        question: &Question,
+        ask: impl FnOnce(&Answers, &mut dyn Write) -> T,
+    ) -> Option<T> {
+        let answers = self.answers.as_ref()?;
         self.screen.begin_to_ask(&mut self.screen.lock(), question);
         // Unlocked while it waits: a run that is interrupted instead has more to say.
-        let yes = answers.confirm(&question.question, &mut Prompt(&*self.screen.terminal));
+        let answer = ask(answers, &mut Prompt(&*self.screen.terminal));
         let mut drawing = self.screen.lock();
         drawing.asking = false;
         self.screen.refresh(&mut drawing);
-        yes
+        Some(answer)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::Moment;
 use crate::exit_code::ExitCode;
 use crate::notify::What;
 use crate::pipeline::{Outcome, StepId, StepResult, StepSummary, UnwindResult};
+use crate::release::checklist::{Answer, Checklist, ChecklistLine, LineVerdict};
 use crate::release::checks::{CheckOutcome, CheckVerdict};
 
 use super::line::{Line, Role};
@@ -276,6 +277,97 @@ pub(super) fn notice_planned(target: &str, place: &str, moments: &[Moment]) -> L
     Line::of(Role::Plain, "would notify ")
         .and(Role::Strong, target)
         .and(Role::Faint, &format!(" ({place}) of: {}", moments.join(", ")))
+}
+
+/// Returns the sign of a line of a checklist and its colour.
+pub(super) const fn line_sign(verdict: LineVerdict) -> (Role, &'static str) {
+    match verdict {
+        LineVerdict::Ok => (Role::Good, "✔"),
+        LineVerdict::NotOk => (Role::Bad, "✘"),
+        LineVerdict::NotVerified => (Role::Warning, "?"),
+    }
+}
+
+/// Returns a line of a checklist with what is known of it, and from whom.
+pub(super) fn line_in_words(line: &ChecklistLine) -> String {
+    let mut said = line.title.clone();
+    if !line.seen.is_empty() {
+        said.push_str(&format!(": {}", line.seen));
+    }
+    match &line.answer {
+        Answer::Evidence { .. } | Answer::Nobody => {}
+        Answer::Person { .. } | Answer::Assumed { .. } => {
+            said.push_str(&format!(" ({})", line.answer.in_words()));
+        }
+    }
+    said
+}
+
+/// Returns a line of a checklist as a row of a table: sign, id, verdict, and all that is known.
+pub fn checklist_row(line: &ChecklistLine) -> Vec<String> {
+    let (_, sign) = line_sign(line.verdict());
+    // A part's id begins with that of the whole: its title says the rest.
+    let (id, said) = match &line.part_of {
+        None => (line.id.clone(), line_in_words(line)),
+        Some(_) => (String::new(), line_in_words(line)),
+    };
+    vec![sign.to_owned(), id, line.verdict().in_words().to_owned(), said]
+}
+
+/// Returns how many lines of a checklist are well, those that are not in full, and what to do about them. `quiet`: nothing
+/// but those that are not.
+pub(super) fn checklist_lines(checklist: &Checklist, quiet: bool) -> Vec<Line> {
+    let told = |line: &&ChecklistLine| match line.verdict() {
+        LineVerdict::Ok => false,
+        LineVerdict::NotVerified => !quiet,
+        LineVerdict::NotOk => true,
+    };
+    let told: Vec<&ChecklistLine> = checklist.lines.iter().filter(told).collect();
+    let mut lines = Vec::new();
+    if !quiet {
+        lines.push(
+            Line::of(Role::Strong, "checklist")
+                .and(Role::Plain, &format!(" of {}: ", checklist.release))
+                .and(Role::Plain, &checklist.in_words()),
+        );
+    }
+    lines.extend(told.iter().map(|line| {
+        let (role, sign) = line_sign(line.verdict());
+        Line::of(Role::Plain, "  ")
+            .and(role, sign)
+            .and(Role::Plain, " ")
+            .and(Role::Strong, &line.id)
+            .and(Role::Plain, &format!(", {}: ", line.verdict().in_words()))
+            .and(Role::Plain, &line_in_words(line))
+    }));
+    if !told.is_empty()
+        && let Some(hint) = checklist_hint(checklist)
+    {
+        lines.push(
+            Line::of(Role::Accent, "  hint:")
+                .and(Role::Plain, " ")
+                .and(Role::Plain, &hint),
+        );
+    }
+    lines
+}
+
+/// What to do about a checklist. The release serves whatever it says: that is for a person to decide.
+pub(super) fn checklist_hint(checklist: &Checklist) -> Option<String> {
+    let is_refused = |line: &ChecklistLine| matches!(line.answer, Answer::Person { ok: false, .. });
+    let is_unasked = |line: &ChecklistLine| matches!(line.answer, Answer::Nobody);
+    if checklist.lines.iter().any(is_refused) {
+        Some("to take it back: viatique-deploy rollback".to_owned())
+    } else if checklist.lines.iter().any(is_unasked) {
+        let release = &checklist.release;
+        Some(format!(
+            "to answer what is open: viatique-deploy checklist {release}"
+        ))
+    } else if checklist.verdict() == LineVerdict::NotOk {
+        Some("to see what stands: viatique-deploy status".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Returns what a run sets out to do: `run: viatique, v2`.

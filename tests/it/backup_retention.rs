@@ -24,6 +24,7 @@ fn backup(completed_at: &str) -> Manifest {
         completed_at: completed_at.to_owned(),
         database: None,
         media: None,
+        made: None,
         files: vec![BackupFile {
             name: "database.dump".to_owned(),
             bytes: 1_500_000,

@@ -13,6 +13,7 @@ mod bench;
 mod build;
 mod check;
 mod check_backups;
+mod checklist;
 mod cli;
 mod code;
 mod compose;

@@ -42,6 +42,21 @@ pub struct Manifest {
     /// From format 2, where the media are a list of contents and no archive.
     #[serde(default)]
     pub media: Option<MediaFacts>,
+    /// How it came to be made: `None` where an older version made it.
+    #[serde(default)]
+    pub made: Option<Made>,
+}
+
+/// How a backup came to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// By `backup`, with nobody there who could be asked: a timer, or a CI job.
+    Unattended,
+    /// By `backup`, with somebody at a terminal.
+    ByHand,
+    /// By a run, before what it did.
+    ByRun,
 }
 
 /// One file of a backup.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt as _;
 use time::OffsetDateTime;
 
+use super::LOGS;
 use crate::compose::Service;
 use crate::engine::{Container, LogRange};
 use crate::error::Failure;
@@ -29,7 +30,7 @@ pub(super) async fn read_logs(
     let mut read = Vec::new();
     let mut errors: BTreeMap<(String, String), u64> = BTreeMap::new();
     let title = format!("reading the last {LINES} lines of each log");
-    let task = context.task(StepId::Health, "logs", title);
+    let task = context.task(StepId::Health, LOGS, title);
     for (service, container) in running {
         let is_application = django.is_some_and(|one| one.service == service.name);
         if !is_application && program(&started_with(service, &container.id).0).is_none() {

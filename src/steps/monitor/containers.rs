@@ -2,6 +2,7 @@
 //! how many connections the database has.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use time::OffsetDateTime;

@@ -11,6 +11,7 @@
 mod containers;
 pub mod judgement;
 mod logs;
+mod looked;
 mod memory;
 mod probes;
 pub mod processor;
@@ -29,6 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::containers::Containers;
 use self::judgement::{Judgement, Rules, Seen, pulse};
 use self::logs::{Logs, Recorded};
+use self::looked::looked;
 use self::probes::Probes;
 use self::queues::{Queues, count_command};
 use self::sides::Sides;
@@ -38,7 +40,8 @@ use crate::config;
 use crate::engine::{Container, ContainerState, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
-    Change, ChangeKind, Context, Event, Fact, Receipt, Step, StepId, StepResult, Task, Undone, Verdict, View,
+    Change, ChangeKind, Context, Event, Fact, Looked, Receipt, Step, StepId, StepResult, Task, Undone,
+    Verdict, View,
 };
 use crate::release::Tag;
 
@@ -108,13 +111,17 @@ impl Step for Monitor {
                 let mut ending = pin!(end_old_workers(context, &sides.before));
                 let mut watched = pin!(watched);
                 tokio::select! {
-                    watched = &mut watched => watched,
+                    done = &mut watched => done,
                     // What they are at may take longer than the watch.
                     () = &mut ending => watched.await,
                 }
             }
         };
-        let (judgement, known_errors) = task.conclude(watched, |(judgement, _)| {
+        let Found {
+            judgement,
+            known_errors,
+            looked,
+        } = task.conclude(watched, |Found { judgement, .. }| {
             let result = match judgement.verdict {
                 Verdict::Good => StepResult::Succeeded,
                 Verdict::Bad => StepResult::Failed,
@@ -127,6 +134,7 @@ impl Step for Monitor {
             verdict: judgement.verdict,
             findings: judgement.findings.clone(),
             remarks: judgement.remarks.clone(),
+            looked,
         });
         let receipt = self.conclude(context, &monitor, judgement)?;
         Ok(Receipt {
@@ -268,6 +276,15 @@ async fn end_old_workers(context: Context<'_>, before: &[(String, Container)]) {
     }
 }
 
+/// What a watch has come to.
+struct Found {
+    judgement: Judgement,
+    /// What it rests on.
+    looked: Looked,
+    /// The errors that are known from here on.
+    known_errors: BTreeSet<String>,
+}
+
 /// A release that is being watched.
 struct Watch<'a> {
     rules: Rules,
@@ -277,6 +294,8 @@ struct Watch<'a> {
     containers: Containers<'a>,
     queues: Option<Queues<'a>>,
     probes: Probes<'a>,
+    /// Whether there is a log of them.
+    logs_requests: bool,
     /// What cannot be looked at at all.
     blind: Vec<String>,
 }
@@ -299,6 +318,7 @@ impl<'a> Watch<'a> {
                 "requests: no service is nginx with a published port; see monitor.access_log".to_owned(),
             );
         }
+        let logs_requests = requests.is_some();
         let began_at = context.engine.time().await?;
         let began = Instant::now();
         let logs = Logs::open(context.engine, sides, requests, recorded, began_at).await;
@@ -338,12 +358,13 @@ impl<'a> Watch<'a> {
                 &monitor.probes,
                 &context.settings.tag,
             ),
+            logs_requests,
             blind,
         })
     }
 
-    /// Until it is bad, or the time is over; with the errors that are known from here on.
-    async fn run(mut self, task: &Task) -> Result<(Judgement, BTreeSet<String>), Failure> {
+    /// Until it is bad, or the time is over.
+    async fn run(mut self, task: &Task) -> Result<Found, Failure> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut number = 0;
@@ -359,7 +380,12 @@ impl<'a> Watch<'a> {
             let judgement = self.rules.judge(&seen);
             let is_over = seen.elapsed >= self.duration;
             if judgement.verdict == Verdict::Bad || is_over {
-                return Ok((self.told(judgement), self.logs.into_met()));
+                let looked = looked(&seen, self.logs_requests);
+                return Ok(Found {
+                    judgement: self.told(judgement),
+                    looked,
+                    known_errors: self.logs.into_met(),
+                });
             }
             let over = seen.elapsed.min(traffic::RECENT);
             let (requests, failed, slowest) = pulse(&seen.recent, over);

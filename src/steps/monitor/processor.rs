@@ -22,6 +22,12 @@ const ALL_OF_IT: f64 = 0.9;
 const BEFORE: f64 = 0.5;
 
 impl Processor {
+    /// How many it has kept busy all the while; `None` where that is not known.
+    pub(super) fn busy(&self) -> Option<f64> {
+        let (first, last) = (self.used.first()?, self.used.last()?);
+        (last.0 > first.0).then(|| (last.1 - first.1) / (last.0 - first.0))
+    }
+
     /// What is to be told of a container of this name, if anything is.
     pub(super) fn remark(&self, name: &str) -> Option<String> {
         // A limit above one processor is no measure: what keeps one busy is one process that turns in a circle.

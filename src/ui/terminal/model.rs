@@ -252,6 +252,12 @@ impl Model {
                 self.keep(view::Row::step(role, sign, &name, &message, took), section);
             }
             Event::Checked { step, outcome } => self.checked(*step, outcome, now),
+            Event::Checklist { checklist } => {
+                self.say(Line::new());
+                for line in wording::checklist_lines(checklist, false) {
+                    self.say(line);
+                }
+            }
             // Its findings are the run's error, or warnings.
             Event::Settled { remarks, .. } => {
                 for remark in remarks {

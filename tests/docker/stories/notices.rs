@@ -11,6 +11,35 @@ use super::support::{Finished, Stack};
 
 const CANARY: &str = "canary-4f1d2c77";
 
+/// What the run has seen is answered, the rest is not verified until somebody says so, on any machine.
+fn the_checklist_says_who_has_got_it(run: &dyn Fn(&[&str]) -> Finished) {
+    let found = run(&["checklist", "--output", "json"]).expect_code(5);
+    let lines = found.json_lines().remove(0)["checklist"]["lines"].clone();
+    let line = |id: &str| -> Value {
+        let mut lines = lines.as_array().unwrap().iter();
+        lines.find(|line| line["id"] == id).unwrap().clone()
+    };
+    for id in ["health", "logs"] {
+        assert_eq!((&line(id)["verdict"], &line(id)["by"]), (&"ok".into(), &"evidence".into()));
+    }
+    let notified = line("notified");
+    assert_eq!(notified["verdict"], "not_verified", "{notified}");
+    let seen = notified["seen"].as_str().unwrap();
+    assert!(seen.starts_with("told ops (succeeded), and not silent: "), "{seen}");
+    let open = lines.as_array().unwrap().iter();
+    let open = open.filter(|line| line["verdict"] == "not_verified");
+    let answers: Vec<String> = open
+        .map(|line| format!("--answer={}=yes", line["id"].as_str().unwrap()))
+        .collect();
+    let mut words = vec!["checklist", "v1"];
+    words.extend(answers.iter().map(String::as_str));
+    run(&words).expect_code(0);
+    let shown = run(&["releases", "show", "v1"]).expect_code(0);
+    assert!(shown.stdout.contains("told ops (succeeded)"), "{shown}");
+    let refused = run(&["checklist", "v1", "--answer", "logs=no"]).expect_code(5);
+    assert!(refused.stdout.contains("1 not OK (logs)"), "{refused}");
+}
+
 #[test]
 fn the_team_is_told_how_a_deploy_went() {
     let stack = Stack::new("notices");
@@ -46,6 +75,7 @@ fn the_team_is_told_how_a_deploy_went() {
         .says("not notified: silent")
         .says("no answer in time");
     assert_eq!(moments(&told), ["started", "succeeded"]);
+    the_checklist_says_who_has_got_it(&run);
 
     // A health test that is never passed; seen sooner than production would.
     stack.example.replace(

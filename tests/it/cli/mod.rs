@@ -98,6 +98,7 @@ fn what_builds_takes_the_options_of_a_build() {
             maintenance: false,
             skip_rehearsal: false,
             skip_smoke: false,
+            assume_manual: false,
             skip_check: Vec::new(),
         };
         assert_eq!(parsed("run"), Command::Run(run));
@@ -230,6 +231,7 @@ fn top_level_help() {
       logs           Show what the services write
       status         Show what is running, from which release
       releases       List the releases that can be gone back to
+      checklist      Show what is verified of a release, and answer the rest
       notify         Try whether those who are told of deploys can be reached
 
     Take back:
@@ -304,6 +306,9 @@ fn run_help() {
     Stops at the first step that fails. A failed deploy, health, smoke or monitor
     puts the previous release back by itself.
 
+    Once the release serves, its checklist is answered by what was seen, and the
+    rest is asked: see `checklist`. A no takes nothing back.
+
     Leaves alone: services that have not changed. Applied migrations stay (not with
     --maintenance: then the backup is restored), and so do backups.
 
@@ -324,6 +329,8 @@ fn run_help() {
           --skip-rehearsal     Do not try the migrations on a copy first, although
                                deploy.yml says django.rehearse
           --skip-smoke         Do not play the scenarios of deploy.yml at the end
+          --assume-manual      Ask nobody about the checklist: what only a person
+                               can tell is recorded as not verified
           --skip-check <ID>    Leave this check out, which is recorded; can be given
                                several times
       -h, --help               Print help
@@ -408,6 +415,8 @@ fn rollback_help() {
                                 release can serve in between
           --skip-smoke          Do not play the scenarios of deploy.yml at the end:
                                 they may be of what the newer release can do
+          --assume-manual       Ask nobody about the checklist: what only a person
+                                can tell is recorded as not verified
       -h, --help                Print help
 
     Global options:

@@ -13,6 +13,26 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "deploy.yml:3:16: `monitor.for`: a release is watched for 10s to 24h",
     ),
     (
+        "a line of the workflow that is not there",
+        "project: a\ncompose: a.yml\nchecklist: {metric: false}\n",
+        "deploy.yml:3:21: `checklist.metric`: the workflow has no line `metric`; did you mean `metrics`?\nhint: lines there: `health`, `logs`, `smoke`, `metrics`, `backup`, `notified`",
+    ),
+    (
+        "other words for a line of the workflow",
+        "project: a\ncompose: a.yml\nchecklist: {logs: no errors}\n",
+        "deploy.yml:3:19: `checklist.logs`: `logs` is a line of the workflow, which has its own words\nhint: write `logs: false` to leave it out, and a line of your own under another id",
+    ),
+    (
+        "a line's id that cannot be typed",
+        "project: a\ncompose: a.yml\nchecklist: {the sheets: look right}\n",
+        "deploy.yml:3:13: `checklist`: `the sheets` cannot be the id of a line: lower-case letters, digits and `-`, at most 40, beginning with a letter\nhint: write `sheets: the printed sheets look right`",
+    ),
+    (
+        "a line that says nothing",
+        "project: a\ncompose: a.yml\nchecklist: {sheets: ''}\n",
+        "deploy.yml:3:21: `checklist.sheets`: a line says what is to be well",
+    ),
+    (
         "a log format that does not say how requests ended",
         "project: a\ncompose: a.yml\nmonitor: {for: 1m, access_log: {format: $request}}\n",
         "deploy.yml:3:41: `monitor.access_log.format`: the format has no `$status`",
@@ -90,7 +110,7 @@ helth: {}
 compose: docker-compose.prod.yml
 dashboard: { for: 10m }
 ",
-        "deploy.yml:3:1: unknown key `dashboard`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `monitor`, `hooks`, `notify`",
+        "deploy.yml:3:1: unknown key `dashboard`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `monitor`, `checklist`, `hooks`, `notify`",
     ),
     (
         "an unknown key with a neighbour",

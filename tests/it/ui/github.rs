@@ -140,3 +140,14 @@ fn a_closed_pipe_stops_nothing() {
     );
     script::play(&script::failing_checks("check"), &reporter, &clock);
 }
+
+#[test]
+fn a_checklist_is_a_list_in_the_summary_and_one_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("summary.md");
+    let mut script = script::checklist();
+    script.extend(script::success().into_iter().last());
+    let text = shown(&script, Some(path.clone()), Verbosity::Normal);
+    insta::assert_snapshot!(commands(&text), @"::warning title=viatique-deploy::checklist of v42: logs (not OK), backup (not verified)%0Ahint: to take it back: viatique-deploy rollback");
+    insta::assert_snapshot!(std::fs::read_to_string(path).unwrap(), @"");
+}

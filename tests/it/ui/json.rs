@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
-use viatique_deploy::pipeline::{Event, StepId, Verdict};
+use viatique_deploy::pipeline::{Event, Looked, StepId, Verdict};
 use viatique_deploy::ui::JsonReporter;
 
 use super::script::{self, ClosedPipe, ManualClock, Script, Written};
@@ -236,8 +236,10 @@ fn every_event_and_field_is_documented() {
                 verdict: Verdict::Bad,
                 findings: vec!["/print/:n/: 3 of 3 requests answered 5xx".to_owned()],
                 remarks: vec!["next to no traffic".to_owned()],
+                looked: Looked::default(),
             },
         )],
+        script::checklist(),
     ] {
         for line in shown(&script).lines() {
             let Ok(Value::Object(fields)) = serde_json::from_str(line) else {

@@ -313,3 +313,17 @@ fn nobody_is_asked_unless_somebody_answers() {
     Deploy v42? [y/N]
     ");
 }
+
+#[test]
+fn a_checklist_says_in_full_what_is_not_well() {
+    insta::assert_snapshot!(shown(&script::checklist(), Verbosity::Normal, false), @"
+    checklist of v42: 3 OK, 1 not OK (logs), 1 not verified (backup)
+      ✘ logs, not OK: no errors: 3 errors[31m (lea@desk, 2026-03-01T03:04:05Z)
+      ? backup, not verified: backups are made: none | here
+      hint: to take it back: viatique-deploy rollback
+    ");
+    insta::assert_snapshot!(shown(&script::checklist(), Verbosity::Quiet, false), @"
+      ✘ logs, not OK: no errors: 3 errors[31m (lea@desk, 2026-03-01T03:04:05Z)
+      hint: to take it back: viatique-deploy rollback
+    ");
+}

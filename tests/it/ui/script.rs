@@ -13,7 +13,9 @@ use viatique_deploy::pipeline::{
     Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Question, Reporter, StepId, StepResult,
     StepSummary, TaskId, Unit, UnwindResult,
 };
+use viatique_deploy::release::checklist::{Answer, CHECKLIST_FORMAT, Checklist, ChecklistLine};
 use viatique_deploy::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem, WaivedBy};
+use viatique_deploy::release::{RunId, Sequence, Tag};
 use viatique_deploy::ui::Clock;
 
 /// Stands still until told.
@@ -593,6 +595,55 @@ pub(super) fn notices() -> Script {
             },
         ),
     ]
+}
+
+/// Of a release of which not everything is well, or known.
+pub(super) fn checklist() -> Script {
+    let line = |id: &str, title: &str, seen: &str, answer| ChecklistLine {
+        id: id.into(),
+        title: title.into(),
+        part_of: None,
+        step: None,
+        seen: seen.into(),
+        answer,
+    };
+    let person = |ok| Answer::Person {
+        ok,
+        who: "lea@desk".into(),
+        at: "2026-03-01T03:04:05Z".into(),
+    };
+    let part = ChecklistLine {
+        part_of: Some("smoke".into()),
+        step: Some(StepId::Smoke),
+        ..line(
+            "smoke: a pupil",
+            "a pupil",
+            "passed",
+            Answer::Evidence { ok: true },
+        )
+    };
+    let checklist = Checklist {
+        format: CHECKLIST_FORMAT,
+        written_by: "0.1.0".into(),
+        project: "viatique".into(),
+        sequence: Sequence(7),
+        release: Tag::new("v42").unwrap(),
+        run: RunId("20260301T030405Z-000001".into()),
+        at: "2026-03-01T03:04:05Z".into(),
+        lines: vec![
+            line(
+                "smoke",
+                "what users do works",
+                "1 scenario passed",
+                Answer::Evidence { ok: true },
+            ),
+            part,
+            line("logs", "no errors", "3 errors\u{1b}[31m", person(false)),
+            line("backup", "backups are made", "none | here", Answer::Nobody),
+            line("sheets", "the sheets look right", "", person(true)),
+        ],
+    };
+    vec![(0, Event::Checklist { checklist })]
 }
 
 pub(super) fn problem(key: &str, place: Option<&str>, message: &str, hint: &str) -> CheckedProblem {

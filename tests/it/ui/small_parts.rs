@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use viatique_deploy::exit_code::ExitCode;
-use viatique_deploy::pipeline::ErrorReport;
+use viatique_deploy::pipeline::{ErrorReport, Reply};
 use viatique_deploy::ui::{
     ColorChoice, OutputFormat, OutputOptions, Surroundings, Verbosity, confirm_by_typing_on, confirm_on,
-    printable_block, printable_line, render_error_on, table, use_color, wrapped_table, write_data,
+    printable_block, printable_line, render_error_on, reply_on, table, use_color, wrapped_table, write_data,
     write_error,
 };
 
@@ -264,4 +264,29 @@ fn foreign_text_cannot_move_the_cursor() {
         assert_eq!(printable_line(foreign), printable, "{foreign:?}");
     }
     assert_eq!(printable_block("two\r\n\u{1b}[1mlines"), "two\nlines");
+}
+
+/// A slip of a finger says nothing about the site.
+#[test]
+fn how_something_is_is_asked_until_it_is_answered() {
+    let ask = |typed: &str| {
+        let mut prompt = Vec::new();
+        let reply = reply_on("v2: sheets?", &mut typed.as_bytes(), &mut prompt);
+        let asked = String::from_utf8_lossy(&prompt).matches("sheets?").count();
+        (reply, asked)
+    };
+    for (typed, reply, asked) in [
+        ("y\n", Reply::Yes, 1),
+        ("YES\n", Reply::Yes, 1),
+        ("n\n", Reply::No, 1),
+        ("\n", Reply::Later, 1),
+        ("skip\n", Reply::Later, 1),
+        ("u\nno\n", Reply::No, 2),
+        ("", Reply::Gone, 1),
+        ("m\n", Reply::Gone, 2),
+    ] {
+        assert_eq!(ask(typed), (reply, asked), "{typed:?}");
+    }
+    let closed = reply_on("v2: sheets?", &mut "y\n".as_bytes(), &mut ClosedPipe);
+    assert_eq!(closed, Reply::Gone);
 }

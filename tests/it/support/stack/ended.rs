@@ -1,12 +1,15 @@
 //! How a command ended, as the person who typed it saw it.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use tokio::sync::watch;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::pipeline::{
-    Change, ErrorReport, Event, Outcome, Question, Reporter, StepId, StepResult, UnwindResult,
+    Change, ErrorReport, Event, Outcome, Question, Reply, Reporter, StepId, StepResult, UnwindResult,
 };
 use viatique_deploy::release::RunId;
+use viatique_deploy::release::checklist::Checklist;
 use viatique_deploy::release::checks::CheckOutcome;
 
 /// Keeps every event, and answers questions.
@@ -16,6 +19,11 @@ pub(super) struct Recorder {
     /// What somebody at the terminal answers; nobody is there where `None`.
     person: Option<bool>,
     questions: Mutex<Vec<Question>>,
+    /// What they say of the release afterwards, one after the other; then they are gone.
+    replies: Mutex<VecDeque<Reply>>,
+    /// Instead of going they interrupt.
+    interrupter: Option<watch::Sender<u32>>,
+    afterwards: Mutex<Vec<Question>>,
 }
 
 impl Reporter for Recorder {
@@ -31,13 +39,32 @@ impl Reporter for Recorder {
         self.questions.lock().unwrap().push(question.clone());
         self.person == Some(true)
     }
+
+    fn reply(&self, question: &Question) -> Reply {
+        self.afterwards.lock().unwrap().push(question.clone());
+        let reply = self.replies.lock().unwrap().pop_front();
+        if reply.is_none()
+            && let Some(interrupter) = &self.interrupter
+        {
+            interrupter.send(1).unwrap();
+            // Who interrupts answers nothing any more.
+            std::thread::park();
+        }
+        reply.unwrap_or(Reply::Gone)
+    }
 }
 
 impl Recorder {
     /// With somebody who answers so, or nobody.
-    pub(super) fn before(person: Option<bool>) -> Self {
+    pub(super) fn before(
+        person: Option<bool>,
+        replies: &[Reply],
+        interrupter: Option<watch::Sender<u32>>,
+    ) -> Self {
         Self {
+            interrupter,
             person,
+            replies: Mutex::new(replies.iter().copied().collect()),
             ..Self::default()
         }
     }
@@ -67,6 +94,7 @@ impl Recorder {
             error,
             events,
             questions: self.questions.lock().unwrap().clone(),
+            afterwards: self.afterwards.lock().unwrap().clone(),
         }
     }
 }
@@ -102,6 +130,7 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::UnwindFinished { .. }
             | Event::Checked { .. }
             | Event::Settled { .. }
+            | Event::Checklist { .. }
             | Event::Planned { .. }
             | Event::Warning { .. }
             | Event::NoticePlanned { .. }
@@ -126,6 +155,8 @@ pub(crate) struct Ended {
     pub(crate) events: Vec<Event>,
     /// What was asked of whoever sat there.
     pub(crate) questions: Vec<Question>,
+    /// And of the release, once it served.
+    pub(crate) afterwards: Vec<Question>,
 }
 
 impl Ended {
@@ -292,6 +323,16 @@ impl Ended {
             (*step == id && task.0 == name).then(|| line.clone())
         });
         lines.collect()
+    }
+
+    /// What is known of the release, as the command says.
+    pub(crate) fn checklist(&self) -> Option<Checklist> {
+        self.events.iter().find_map(|event| {
+            let Event::Checklist { checklist } = event else {
+                return None;
+            };
+            Some(checklist.clone())
+        })
     }
 
     /// How a check went; the last time, where it was made twice.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use viatique_deploy::app::deliver::Deliver;
 use viatique_deploy::clock::Clock as _;
 use viatique_deploy::commands::drive::Drive;
@@ -26,7 +27,7 @@ use viatique_deploy::config;
 use viatique_deploy::error::Failure;
 use viatique_deploy::ledger::{self, Memory, Releases};
 use viatique_deploy::notify::target;
-use viatique_deploy::pipeline::{Interrupt, Settings};
+use viatique_deploy::pipeline::{Interrupt, Reply, Settings};
 use viatique_deploy::release::{RecordedFile, Release, RunId, Tag};
 use viatique_deploy::secret::Secret;
 use viatique_deploy::steps::reverse::Newer;
@@ -68,6 +69,10 @@ pub(crate) struct Stack {
     pub(crate) lock_wait: Duration,
     /// What somebody who sits at the terminal answers; nobody does where `None`.
     pub(crate) person: Option<bool>,
+    /// What they say of a release that serves, one after the other.
+    pub(crate) replies: Vec<Reply>,
+    /// With this they interrupt when they have said all that.
+    pub(crate) interrupter: Option<watch::Sender<u32>>,
     /// What carries notices, where `deploy.yml` says that there are any.
     pub(crate) courier: Option<Arc<dyn Deliver>>,
     compose: Mutex<String>,
@@ -104,6 +109,8 @@ impl Stack {
             database: Arc::default(),
             lock_wait: Duration::ZERO,
             person: None,
+            replies: Vec::new(),
+            interrupter: None,
             courier: None,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
@@ -123,6 +130,8 @@ impl Stack {
             database: Arc::new(Mutex::new(database.clone())),
             lock_wait: self.lock_wait,
             person: self.person,
+            replies: self.replies.clone(),
+            interrupter: None,
             courier: self.courier.clone(),
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
@@ -262,6 +271,7 @@ impl Stack {
             reverses: None,
             smoke_variables,
             skip_smoke: false,
+            assume_manual: false,
         }
     }
 
@@ -399,7 +409,11 @@ impl Stack {
         let rebuilt = rebuilt(&onlooker, PROJECT, &memory, &settings_of).await.unwrap();
         let current = rebuilt.current().or_else(|| memory.releases.current());
         settings.current = current.cloned();
-        let recorder = Arc::new(Recorder::before(self.person));
+        let recorder = Arc::new(Recorder::before(
+            self.person,
+            &self.replies,
+            self.interrupter.clone(),
+        ));
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         // No two commands at the same second.
         self.engine.a_second_passes();
