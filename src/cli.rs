@@ -35,6 +35,7 @@ Look:
   status         Show what is running, from which release
   releases       List the releases that can be gone back to
   checklist      Show what is verified of a release, and answer the rest
+  report         Write all that is known of a release on one page
   notify         Try whether those who are told of deploys can be reached
 
 Take back:
@@ -329,7 +330,7 @@ Examples:
   viatique-deploy deploy --tag v42
   viatique-deploy deploy --replace db   the database's container, too"
     )]
-    Deploy(ReplaceArgs),
+    Deploy(DeployArgs),
 
     /// Ask the deployed app whether it is well
     #[command(
@@ -638,6 +639,32 @@ Examples:
         #[command(subcommand)]
         what: Option<ReleasesCommand>,
     },
+
+    /// Write all that is known of a release on one page
+    #[command(
+        help_template = ONE_COMMAND,
+        before_help = "\
+Writes one HTML file that needs no network and can be printed: what was deployed
+by whom, what changed, every check with its evidence, the steps over time, how
+long answers took and which failed around the switch, migrations, backup,
+scenarios. What is not known is said in its place.
+
+It is about the run that made the release serve; without a tag, what serves now.
+A release that never served is shown by the last run that tried. `run`, `deploy`
+and `rollback` write one themselves when they have ended, well or not.
+
+Leaves alone: everything; it only reads. A file that is no report is not written
+over.",
+        after_help = "\
+Exit codes: 0 written; 1 it could not be; 3 configuration invalid, no such
+release or run, or the engine cannot be reached.
+
+Examples:
+  viatique-deploy report
+  viatique-deploy report v42 --file /var/www/reports/
+  viatique-deploy report --run 20261129T2208    a run that failed"
+    )]
+    Report(ReportArgs),
 }
 
 /// What `notify` takes.
@@ -810,6 +837,39 @@ pub struct ReplaceArgs {
     pub replace: Vec<String>,
 }
 
+/// What `deploy` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DeployArgs {
+    #[command(flatten)]
+    pub replace: ReplaceArgs,
+    #[command(flatten)]
+    pub report: ReportingArgs,
+}
+
+/// What the commands take that make a report when they have ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ReportingArgs {
+    /// Write the report of the run to this file or folder [default: as deploy.yml says]
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+}
+
+/// What `report` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ReportArgs {
+    /// As it is tagged [default: what serves]
+    #[arg(value_name = "TAG", value_parser = ValueParser::new(docker_tag))]
+    pub release: Option<String>,
+
+    /// Of this run instead, by its id or the beginning of it: one that failed, too
+    #[arg(long, value_name = "RUN", conflicts_with = "release")]
+    pub run: Option<String>,
+
+    /// Write to this file or folder, or with - to standard output [default: report-<PROJECT>-<TAG>.html here]
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 /// What `run` takes: what a build, a migration and a deploy take.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RunArgs {
@@ -819,6 +879,8 @@ pub struct RunArgs {
     pub migrate: MigrateArgs,
     #[command(flatten)]
     pub replace: ReplaceArgs,
+    #[command(flatten)]
+    pub report: ReportingArgs,
 
     /// Close the site while the migrations are applied that the running release would fail on: visitors get a page (503),
     /// workers stop, and nothing is written
@@ -975,6 +1037,8 @@ pub struct RollbackArgs {
     /// Ask nobody about the checklist: what only a person can tell is recorded as not verified
     #[arg(long)]
     pub assume_manual: bool,
+    #[command(flatten)]
+    pub report: ReportingArgs,
 }
 
 /// As in `deploy.yml`: `10m`, `1h30m`, `90s`.

@@ -17,7 +17,7 @@
 //!    `steps::smoke`.
 //! 6. [`account`], [`ledger`], [`lock`]: what a run came to, what the engine remembers, and one run at a time. What of it
 //!    answers a release's checklist is in `commands::checklist`.
-//! 7. [`notify`]: who is told of a deploy, and what.
+//! 7. [`notify`], [`report`]: who is told of a deploy, and what; all that is known of one, on a page.
 //! 8. [`commands`], [`ui`], [`cli`], [`exit_code`]: the outside.
 //!
 //! # Invariants
@@ -52,6 +52,7 @@ pub mod lock;
 pub mod notify;
 pub mod pipeline;
 pub mod release;
+pub mod report;
 pub mod secret;
 pub mod stack;
 pub mod steps;

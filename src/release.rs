@@ -8,6 +8,7 @@ pub mod dependencies;
 pub mod difference;
 pub mod rehearsal;
 pub mod schema;
+pub mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -271,7 +272,7 @@ pub struct MigrationRecord {
 
 impl MigrationRecord {
     /// Only what the release added, and what it took back.
-    fn shortened(&self) -> Self {
+    pub(crate) fn shortened(&self) -> Self {
         Self {
             before: self.removed().into_iter().cloned().collect(),
             after: self.added().into_iter().cloned().collect(),

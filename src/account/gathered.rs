@@ -145,6 +145,7 @@ impl Gathered {
                 findings,
                 remarks,
                 looked,
+                traffic,
                 ..
             } => {
                 seen.settled = Some(SettledAccount {
@@ -152,6 +153,7 @@ impl Gathered {
                     findings: findings.clone(),
                     remarks: remarks.clone(),
                     looked: looked.clone(),
+                    traffic: traffic.as_deref().cloned(),
                 });
             }
             Event::Warning { message, hint } => push(
@@ -185,6 +187,7 @@ impl Gathered {
             | Event::NoticePlanned { .. }
             // It is made of the account.
             | Event::Checklist { .. }
+            | Event::Reported { .. }
             | Event::Finished { .. } => {}
         }
     }

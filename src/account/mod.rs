@@ -4,9 +4,15 @@
 
 mod gathered;
 
+use std::collections::BTreeMap;
+
+use crate::compose::ServiceName;
 use crate::pipeline::{ErrorReport, Evidence, Looked, Outcome, StepId, StepResult, UnwindResult, Verdict};
+use crate::release::changes::Changes;
 use crate::release::checks::CheckOutcome;
-use crate::release::{RunId, Tag};
+use crate::release::rehearsal::Rehearsal;
+use crate::release::traffic::TrafficSeries;
+use crate::release::{MigrationRecord, ReleasedImage, RunId, Tag};
 
 pub use gathered::{Gathered, Seen, kept_of, seconds};
 
@@ -28,6 +34,12 @@ pub struct Account {
     pub release: Tag,
     /// What served before it.
     pub before: Option<Tag>,
+    /// The commit that was checked out, where it is of one.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Against what served before it; `None` where nothing did, or the run was over before it was found out.
+    #[serde(default)]
+    pub changes: Option<Changes>,
     /// RFC 3339, UTC.
     pub started_at: String,
     /// `user@host`.
@@ -41,6 +53,17 @@ pub struct Account {
     /// What watching the release came to, where it was watched.
     pub settled: Option<SettledAccount>,
     pub notices: Vec<NoticeAccount>,
+    /// Those that it has built, found or been given.
+    #[serde(default)]
+    pub images: BTreeMap<ServiceName, ReleasedImage>,
+    /// Only what the run has applied, and what it has taken back; `None` where it had no step for that.
+    #[serde(default)]
+    pub migrations: Option<MigrationRecord>,
+    #[serde(default)]
+    pub rehearsal: Option<Rehearsal>,
+    /// The backup that it has made.
+    #[serde(default)]
+    pub backup: Option<String>,
     pub outcome: Outcome,
     pub exit_code: u8,
     /// The release that serves now.
@@ -102,13 +125,16 @@ pub struct WarningAccount {
 }
 
 /// What watching a release came to.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SettledAccount {
     pub verdict: Verdict,
     pub findings: Vec<String>,
     pub remarks: Vec<String>,
     #[serde(default)]
     pub looked: Looked,
+    /// The requests around the deploy; `None` where no log of them is known.
+    #[serde(default)]
+    pub traffic: Option<TrafficSeries>,
 }
 
 /// Somebody who has got a notice, or has not.

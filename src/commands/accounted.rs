@@ -11,15 +11,18 @@ use crate::clock::timestamp;
 use crate::engine::Engine;
 use crate::exit_code::ExitCode;
 use crate::ledger::Ledger;
-use crate::pipeline::{ErrorReport, Event, Events, Interrupt, Outcome, Settings, StepResult, StepSummary};
-use crate::release::{RunId, Tag};
+use crate::pipeline::{
+    ErrorReport, Event, Events, Interrupt, Outcome, RunState, Settings, StepResult, StepSummary,
+};
+use crate::release::changes::Changes;
+use crate::release::{MigrationRecord, RunId};
 
 /// How a run has ended.
 pub(super) struct Finish<'a> {
     pub(super) outcome: Outcome,
     pub(super) exit_code: ExitCode,
-    /// What served before it.
-    pub(super) before: Option<Tag>,
+    /// What the steps have found and made.
+    pub(super) state: RunState,
     /// What serves now.
     pub(super) serves: Option<String>,
     pub(super) started: OffsetDateTime,
@@ -56,7 +59,9 @@ pub(super) fn account(
         run: run.clone(),
         command: command.to_owned(),
         release: settings.tag.clone(),
-        before: end.before,
+        before: end.state.served,
+        commit: end.state.commit,
+        changes: end.state.changes.map(Changes::bounded),
         started_at: timestamp(end.started),
         started_by: identity::deployed_by(),
         steps: seen.steps,
@@ -65,6 +70,10 @@ pub(super) fn account(
         warnings: seen.warnings,
         settled: seen.settled,
         notices: seen.notices,
+        images: end.state.images,
+        migrations: end.state.migrations.as_ref().map(MigrationRecord::shortened),
+        rehearsal: end.state.rehearsal,
+        backup: end.state.backup,
         outcome: end.outcome,
         exit_code: end.exit_code.into(),
         serves: end.serves,

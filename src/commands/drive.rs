@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
 use super::accounted::{self, Finish};
@@ -13,8 +13,9 @@ use super::alive::give_signs_of_life;
 use super::checklist::Served;
 use super::identity;
 use super::locked;
-use super::notices::{End, Notices, Times};
+use super::notices::{End, Found, Notices, Times};
 use super::record::{is_same, kept_references};
+use super::reported::{self, ReportPlace};
 use super::session::ledger_error;
 use super::unfinished::{refusal, sentence};
 use super::{exit_code, signals};
@@ -63,6 +64,8 @@ pub struct Drive<'a> {
     pub lock_wait: Duration,
     /// Who is told of it; nobody where `None`.
     pub notices: Option<Notices>,
+    /// Where its report is written; nowhere where `None`.
+    pub report: Option<ReportPlace>,
     pub dry_run: bool,
 }
 
@@ -215,24 +218,31 @@ impl<'a> Drive<'a> {
             Some(_) | None => None,
         };
         let error = report.failure.as_ref().map(Failure::report);
+        let mut account = None;
         if self.is_accounted_for() && !reached.is_empty() {
             let end = Finish {
                 outcome: report.outcome,
                 exit_code: code,
-                before: report.state.served,
+                state: report.state,
                 serves: serves.clone(),
                 started,
                 took,
                 error: error.as_ref(),
                 steps: &steps,
             };
-            let account = accounted::account(self.settings, self.command, &run, gathered.seen(), end);
-            accounted::keep(self.engine, &account, &events, interrupt).await;
+            let told = accounted::account(self.settings, self.command, &run, gathered.seen(), end);
+            accounted::keep(self.engine, &told, &events, interrupt).await;
+            account = Some(told);
         }
         // Last of all: whoever is asked takes their time, and may as well close the terminal.
         if let Some((served, checklist)) = checklist {
             let checklist = served.ask(checklist, &events, interrupt).await;
             events.emit(Event::Checklist { checklist });
+        }
+        if let (Some(account), Some(place)) = (&account, &self.report)
+            && self.makes_serve()
+        {
+            reported::write(self.engine, place, account, self.clock.now(), &events).await;
         }
         events.emit(Event::Finished {
             outcome: report.outcome,
@@ -247,11 +257,10 @@ impl<'a> Drive<'a> {
 
     /// Whether a checklist is kept: of what makes a release serve, and asks whether it is well.
     fn makes_checklist(&self, outcome: Outcome) -> bool {
-        let deploys = match self.effect {
-            Effect::Deploys(_) => true,
-            Effect::Looks | Effect::Prepares => false,
-        };
-        deploys && !self.dry_run && outcome == Outcome::Succeeded && self.step_ids().contains(&StepId::Health)
+        self.makes_serve()
+            && !self.dry_run
+            && outcome == Outcome::Succeeded
+            && self.step_ids().contains(&StepId::Health)
     }
 
     /// Whether an account of it is kept: it makes a release serve, or changes what one stands on.
@@ -267,14 +276,17 @@ impl<'a> Drive<'a> {
     /// Whether the scenarios of `deploy.yml` are played at its end: wherever a release has been made to serve, and been
     /// asked whether it is well.
     fn is_followed_by_smoke(&self) -> bool {
-        let deploys = match self.effect {
-            Effect::Deploys(_) => true,
-            Effect::Looks | Effect::Prepares => false,
-        };
-        deploys
+        self.makes_serve()
             && !self.settings.skip_smoke
             && self.settings.config.smoke.is_some()
             && self.step_ids().contains(&StepId::Health)
+    }
+
+    const fn makes_serve(&self) -> bool {
+        match self.effect {
+            Effect::Deploys(_) => true,
+            Effect::Looks | Effect::Prepares => false,
+        }
     }
 
     fn step_ids(&self) -> Vec<StepId> {
@@ -443,15 +455,21 @@ impl<'a> Drive<'a> {
         let mut journal = ledger.begin(header).map_err(ledger_error)?;
         let context = self.context(run, events, &state);
         let applied = pipeline::apply(&self.stages, context, Some(&mut journal), interrupt);
-        let mut report = match &self.notices {
-            None => applied.await,
-            Some(notices) => {
-                let times = Times {
-                    started: self.clock.now(),
-                    elapsed: Duration::ZERO,
-                };
-                beside(applied, notices.begin(context, self.command, times)).await
+        let is_told = self.notices.is_some() || self.is_accounted_for();
+        let found = OnceCell::new();
+        let mut report = if is_told {
+            beside(applied, self.begin(context, &found)).await
+        } else {
+            applied.await
+        };
+        let found = found.into_inner().unwrap_or_default();
+        report.state.commit = found.commit.map(|commit| commit.now);
+        report.state.changes = match (found.changes, releases.current()) {
+            (Some(mut changes), Some(before)) if self.is_accounted_for() => {
+                changes.images = changes::images(self.context(run, events, &report.state), before).await;
+                Some(changes)
             }
+            (changes, _) => changes,
         };
         let mut deployed = None;
         // What cannot be found out is not held against it.
@@ -520,6 +538,18 @@ impl<'a> Drive<'a> {
             });
         }
         Ok(report)
+    }
+
+    /// Finds out what the run is about, and tells that it has begun.
+    async fn begin(&self, context: Context<'_>, found: &OnceCell<Found>) {
+        let times = Times {
+            started: self.clock.now(),
+            elapsed: Duration::ZERO,
+        };
+        let known = found.get_or_init(|| Found::out(context.settings)).await;
+        if let Some(notices) = &self.notices {
+            notices.begin(context, self.command, times, known.clone()).await;
+        }
     }
 
     /// Reads what others left, clears it away, and opens the ledger.

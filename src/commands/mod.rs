@@ -17,6 +17,8 @@ mod notify;
 pub mod rebuilt;
 mod record;
 mod releases;
+mod report;
+pub mod reported;
 mod restore;
 pub mod resume;
 pub mod reversing;
@@ -49,6 +51,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             what: Some(ReleasesCommand::Diff { from, to }),
         } => releases::diff(&cli.global, &from, &to, &output).await,
         Command::Checklist(arguments) => checklist::checklist(&cli.global, &arguments, &output).await,
+        Command::Report(arguments) => report::report(&cli.global, &arguments, &output).await,
         Command::Rollback(arguments) => rollback::rollback(&cli.global, &arguments, &output).await,
         Command::Unlock(arguments) => locked::unlock(&cli.global, &arguments, &output).await,
         Command::Notify(arguments) => notify::notify(&cli.global, &arguments, &output).await,
@@ -77,7 +80,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         }
         Command::Deploy(arguments) => {
             let asked = Asked {
-                replace: &arguments.replace,
+                replace: &arguments.replace.replace,
+                report: arguments.report.report.as_deref(),
                 ..Asked::default()
             };
             steps::steps(&cli.global, Chosen::deploy(), asked, &output).await

@@ -20,6 +20,7 @@ use crate::notify::observed::Seen;
 use crate::notify::{Mask, Notice, Target, What};
 use crate::pipeline::{Context, Event, Events, Interrupt, Outcome, Settings};
 use crate::release::RunId;
+use crate::release::changes::Changes;
 use crate::secret::Secret;
 use crate::steps::check::code::changes;
 use crate::steps::check::environment::is_secret;
@@ -40,6 +41,24 @@ struct Begun {
     commit: Option<Commit>,
     /// Of each target, its notice of the beginning, on its way.
     under_way: BTreeMap<usize, JoinHandle<Delivered>>,
+}
+
+/// What a run is about, as far as its files tell.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// Without the images: they are being built meanwhile.
+    pub(super) changes: Option<Changes>,
+    pub(super) commit: Option<Commit>,
+}
+
+impl Found {
+    /// Finds it out.
+    pub(super) async fn out(settings: &Settings) -> Self {
+        Self {
+            changes: changes::of_files(settings).await,
+            commit: commit(settings).await,
+        }
+    }
 }
 
 /// When a run was what.
@@ -93,19 +112,16 @@ impl Notices {
     }
 
     /// Tells that the run has begun. Whatever takes long of it runs on beside.
-    pub(super) async fn begin(&self, context: Context<'_>, command: &str, times: Times) {
+    pub(super) async fn begin(&self, context: Context<'_>, command: &str, times: Times, found: Found) {
         let settings = context.settings;
         self.serving(settings);
-        let mut changes = changes::gather(context).await;
-        if let Some(changes) = &mut changes {
-            // They are being built meanwhile.
-            changes.images.clear();
-        }
-        let commit = commit(settings).await;
         {
             let mut begun = self.lock();
-            begun.changes = changes.map(|changes| changes.in_words()).unwrap_or_default();
-            begun.commit = commit;
+            begun.changes = found
+                .changes
+                .map(|changes| changes.in_words())
+                .unwrap_or_default();
+            begun.commit = found.commit;
         }
         let notice = self.notice(What::Started, settings, command, context.run, times);
         let notice = Arc::new(notice.told(&self.mask));

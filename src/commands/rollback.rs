@@ -32,7 +32,8 @@ pub(super) async fn rollback(
     arguments: &RollbackArgs,
     output: &OutputOptions,
 ) -> Result<ExitCode, Failure> {
-    let session = Session::open(global)?;
+    let mut session = Session::open(global)?;
+    session.report = arguments.report.report.clone();
     let memory = session.memory(global).await?;
     let target = target(&memory, arguments.to.as_deref())?;
     let releases = &memory.releases;

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use super::configuration;
 use super::notices::{self, Notices};
 use super::rebuilt::rebuilt;
+use super::reported::ReportPlace;
 use super::secrets::{self, Variables};
 use crate::app::courier::Courier;
 use crate::cli::GlobalOptions;
@@ -36,6 +37,8 @@ const STAGING: &str = "-staging";
 pub(super) struct Session {
     pub config: Config,
     pub engine: DockerEngine,
+    /// Where somebody wants the report of the run.
+    pub report: Option<PathBuf>,
     /// What was found instead of a ledger that was lost.
     rebuilt: OnceLock<Releases>,
     /// What `secrets` names, read once, and only by what reads the Compose files.
@@ -67,6 +70,7 @@ impl Session {
         Ok(Self {
             config,
             engine,
+            report: None,
             rebuilt: OnceLock::new(),
             secrets: OnceCell::new(),
         })
@@ -375,6 +379,15 @@ impl Session {
     pub(super) fn backup_directory(&self) -> Result<PathBuf, Failure> {
         let directory = self.config.backup_directory();
         Ok(std::path::absolute(directory).context("finding the backup directory")?)
+    }
+
+    /// Where the report of a run is written: as typed, else as `deploy.yml` says.
+    pub(super) fn report_place(&self) -> Option<ReportPlace> {
+        match &self.report {
+            Some(typed) => Some(ReportPlace::typed(typed)),
+            None if self.config.report.automatic => Some(ReportPlace::Folder(self.config.report_directory())),
+            None => None,
+        }
     }
 
     fn directory(&self) -> Result<PathBuf, Failure> {

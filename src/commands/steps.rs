@@ -1,6 +1,7 @@
 //! `run`, and the subcommands that are one of its steps.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(super) struct Asked<'a> {
     pub maintenance: bool,
     pub skip_smoke: bool,
     pub assume_manual: bool,
+    /// Where the report is wanted.
+    pub report: Option<&'a Path>,
 }
 
 /// Whether a run tries its migrations on a copy before it applies them.
@@ -106,6 +109,7 @@ pub(super) async fn run(
         maintenance: arguments.maintenance,
         skip_smoke: arguments.skip_smoke,
         assume_manual: arguments.assume_manual,
+        report: arguments.report.report.as_deref(),
     };
     drive_with(session, global, chosen, asked, ui::reporter(output)).await
 }
@@ -115,12 +119,13 @@ pub(super) async fn run(
 /// # Errors
 /// Whatever is wrong before the first step.
 pub(super) async fn drive_with(
-    session: Session,
+    mut session: Session,
     global: &GlobalOptions,
     chosen: Chosen,
     asked: Asked<'_>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<ExitCode, Failure> {
+    session.report = asked.report.map(ToOwned::to_owned);
     // A release to be made is read from its files before the engine is asked anything.
     let mut settings = if chosen.concerns_what_serves {
         let releases = session.releases(global).await?;
@@ -265,6 +270,7 @@ impl Chosen {
             rebuilt: session.rebuilt(),
             lock_wait: global.lock_wait.unwrap_or_default(),
             notices,
+            report: session.report_place(),
             dry_run: global.dry_run,
         };
         Ok(drive.run(reporter).await)

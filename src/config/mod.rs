@@ -21,6 +21,7 @@ mod notify;
 mod one_or_many;
 mod quantity;
 mod release;
+mod report;
 mod scanners;
 mod secrets;
 mod service;
@@ -58,6 +59,7 @@ pub use notify::{
 };
 pub use quantity::{ByteSize, HumanDuration};
 pub use release::{Release, TagSource};
+pub use report::Report;
 pub use scanners::{Bandit, ImageScanner, OsvScanner, PipAudit, Safety, SarifScanner, Scanners, Severity};
 pub use secrets::{SecretEntry, SecretSource};
 pub use service::{ServiceSettings, Strategy};
@@ -115,6 +117,9 @@ pub struct Config {
     /// What is looked at once a release serves, beside the workflow's lines, or instead of them.
     #[serde(default)]
     pub checklist: Checklist,
+    /// Where the reports of runs are written.
+    #[serde(default)]
+    pub report: Report,
     /// Commands before and after single steps, in the order in which they are run.
     #[serde(default)]
     pub hooks: Vec<Hook>,
@@ -177,6 +182,11 @@ impl Config {
     /// Where backups are written, from the folder of `deploy.yml`.
     pub fn backup_directory(&self) -> PathBuf {
         self.directory().join(&self.backup.directory)
+    }
+
+    /// Where the reports of runs are written, from the folder of `deploy.yml`.
+    pub fn report_directory(&self) -> PathBuf {
+        self.directory().join(&self.report.directory)
     }
 
     /// The file with a key that decrypts backups.

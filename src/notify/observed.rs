@@ -101,6 +101,7 @@ impl Observed {
             | Event::Settled { .. }
             | Event::Checklist { .. }
             | Event::Warning { .. }
+            | Event::Reported { .. }
             | Event::Finished { .. } => {}
         }
     }

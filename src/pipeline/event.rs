@@ -9,6 +9,7 @@ use crate::exit_code::ExitCode;
 use crate::notify::What;
 use crate::release::checklist::Checklist;
 use crate::release::checks::CheckOutcome;
+use crate::release::traffic::TrafficSeries;
 
 /// The steps of a run. Closed: stored in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -347,6 +348,8 @@ pub enum Event {
         /// What was seen beside that, and what could not be looked at.
         remarks: Vec<String>,
         looked: Looked,
+        /// The requests around the deploy; `None` where no log of them is known.
+        traffic: Option<Box<TrafficSeries>>,
     },
     /// `--dry-run`: what a step would do.
     Planned {
@@ -378,6 +381,10 @@ pub enum Event {
     /// What is known of a release that a run has made serve, once everybody was asked who is there to be asked.
     Checklist {
         checklist: Checklist,
+    },
+    /// The report of the run stands in this file.
+    Reported {
+        file: String,
     },
     /// Last event of every command that drives steps.
     Finished {

@@ -15,6 +15,7 @@ use crate::compose::{Project, ServiceName};
 use crate::config::Config;
 use crate::engine::{ContainerId, Engine, Inspect};
 use crate::error::Failure;
+use crate::release::changes::Changes;
 use crate::release::checks::ChecksRecord;
 use crate::release::rehearsal::Rehearsal;
 use crate::release::{Migration, MigrationRecord, RecordedFile, Release, ReleasedImage, RunId, Tag};
@@ -98,6 +99,10 @@ pub struct RunState {
     pub well_since: BTreeMap<ContainerId, Instant>,
     /// The errors in the logs when the release had settled, by their fingerprints; `None` where nobody has watched.
     pub known_errors: Option<BTreeSet<String>>,
+    /// What the release changes, for the run's account: known once the run is over.
+    pub changes: Option<Changes>,
+    /// The commit that the release is made of; likewise.
+    pub commit: Option<String>,
 }
 
 impl RunState {

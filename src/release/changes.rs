@@ -9,9 +9,11 @@ use super::difference::Difference;
 
 /// So many lines of one kind are told.
 const TOLD: usize = 10;
+/// So many things of one kind are kept.
+const KEPT: usize = 300;
 
 /// All of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Changes {
     /// The release that serves.
     pub since: Tag,
@@ -22,7 +24,8 @@ pub struct Changes {
 }
 
 /// What git knows of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The project is in no checkout.
     NotAsked,
@@ -32,7 +35,7 @@ pub enum Code {
 }
 
 /// Between two commits, and what stands in the work tree beyond the second.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct CodeChanges {
     /// How many commits come.
     pub commits: u64,
@@ -46,7 +49,7 @@ pub struct CodeChanges {
 }
 
 /// How large the image of a service was, and how large it will be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ImageSize {
     pub service: String,
     /// Bytes; `None` where the image is gone.
@@ -55,6 +58,19 @@ pub struct ImageSize {
 }
 
 impl Changes {
+    /// No more of each kind than an account keeps.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.differences.truncate(KEPT);
+        self.images.truncate(KEPT);
+        if let Code::Known(code) = &mut self.code {
+            code.migrations_added.truncate(KEPT);
+            code.migrations_removed.truncate(KEPT);
+            code.dependencies.truncate(KEPT);
+        }
+        self
+    }
+
     /// Each line with its heading; lines of one heading follow each other.
     pub fn in_words(&self) -> Vec<(String, String)> {
         let mut lines = Lines::default();

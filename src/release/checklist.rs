@@ -206,7 +206,8 @@ impl Checklist {
         let mut parts = Vec::new();
         for line in &mut self.lines {
             let known = earlier.line(&line.id).filter(|known| !known.is_open());
-            let is_refused = |known: &&ChecklistLine| matches!(known.answer, Answer::Person { ok: false, .. });
+            let is_refused =
+                |known: &&ChecklistLine| matches!(known.answer, Answer::Person { ok: false, .. });
             if let Some(known) = known.filter(|known| line.is_open() || is_refused(known)) {
                 let is_part = |one: &&ChecklistLine| one.part_of.as_ref() == Some(&known.id);
                 parts.extend(earlier.lines.iter().filter(is_part).cloned());

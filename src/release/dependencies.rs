@@ -9,7 +9,7 @@ use serde_json::Value;
 pub type Pinned = BTreeMap<String, BTreeSet<String>>;
 
 /// One dependency that is another than before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DependencyChange {
     pub name: String,
     /// `None` where it is new.

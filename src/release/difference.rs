@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Release;
 
 /// One thing that differs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Difference {
     /// A service, or a network or volume of the project, as in `network front`.
     pub of: String,
@@ -18,7 +18,7 @@ pub struct Difference {
 }
 
 /// In which way.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Change {
     Added,

@@ -33,6 +33,7 @@ struct State {
     command: String,
     outcomes: Vec<CheckOutcome>,
     checklist: Option<Checklist>,
+    report: Option<String>,
     /// What the checks have annotated: the warning that follows says the same.
     annotated: Vec<String>,
 }
@@ -81,6 +82,9 @@ impl GithubReporter {
         if !state.outcomes.is_empty() {
             table.push_str(&summary(&state.command, &state.outcomes));
         }
+        if let Some(report) = &state.report {
+            table.push_str(&format!("Report of this run: {}\n\n", cell(report)));
+        }
         if table.is_empty() {
             return;
         }
@@ -127,6 +131,7 @@ impl Reporter for GithubReporter {
                 let message = with_hints(&message, std::iter::once(&hint));
                 self.write(&command("warning", &[("title", "viatique-deploy")], &message));
             }
+            Event::Reported { file } => state.report = Some(file.clone()),
             Event::Finished { error, .. } => {
                 self.append_summary(&state);
                 self.plain.event(event);

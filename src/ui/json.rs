@@ -19,7 +19,10 @@
 //!   `blocks`, `line`, `seconds`, `problems` (each `key`, `blocks`, `unverified`, `place`, `message`, `hints`, `waived`:
 //!   `owner`, `reason`, `until`)
 //! - `settled`: `step`, `verdict` (`good`, `bad`, `inconclusive`), `findings`, `remarks`, `looked_at` (each a list of
-//!   lines), `new_errors` (in the logs), `other_errors` (of which no log tells whether they are new)
+//!   lines), `new_errors` (in the logs), `other_errors` (of which no log tells whether they are new), `traffic`
+//!   (the requests around the deploy, where they are known: `from`, a moment; `every`, the seconds of a bucket;
+//!   `deployed`, `watched`, `until`, in seconds since `from`; `buckets`, `before`, `since`: each `requests`, `failed`,
+//!   `missing`, and `p50`, `p95`, `p99` in seconds; `pages`: each `page`, `before`, `since`)
 //! - `checklist`: `release`, `sequence`, `verdict` (`ok`, `not_ok`, `not_verified`), `lines` (each `id`, `title`, `part_of`,
 //!   `step`, `seen`, `verdict`, `by`: `evidence`, `person`, `assumed` or `nobody`, `who`, `at`)
 //! - `planned`: `step`, `changes` (each `kind`, `target`, `detail`; `kind` is `create`, `replace`, `replace_with_gap`,
@@ -29,6 +32,7 @@
 //!   `degraded`); in a dry run only
 //! - `notified`: `target`, `place`, `notice` (`started`, `succeeded`, `degraded`, `failed`, `interrupted`, `rolled_back`,
 //!   `stuck`), `delivered`, `why_not`, `tries`, `seconds`
+//! - `reported`: `file`, in which the report of the run stands
 //! - `finished`: `outcome` (`succeeded`, `failed`, `rolled_back`, `stuck`, `interrupted`), `exit_code`, `release` (that
 //!   serves now), `seconds`, `steps` (each `step`, `result`, `seconds`), `error` (`chain`, `hints`, `evidence`, each of
 //!   which has `title` and `lines`). Always the last line, also where a command failed before its first step.
@@ -51,6 +55,7 @@ use crate::pipeline::{
 
 use crate::release::checklist::{Answer, ChecklistLine};
 use crate::release::checks::CheckedProblem;
+use crate::release::traffic::{PageTraffic, TrafficCounts, TrafficSeries};
 
 use super::clock::Clock;
 use super::foreign_text::printable_block;
@@ -235,6 +240,7 @@ enum Body {
         looked_at: Vec<Text>,
         new_errors: u64,
         other_errors: u64,
+        traffic: Option<Box<WireTraffic>>,
     },
     Checklist {
         release: Text,
@@ -264,6 +270,9 @@ enum Body {
         tries: u32,
         seconds: f64,
     },
+    Reported {
+        file: Text,
+    },
     Finished {
         outcome: &'static str,
         exit_code: u8,
@@ -272,6 +281,36 @@ enum Body {
         steps: Vec<WireStep>,
         error: Option<WireError>,
     },
+}
+
+#[derive(Serialize)]
+struct WireTraffic {
+    from: Text,
+    every: u32,
+    deployed: f64,
+    watched: f64,
+    until: f64,
+    buckets: Vec<WireCounts>,
+    before: WireCounts,
+    since: WireCounts,
+    pages: Vec<WirePage>,
+}
+
+#[derive(Serialize)]
+struct WireCounts {
+    requests: u64,
+    failed: u64,
+    missing: u64,
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct WirePage {
+    page: Text,
+    before: WireCounts,
+    since: WireCounts,
 }
 
 #[derive(Serialize)]
@@ -352,6 +391,7 @@ impl Body {
             Self::Warning { .. } => "warning",
             Self::NoticePlanned { .. } => "notice_planned",
             Self::Notified { .. } => "notified",
+            Self::Reported { .. } => "reported",
             Self::Finished { .. } => "finished",
         }
     }
@@ -457,6 +497,7 @@ impl From<&Event> for Body {
                 findings,
                 remarks,
                 looked,
+                traffic,
             } => Self::Settled {
                 step: step.as_str(),
                 verdict: verdict.as_str(),
@@ -465,6 +506,9 @@ impl From<&Event> for Body {
                 looked_at: texts(&looked.at),
                 new_errors: looked.new_errors,
                 other_errors: looked.other_errors,
+                traffic: traffic
+                    .as_ref()
+                    .map(|series| Box::new(WireTraffic::from(&**series))),
             },
             Event::Checklist { checklist } => Self::Checklist {
                 release: Text(checklist.release.to_string()),
@@ -505,6 +549,7 @@ impl From<&Event> for Body {
                 tries: *tries,
                 seconds: seconds(*duration),
             },
+            Event::Reported { file } => Self::Reported { file: file.into() },
             Event::Finished {
                 outcome,
                 exit_code,
@@ -552,6 +597,50 @@ impl From<&ChecklistLine> for WireChecklistLine {
             by,
             who: who.map(Text::from),
             at: at.map(Text::from),
+        }
+    }
+}
+
+impl From<&TrafficSeries> for WireTraffic {
+    fn from(series: &TrafficSeries) -> Self {
+        Self {
+            from: (&series.from).into(),
+            every: series.every,
+            deployed: series.deployed,
+            watched: series.watched,
+            until: series.until,
+            buckets: series.buckets.iter().map(WireCounts::from).collect(),
+            before: (&series.before).into(),
+            since: (&series.since).into(),
+            pages: series.pages.iter().map(WirePage::from).collect(),
+        }
+    }
+}
+
+impl From<&TrafficCounts> for WireCounts {
+    fn from(counts: &TrafficCounts) -> Self {
+        Self {
+            requests: counts.requests,
+            failed: counts.failed,
+            missing: counts.missing,
+            p50: counts.p50.map(rounded),
+            p95: counts.p95.map(rounded),
+            p99: counts.p99.map(rounded),
+        }
+    }
+}
+
+/// To a tenth of a millisecond.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 10_000.0).round() / 10_000.0
+}
+
+impl From<&PageTraffic> for WirePage {
+    fn from(page: &PageTraffic) -> Self {
+        Self {
+            page: (&page.page).into(),
+            before: (&page.before).into(),
+            since: (&page.since).into(),
         }
     }
 }

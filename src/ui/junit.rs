@@ -107,7 +107,8 @@ impl Reporter for JunitReporter {
             | Event::Planned { .. }
             | Event::Warning { .. }
             | Event::NoticePlanned { .. }
-            | Event::Notified { .. } => {}
+            | Event::Notified { .. }
+            | Event::Reported { .. } => {}
         }
         self.shown.event(event);
     }

@@ -38,6 +38,7 @@ pub use github::GithubReporter;
 pub use json::JsonReporter;
 pub use junit::JunitReporter;
 pub use plain::PlainReporter;
+pub use quantity::duration;
 pub use question::Answers;
 pub use table::{table, wrapped_table};
 pub use terminal::TerminalReporter;
@@ -217,6 +218,12 @@ pub fn write_data(options: &OutputOptions, human: &str, json: &serde_json::Value
         OutputFormat::Json => writeln!(output, "{}", json::printable_value(json)),
     };
     let _ = output.flush();
+}
+
+/// Writes a document to stdout as it is: whoever made it has seen to what others wrote in it.
+pub fn document(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 /// Writes one of many lines of data to stdout, and says whether anybody still reads.

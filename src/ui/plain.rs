@@ -363,6 +363,10 @@ impl Reporter for PlainReporter {
                 }
                 Some(_) => {}
             },
+            Event::Reported { file } => {
+                let line = wording::reported(file);
+                self.record(state, line);
+            }
             Event::Finished {
                 outcome,
                 exit_code,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Returns `0.4 s`, `42 s`, `3 min 12 s`, `1 h 02 min`.
-pub(super) fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     if tenths < 100 {
         return format!("{}.{} s", tenths / 10, tenths % 10);

@@ -248,6 +248,11 @@ pub(super) fn notified(target: &str, place: &str, what: What) -> Line {
         .and(Role::Faint, &format!(" ({place}): {}", what.as_str()))
 }
 
+/// Returns where the report of a run stands.
+pub(super) fn reported(file: &str) -> Line {
+    Line::of(Role::Plain, "report: ").and(Role::Strong, file)
+}
+
 /// Returns who has not, why, and what to do.
 pub(super) fn not_notified(target: &str, place: &str, what: What, why: &str) -> (String, String) {
     (

@@ -45,6 +45,7 @@ mod notify;
 mod pipeline;
 mod rebuilt;
 mod rehearse;
+mod report;
 mod restore;
 mod resume;
 mod retention;

@@ -10,9 +10,11 @@ use futures_util::{Stream, StreamExt};
 use time::OffsetDateTime;
 
 use super::judgement::SeenError;
+use super::series::Series;
 use super::sides::Sides;
 use super::traffic::{Traffic, Watched};
 use crate::engine::{Container, ContainerId, Inspect, LogLine, LogRange, OutputStream, Result};
+use crate::release::traffic::TrafficSeries;
 use crate::stack::logged_errors::{ErrorReader, LoggedError};
 use crate::stack::nginx::LogFormat;
 
@@ -61,6 +63,7 @@ pub(super) struct Logs<'a> {
     open: SelectAll<Lines>,
     pub(super) before: Traffic,
     pub(super) watched: Watched,
+    series: Series,
     /// Lines of the proxy's since the watch began that are of another format, and all of them.
     pub(super) unread: (u64, u64),
     known: BTreeSet<String>,
@@ -90,6 +93,7 @@ impl<'a> Logs<'a> {
             open: SelectAll::new(),
             before: Traffic::default(),
             watched: Watched::default(),
+            series: Series::around(sides.began, watched_since),
             unread: (0, 0),
             known: BTreeSet::new(),
             recorded,
@@ -119,6 +123,13 @@ impl<'a> Logs<'a> {
             }
         }
         logs
+    }
+
+    /// The requests so far, so long after the watch began; `None` where no log tells of them.
+    pub(super) fn traffic(&self, after: Duration) -> Option<TrafficSeries> {
+        self.requests.as_ref()?;
+        let end = self.watched_since + after;
+        Some(self.series.until(end, &self.before, &self.watched.all))
     }
 
     fn is_proxy(&self, service: &str) -> bool {
@@ -232,6 +243,7 @@ impl<'a> Logs<'a> {
                     self.unread.0 += u64::from(logged.is_none());
                 }
                 let Some(logged) = logged else { return };
+                self.series.add(line.at, &logged);
                 if line.at < self.deployed {
                     self.before.add(&logged);
                 } else if let Ok(after) = Duration::try_from(line.at - self.watched_since) {

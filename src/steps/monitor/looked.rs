@@ -30,7 +30,10 @@ pub(super) fn looked(seen: &Seen, logs_requests: bool) -> Looked {
             bytes(memory.iter().sum())
         ));
     }
-    let busy = seen.containers.iter().filter_map(|container| container.processor.busy());
+    let busy = seen
+        .containers
+        .iter()
+        .filter_map(|container| container.processor.busy());
     if let Some(processors) = busy.reduce(|one, other| one + other) {
         at.push(format!("{processors:.2} processors busy, which is not judged"));
     }

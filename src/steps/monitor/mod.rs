@@ -16,6 +16,7 @@ mod memory;
 mod probes;
 pub mod processor;
 mod queues;
+pub mod series;
 mod sides;
 pub mod statistics;
 pub mod traffic;
@@ -44,6 +45,7 @@ use crate::pipeline::{
     Verdict, View,
 };
 use crate::release::Tag;
+use crate::release::traffic::TrafficSeries;
 
 /// Between two looks: whatever is bad is seen within several of them.
 const LOOK: Duration = Duration::from_secs(2);
@@ -121,6 +123,7 @@ impl Step for Monitor {
             judgement,
             known_errors,
             looked,
+            traffic,
         } = task.conclude(watched, |Found { judgement, .. }| {
             let result = match judgement.verdict {
                 Verdict::Good => StepResult::Succeeded,
@@ -135,6 +138,7 @@ impl Step for Monitor {
             findings: judgement.findings.clone(),
             remarks: judgement.remarks.clone(),
             looked,
+            traffic: traffic.map(Box::new),
         });
         let receipt = self.conclude(context, &monitor, judgement)?;
         Ok(Receipt {
@@ -281,6 +285,8 @@ struct Found {
     judgement: Judgement,
     /// What it rests on.
     looked: Looked,
+    /// The requests around the deploy; `None` where no log of them is known.
+    traffic: Option<TrafficSeries>,
     /// The errors that are known from here on.
     known_errors: BTreeSet<String>,
 }
@@ -381,9 +387,11 @@ impl<'a> Watch<'a> {
             let is_over = seen.elapsed >= self.duration;
             if judgement.verdict == Verdict::Bad || is_over {
                 let looked = looked(&seen, self.logs_requests);
+                let traffic = self.logs.traffic(seen.elapsed);
                 return Ok(Found {
                     judgement: self.told(judgement),
                     looked,
+                    traffic,
                     known_errors: self.logs.into_met(),
                 });
             }

@@ -297,6 +297,7 @@ impl Model {
                     }
                 }
             },
+            Event::Reported { file } => self.say(Line::of(Role::Plain, "  ").then(wording::reported(file))),
             Event::Finished {
                 outcome,
                 exit_code,

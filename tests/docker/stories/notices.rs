@@ -20,12 +20,18 @@ fn the_checklist_says_who_has_got_it(run: &dyn Fn(&[&str]) -> Finished) {
         lines.find(|line| line["id"] == id).unwrap().clone()
     };
     for id in ["health", "logs"] {
-        assert_eq!((&line(id)["verdict"], &line(id)["by"]), (&"ok".into(), &"evidence".into()));
+        assert_eq!(
+            (&line(id)["verdict"], &line(id)["by"]),
+            (&"ok".into(), &"evidence".into())
+        );
     }
     let notified = line("notified");
     assert_eq!(notified["verdict"], "not_verified", "{notified}");
     let seen = notified["seen"].as_str().unwrap();
-    assert!(seen.starts_with("told ops (succeeded), and not silent: "), "{seen}");
+    assert!(
+        seen.starts_with("told ops (succeeded), and not silent: "),
+        "{seen}"
+    );
     let open = lines.as_array().unwrap().iter();
     let open = open.filter(|line| line["verdict"] == "not_verified");
     let answers: Vec<String> = open

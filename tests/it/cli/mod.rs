@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use clap::{CommandFactory, Parser};
-use viatique_deploy::cli::{BuildArgs, Cli, Command, MigrateArgs, ReplaceArgs, RollbackArgs, RunArgs};
+use viatique_deploy::cli::{
+    BuildArgs, Cli, Command, MigrateArgs, ReplaceArgs, ReportingArgs, RollbackArgs, RunArgs,
+};
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::ui::{ColorChoice, OutputFormat};
 
@@ -67,7 +69,7 @@ fn services_to_be_replaced_are_named_one_by_one() {
         let arguments = if let Command::Run(arguments) = &command {
             &arguments.replace
         } else if let Command::Deploy(arguments) = &command {
-            arguments
+            &arguments.replace
         } else {
             panic!("{command:?}")
         };
@@ -100,6 +102,7 @@ fn what_builds_takes_the_options_of_a_build() {
             skip_smoke: false,
             assume_manual: false,
             skip_check: Vec::new(),
+            report: ReportingArgs::default(),
         };
         assert_eq!(parsed("run"), Command::Run(run));
     }

@@ -237,6 +237,7 @@ fn every_event_and_field_is_documented() {
                 findings: vec!["/print/:n/: 3 of 3 requests answered 5xx".to_owned()],
                 remarks: vec!["next to no traffic".to_owned()],
                 looked: Looked::default(),
+                traffic: Some(Box::default()),
             },
         )],
         script::checklist(),

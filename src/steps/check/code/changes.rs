@@ -24,7 +24,14 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// What would change; `None` where nothing serves.
 pub(crate) async fn gather(context: Context<'_>) -> Option<Changes> {
-    let settings = context.settings;
+    let current = context.settings.current.as_ref()?;
+    let mut changes = of_files(context.settings).await?;
+    changes.images = images(context, current).await;
+    Some(changes)
+}
+
+/// The same, without the images: the engine is not asked.
+pub(crate) async fn of_files(settings: &Settings) -> Option<Changes> {
     let current = settings.current.as_ref()?;
     let to_come = settings.project.without_secrets(&|_| String::new());
     Some(Changes {
@@ -34,7 +41,7 @@ pub(crate) async fn gather(context: Context<'_>) -> Option<Changes> {
             &without_fingerprints(&current.project),
             &without_fingerprints(&to_come),
         ),
-        images: images(context, current).await,
+        images: Vec::new(),
     })
 }
 
@@ -143,7 +150,8 @@ fn is_migration(path: &str) -> bool {
     folder.is_some_and(|folder| folder == "migrations") && name.ends_with(".py") && name != "__init__.py"
 }
 
-async fn images(context: Context<'_>, current: &Release) -> Vec<ImageSize> {
+/// How large the images are that are not those of this release.
+pub(crate) async fn images(context: Context<'_>, current: &Release) -> Vec<ImageSize> {
     let settings = context.settings;
     let mut sizes = Vec::new();
     let mut seen = BTreeSet::new();

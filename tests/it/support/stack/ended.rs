@@ -135,6 +135,7 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::Warning { .. }
             | Event::NoticePlanned { .. }
             | Event::Notified { .. }
+            | Event::Reported { .. }
             | Event::Finished { .. } => {}
         }
     }

@@ -19,6 +19,7 @@ use viatique_deploy::clock::Clock as _;
 use viatique_deploy::commands::drive::Drive;
 use viatique_deploy::commands::notices::{self, Notices};
 use viatique_deploy::commands::rebuilt::rebuilt;
+use viatique_deploy::commands::reported::ReportPlace;
 use viatique_deploy::commands::resume::Resumed;
 use viatique_deploy::commands::rollback;
 use viatique_deploy::commands::steps::{Chosen, asked_for};
@@ -75,6 +76,8 @@ pub(crate) struct Stack {
     pub(crate) interrupter: Option<watch::Sender<u32>>,
     /// What carries notices, where `deploy.yml` says that there are any.
     pub(crate) courier: Option<Arc<dyn Deliver>>,
+    /// What is typed as `--report`; nothing is written by itself.
+    pub(crate) report: Option<ReportPlace>,
     compose: Mutex<String>,
     deploy_yml: Mutex<String>,
     runs: Arc<AtomicU32>,
@@ -112,6 +115,7 @@ impl Stack {
             replies: Vec::new(),
             interrupter: None,
             courier: None,
+            report: None,
             compose: Mutex::new(compose.to_owned()),
             deploy_yml: Mutex::new(deploy_yml.to_owned()),
             runs: Arc::default(),
@@ -133,6 +137,7 @@ impl Stack {
             replies: self.replies.clone(),
             interrupter: None,
             courier: self.courier.clone(),
+            report: self.report.clone(),
             compose: Mutex::new(self.compose.lock().unwrap().clone()),
             deploy_yml: Mutex::new(self.deploy_yml.lock().unwrap().clone()),
             runs: Arc::clone(&self.runs),
@@ -434,6 +439,7 @@ impl Stack {
             rebuilt,
             lock_wait: self.lock_wait,
             notices,
+            report: self.report.clone(),
             dry_run,
         };
         // Steps that run side by side take turns where they wait, and only there. With tokio's budget they would also
