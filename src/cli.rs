@@ -410,6 +410,10 @@ Without --release: the one that a run under way has deployed, else the one that
 serves. `run` does this itself where deploy.yml has the section monitor, and
 takes a bad release back.
 
+On a terminal it is a dashboard: requests, services, errors, the database,
+Redis, queues and disks; ? helps, q ends it. Elsewhere, and with --plain, it is
+a block of lines every ten seconds; with --output json, every look whole.
+
 Leaves alone: everything; it only looks. It may be stopped and begun again.",
         after_help = "\
 Exit codes: 0 good, or inconclusive: the output says which; 1 failed; 3
@@ -826,6 +830,10 @@ pub struct MonitorArgs {
     /// Watch for this long, as in 30m [default: as deploy.yml says, else 10m]
     #[arg(long, value_name = "TIME", value_parser = ValueParser::new(duration))]
     pub r#for: Option<Duration>,
+
+    /// Write lines, on a terminal too, where a dashboard is shown otherwise
+    #[arg(long)]
+    pub plain: bool,
 }
 
 /// What the commands that deploy take.

@@ -3,6 +3,7 @@
 
 use super::configuration;
 use super::session::Session;
+use super::signals;
 use super::steps::Chosen;
 use crate::cli::{GlobalOptions, MonitorArgs};
 use crate::config::is_watch;
@@ -50,7 +51,13 @@ pub(super) async fn monitor(
         },
     };
     let mut settings = session.settings(tag, current).await?;
+    let reporter = if global.dry_run {
+        ui::reporter(output)
+    } else {
+        // As the terminal would, which does not while a dashboard has it.
+        ui::monitor_reporter(output, arguments.plain, signals::interrupt_this_process)
+    };
     Chosen::monitor(arguments.r#for)
-        .drive(&session, &mut settings, global, ui::reporter(output))
+        .drive(&session, &mut settings, global, reporter)
         .await
 }

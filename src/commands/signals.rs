@@ -23,3 +23,9 @@ pub(super) fn listen() -> Interrupt {
     });
     interrupt
 }
+
+/// What a terminal does on Ctrl-C.
+pub(super) fn interrupt_this_process() {
+    // A process may always send itself a signal.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+}

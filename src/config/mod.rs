@@ -50,7 +50,7 @@ pub use file::{FILE_NAME, find, load, parse};
 pub use health::Health;
 pub use hooks::Hook;
 pub use maintenance::Maintenance;
-pub use monitor::{AccessLog, Monitor, NewErrors, OnBad, Thresholds, is_watch};
+pub use monitor::{AccessLog, Monitor, NewErrors, OnBad, Prometheus, Thresholds, is_watch};
 pub use name::ProjectName;
 pub use notice_template::{NoticeTemplate, Piece, Placeholder};
 pub use notify::{

@@ -25,6 +25,12 @@ pub struct Monitor {
     /// Where the requests are logged.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// What tells of requests in place of the access log.
+    #[serde(default)]
+    pub prometheus: Option<Prometheus>,
+    /// Statements, and idle transactions, of the database that go on for longer are shown: 1 s by default.
+    #[serde(default = "slow_queries")]
+    pub slow_queries: HumanDuration,
     /// Paths, below the address in `health.url`, that are asked for by the tool itself, with the stylesheets and scripts
     /// that those pages load.
     #[serde(default, deserialize_with = "paths")]
@@ -76,6 +82,25 @@ impl Default for AccessLog {
     }
 }
 
+/// An endpoint in Prometheus' text format.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prometheus {
+    /// `http://` or `https://`, as reached from the machine that runs the tool.
+    #[serde(deserialize_with = "super::health::http_url")]
+    pub url: String,
+    /// The `Host` header, where it is not the URL's own.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The counter of requests, with a label `status` or `code`: by default that of django-prometheus, nginx-module-vts or
+    /// nginx-prometheus-exporter.
+    #[serde(default, deserialize_with = "metric")]
+    pub requests: Option<String>,
+    /// The histogram of how many seconds they took, without `_bucket`: by default the one beside the counter.
+    #[serde(default, deserialize_with = "metric")]
+    pub durations: Option<String>,
+}
+
 /// What a release is judged by. What the numbers mean is said in `steps::monitor::judgement`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -120,6 +145,8 @@ impl Default for Monitor {
             on_bad: OnBad::default(),
             new_errors: NewErrors::default(),
             access_log: AccessLog::default(),
+            prometheus: None,
+            slow_queries: slow_queries(),
             probes: Vec::new(),
             queues: queues(),
             thresholds: Thresholds::default(),
@@ -146,6 +173,26 @@ fn watch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HumanDuration, D:
 
 fn queues() -> Vec<String> {
     vec!["celery".to_owned()]
+}
+
+const fn slow_queries() -> HumanDuration {
+    HumanDuration(Duration::from_secs(1))
+}
+
+fn metric<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let name: String = serde::Deserialize::deserialize(deserializer)?;
+    let is_name = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
+    if is_name {
+        Ok(Some(name))
+    } else {
+        Err(D::Error::custom(format_args!(
+            "`{name}` is no name of a metric: letters, digits, `_` and `:`"
+        )))
+    }
 }
 
 fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {

@@ -18,7 +18,8 @@ pub use model::{
     BuildEvent, BuildRequest, Capacity, Container, ContainerEvent, ContainerEventKind, ContainerFilter,
     ContainerId, ContainerNetwork, ContainerNetworkMode, ContainerSpec, ContainerState, EngineIdentity,
     ExecSpec, Exit, Health, HealthProbe, Image, ImageId, LogLine, LogRange, MountedVolume, NetworkEndpoint,
-    NetworkId, NetworkOnEngine, NetworkSpec, OneOffSpec, OutputStream, Usage, VolumeOnEngine, VolumeSpec,
+    NetworkId, NetworkOnEngine, NetworkSpec, NetworkUse, OneOffSpec, OutputStream, Usage, VolumeOnEngine,
+    VolumeSpec,
 };
 
 /// Every call of the port returns this.

@@ -386,6 +386,15 @@ pub struct Usage {
     pub memory_limit: Option<u64>,
     /// Processor time since it was started, of all processors together.
     pub processor: Duration,
+    /// What it has sent and got since it was started; `None` where it has no network of its own.
+    pub network: Option<NetworkUse>,
+}
+
+/// Bytes over all networks of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkUse {
+    pub received: u64,
+    pub sent: u64,
 }
 
 /// An image to build.
@@ -435,4 +444,6 @@ pub struct Capacity {
     pub data_root: String,
     /// Bytes free there for an unprivileged process.
     pub disk_available: Option<u64>,
+    /// Bytes that there are.
+    pub disk_total: Option<u64>,
 }

@@ -98,6 +98,7 @@ impl Observed {
             | Event::Planned { .. }
             | Event::Notified { .. }
             | Event::NoticePlanned { .. }
+            | Event::Measured { .. }
             | Event::Settled { .. }
             | Event::Checklist { .. }
             | Event::Warning { .. }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Measured;
 use crate::config::Moment;
 use crate::exit_code::ExitCode;
 use crate::notify::What;
@@ -338,6 +339,11 @@ pub enum Event {
     Checked {
         step: StepId,
         outcome: CheckOutcome,
+    },
+    /// What one look at a release that is watched has found.
+    Measured {
+        step: StepId,
+        measured: Box<Measured>,
     },
     /// What watching a release came to.
     Settled {

@@ -2,6 +2,7 @@
 
 mod event;
 mod interrupt;
+mod measured;
 mod run;
 mod stage;
 mod step;
@@ -11,6 +12,10 @@ pub use event::{
     StepId, StepResult, StepSummary, TaskId, Unit, UnwindResult, Verdict,
 };
 pub use interrupt::Interrupt;
+pub use measured::{
+    DatabaseActivity, DatabaseSession, Disk, LockWait, LoggedErrors, Measured, MeasuredContainer,
+    MeasuredDatabase, MeasuredRedis, News, Queue, Requests, RequestsSource, WorstPage,
+};
 pub use run::{RunReport, apply, plan, settle};
 pub use stage::{Stage, changes_what_serves, steps};
 pub use step::{

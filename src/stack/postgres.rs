@@ -2,10 +2,12 @@
 //! programs match the server. Formats and their traps: a custom-format archive is the only one in which damage is
 //! found by reading it back; `pg_restore --list` is no proof, since it reads the table of contents alone.
 
+pub mod activity;
 pub mod beside;
 pub mod description;
 pub mod roles;
 pub mod schema;
+pub mod statement;
 
 use std::collections::BTreeMap;
 

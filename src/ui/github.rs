@@ -150,6 +150,7 @@ impl Reporter for GithubReporter {
             | Event::StepFinished { .. }
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
+            | Event::Measured { .. }
             | Event::Settled { .. }
             | Event::Planned { .. }
             | Event::NoticePlanned { .. }

@@ -18,6 +18,20 @@
 //! - `checked`: `step`, `check` (its id), `title`, `verdict` (`passed`, `failed`, `not_verified`, `waived`, `skipped`),
 //!   `blocks`, `line`, `seconds`, `problems` (each `key`, `blocks`, `unverified`, `place`, `message`, `hints`, `waived`:
 //!   `owner`, `reason`, `until`)
+//! - `measured`: `step`, `release`, `so_far` (`good`, `bad`, `inconclusive`: only `bad` is final
+//!   before `settled`), `findings`, `elapsed`, `left`,
+//!   `requests` (`source`: `access_log`, `prometheus`; `over`, the seconds that `per_second`, `failed_share` (5xx, 0 to 1),
+//!   `p50`, `p95`, `p99` (seconds) and `pages` are of: the worst, each `page`, `requests`, `failed`, `p95`; `total` and
+//!   `failed` since the watch began),
+//!   `containers` (each `service`, `name`, `new`, `state`, `health` (`starting`, `healthy`, `unhealthy`), `restarts`,
+//!   `restarts_since` the watch began, `cores` (1 is one whole core), `memory`, `memory_limit`, bytes, `received` and `sent`,
+//!   bytes a second),
+//!   `errors` in the logs since the deploy (each `service`, `fingerprint`, `count`, `first`, `last`, `news`: `new`, `known`,
+//!   `unclear`), `further_errors` (how many kinds beside them, at least),
+//!   `database` (`connections`, `usable`, `activity`: `slow` and `waiting` say how many sessions, `longest` and `waits` which:
+//!   each `pid`, `state`, `seconds`, `wait`, `statement` without values; of `waits` each `session` and `blocked_by`),
+//!   `redis` (`clients`, `memory`, `memory_limit`), `queues` (each `name`, `waiting`), `disks` (each `what`, `free`, `total`,
+//!   bytes), `unseen` (what could not be looked at: a line each). One at every look of a watch
 //! - `settled`: `step`, `verdict` (`good`, `bad`, `inconclusive`), `findings`, `remarks`, `looked_at` (each a list of
 //!   lines), `new_errors` (in the logs), `other_errors` (of which no log tells whether they are new), `traffic`
 //!   (the requests around the deploy, where they are known: `from`, a moment; `every`, the seconds of a bucket;
@@ -39,6 +53,8 @@
 //!
 //! `result` is `succeeded`, `failed`, `unchanged`, `not_run` or `interrupted`; of a check also `warned` or
 //! `not_verified`.
+
+mod measured;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -232,6 +248,11 @@ enum Body {
         seconds: f64,
         problems: Vec<WireProblem>,
     },
+    Measured {
+        step: &'static str,
+        #[serde(flatten)]
+        measured: Box<measured::WireMeasured>,
+    },
     Settled {
         step: &'static str,
         verdict: &'static str,
@@ -385,6 +406,7 @@ impl Body {
             Self::UnwindStarted { .. } => "unwind_started",
             Self::UnwindFinished { .. } => "unwind_finished",
             Self::Checked { .. } => "checked",
+            Self::Measured { .. } => "measured",
             Self::Settled { .. } => "settled",
             Self::Checklist { .. } => "checklist",
             Self::Planned { .. } => "planned",
@@ -490,6 +512,10 @@ impl From<&Event> for Body {
                 line: (&outcome.line).into(),
                 seconds: outcome.seconds,
                 problems: outcome.problems.iter().map(WireProblem::from).collect(),
+            },
+            Event::Measured { step, measured } => Self::Measured {
+                step: step.as_str(),
+                measured: Box::new(measured::WireMeasured::from(&**measured)),
             },
             Event::Settled {
                 step,

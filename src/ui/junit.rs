@@ -102,6 +102,7 @@ impl Reporter for JunitReporter {
             | Event::StepFinished { .. }
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
+            | Event::Measured { .. }
             | Event::Settled { .. }
             | Event::Checklist { .. }
             | Event::Planned { .. }

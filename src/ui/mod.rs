@@ -3,18 +3,20 @@
 //! (a closed pipe, a hung-up terminal) ever reaches one.
 //!
 //! In reading order: `line` and `foreign_text` (what a printed line is), `wording` and `plan` (what is said), then the
-//! reporters `plain`, `terminal`, `json` and `github`, and `junit`, which stands before one of them; then `errors`,
+//! reporters `plain`, `terminal`, `json` and `github`; `junit` and `dashboard`, which stand before one of them; then `errors`,
 //! `table`, `confirm` and `question`.
 
 mod clock;
 mod color;
 mod confirm;
+mod dashboard;
 mod errors;
 mod foreign_text;
 mod github;
 mod json;
 mod junit;
 mod line;
+mod measured_lines;
 mod plain;
 mod plan;
 mod quantity;
@@ -33,6 +35,7 @@ use crate::pipeline::{ErrorReport, Event, Reporter};
 pub use clock::{Clock, SystemClock};
 pub use color::{ColorChoice, Surroundings, use_color};
 pub use confirm::{confirm, confirm_by_typing, confirm_by_typing_on, confirm_on, reply, reply_on};
+pub use dashboard::{DashboardReporter, Key, Model as DashboardModel, Screen, draw as draw_dashboard};
 pub use foreign_text::{printable_block, printable_line};
 pub use github::GithubReporter;
 pub use json::JsonReporter;
@@ -135,16 +138,59 @@ pub fn reporter(options: &OutputOptions) -> Arc<dyn Reporter> {
                 })
             }
             Verbosity::Quiet | Verbosity::Normal | Verbosity::Verbose | Verbosity::Debug => {
-                let stderr = Box::new(std::io::stderr());
-                let reporter = PlainReporter::new(stderr, options.color, options.verbosity, clock);
-                Arc::new(if options.asks {
-                    reporter.answered_by(Answers::of_stdin())
-                } else {
-                    reporter
-                })
+                lines_for_people(options, clock)
             }
         },
     }
+}
+
+fn lines_for_people(options: &OutputOptions, clock: Arc<dyn Clock>) -> Arc<dyn Reporter> {
+    let stderr = Box::new(std::io::stderr());
+    let reporter = PlainReporter::new(stderr, options.color, options.verbosity, clock);
+    Arc::new(if options.asks {
+        reporter.answered_by(Answers::of_stdin())
+    } else {
+        reporter
+    })
+}
+
+/// Returns the reporter of `monitor`: a dashboard where somebody sits at a terminal that is to be theirs, else as
+/// [`reporter`]. `end` is what `q` and Ctrl-C do on it.
+pub fn monitor_reporter(
+    options: &OutputOptions,
+    wants_lines: bool,
+    end: impl Fn() + Send + Sync + 'static,
+) -> Arc<dyn Reporter> {
+    let is_live = match (options.format, options.verbosity) {
+        (OutputFormat::Human, Verbosity::Normal | Verbosity::Verbose) => options.stderr_is_terminal,
+        (OutputFormat::Human, Verbosity::Quiet | Verbosity::Debug)
+        | (OutputFormat::Json | OutputFormat::Github, _) => false,
+    };
+    if is_live && wants_lines {
+        return lines_for_people(options, Arc::new(SystemClock::new()));
+    }
+    if !is_live || !is_in_foreground() {
+        return reporter(options);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let terminal = Arc::new(console::Term::buffered_stderr());
+    let verbose = options.verbosity == Verbosity::Verbose;
+    let shown = TerminalReporter::new(terminal, options.color, verbose, Arc::clone(&clock));
+    let screen = dashboard::TerminalScreen::new(options.color, Arc::clone(&clock), Arc::new(end));
+    Arc::new(DashboardReporter::before(
+        Arc::new(shown),
+        Box::new(screen),
+        Box::new(std::io::stderr()),
+        options.color,
+        clock,
+    ))
+}
+
+/// Whether keys that are typed are for this process: one in the background would be stopped by the terminal.
+fn is_in_foreground() -> bool {
+    let stdin = std::io::stdin();
+    stdin.is_terminal()
+        && rustix::termios::tcgetpgrp(&stdin).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// JSON on stdout; the error that ends a run also on stderr, where a CI job's log shows it although stdout goes to a

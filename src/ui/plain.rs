@@ -1,20 +1,22 @@
 //! Events as lines, for pipes, files and CI logs: each line names its step and task and needs no other line to be
 //! understood. No cursor movement, and no line only because time has passed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use time::macros::format_description;
 
-use crate::pipeline::{Event, Question, Reply, Reporter, StepId, StepResult, TaskId, Unit};
+use crate::pipeline::{
+    Event, Measured, News, Question, Reply, Reporter, StepId, StepResult, TaskId, Unit, Verdict,
+};
 
 use super::clock::Clock;
 use super::errors::error_lines;
 use super::line::{Line, Role};
 use super::question::{Answers, picture};
-use super::{Verbosity, plan, quantity, wording};
+use super::{Verbosity, measured_lines, plan, quantity, wording};
 
 /// How often one task may say the same kind of thing.
 const SAME_KIND_EVERY: Duration = Duration::from_secs(10);
@@ -38,6 +40,8 @@ struct State {
     unwinding: Option<StepId>,
     planned: Vec<StepId>,
     tasks: HashMap<(StepId, TaskId), Throttle>,
+    /// What was said last of a release that is watched.
+    watched: Option<Watched>,
     /// Of tasks of checks that are over: how each went is known better in a moment.
     held_back: Vec<(StepId, TaskId, Line)>,
 }
@@ -47,6 +51,16 @@ struct State {
 struct Throttle {
     last_message: String,
     last_said: HashMap<String, Duration>,
+}
+
+/// What was said of a release that is watched.
+struct Watched {
+    at: Duration,
+    verdict: Verdict,
+    /// How many new errors; they become more.
+    new_errors: usize,
+    /// Lines that are said once.
+    unseen: BTreeSet<String>,
 }
 
 impl PlainReporter {
@@ -64,6 +78,7 @@ impl PlainReporter {
             unwinding: None,
             planned: Vec::new(),
             tasks: HashMap::new(),
+            watched: None,
             held_back: Vec::new(),
         };
         Self {
@@ -102,6 +117,37 @@ impl PlainReporter {
             .unwrap_or_default();
         let line = Line::of(Role::Faint, &time).then(line);
         self.write(state, &line);
+    }
+}
+
+impl PlainReporter {
+    /// A block of lines every so often, and at once when the verdict or the new errors are others.
+    fn measured(&self, state: &mut State, step: StepId, measured: &Measured) {
+        let now = self.clock.elapsed();
+        let new_errors = measured.errors.iter().filter(|one| one.news == News::New);
+        let new_errors = new_errors.count();
+        let watched = state.watched.get_or_insert_with(|| Watched {
+            at: now,
+            verdict: measured.verdict,
+            new_errors: 0,
+            unseen: BTreeSet::new(),
+        });
+        let is_due = now.saturating_sub(watched.at) >= SAME_KIND_EVERY;
+        if !is_due && watched.verdict == measured.verdict && new_errors <= watched.new_errors {
+            return;
+        }
+        (watched.at, watched.verdict, watched.new_errors) = (now, measured.verdict, new_errors);
+        // With another number in it, it is the same line.
+        let unseen = measured.unseen.iter();
+        let unseen: Vec<&String> = unseen.filter(|line| watched.unseen.insert(kind(line))).collect();
+        let place = place(state, step, None);
+        for line in measured_lines::lines(measured) {
+            self.record(state, place.clone().then(line));
+        }
+        for what in unseen {
+            let line = place.clone().and(Role::Plain, "not looked at: ");
+            self.record(state, line.and(Role::Plain, what));
+        }
     }
 }
 
@@ -215,6 +261,11 @@ impl Reporter for PlainReporter {
                     self.record(state, line);
                 }
             }
+            // The figures are said more fully of what it measures.
+            Event::TaskProgress {
+                step: StepId::Monitor,
+                ..
+            } => {}
             Event::TaskProgress { step, task, message } => {
                 let throttle = state.tasks.entry((*step, task.clone())).or_default();
                 if throttle.allows(message, kind(message), self.clock.elapsed()) {
@@ -321,6 +372,7 @@ impl Reporter for PlainReporter {
                     self.write(state, &line);
                 }
             }
+            Event::Measured { step, measured } => self.measured(state, *step, measured),
             // Its findings are the run's error, or warnings.
             Event::Settled { step, remarks, .. } => {
                 for remark in remarks {

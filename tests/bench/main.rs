@@ -12,6 +12,7 @@ mod clear;
 mod client;
 mod http;
 mod machine;
+mod monitor;
 mod options;
 mod plot;
 mod process;
@@ -92,6 +93,12 @@ fn run(options: &Options) -> Result<()> {
             options.rounds
         );
         show(&times);
+        return Ok(());
+    }
+    if let Some(seconds) = options.monitor {
+        let costs = monitor::run(seconds, &|line| eprintln!("{line}"))?;
+        println!("\n{machine}; {seconds} s each");
+        show(&costs);
         return Ok(());
     }
     let subtitle = format!("{machine}; {} requests/s", options.rate);

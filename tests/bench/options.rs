@@ -70,6 +70,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MB", conflicts_with = "scale", value_parser = up_to(1, 20_000))]
     pub(crate) backups: Option<usize>,
 
+    /// Instead: what `monitor` takes of processor and memory in so many seconds, under requests and under a flood of logs
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["scale", "backups"], value_parser = clap::value_parser!(u64).range(20..=3600))]
+    pub(crate) monitor: Option<u64>,
+
     /// How often to measure each size, or the backups
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to_100(1))]
     pub(crate) rounds: usize,

@@ -9,7 +9,7 @@ use viatique_deploy::engine::{
     labels,
 };
 
-use super::{Ground, eventually, kind, specs};
+use super::{Ground, endpoint, eventually, kind, specs};
 
 const MOMENT: Option<Duration> = Some(Duration::from_secs(1));
 
@@ -256,10 +256,26 @@ pub(crate) async fn a_running_container_tells_what_it_uses(ground: Ground) {
         used.memory < limit && limit <= room.memory_total,
         "{used:?} of {room:?}"
     );
+    assert_eq!(used.network, None, "it has none");
+    let later = engine.usage(&id).await.unwrap().expect("it runs");
+    assert!(later.processor >= used.processor, "{later:?} after {used:?}");
     engine.stop(&id, None).await.unwrap();
     assert_eq!(engine.usage(&id).await.unwrap(), None);
     engine.remove_container(&id).await.unwrap();
     assert_eq!(kind(engine.usage(&id).await), EngineErrorKind::NotFound);
+    let network = specs::network(&ground.project, &ground.name("net"));
+    let network = engine.create_network(&network).await.unwrap();
+    let mut spec = ground.running("b");
+    spec.network_mode = None;
+    spec.networks = vec![endpoint(&network, &[])];
+    let id = ground.start(&spec).await;
+    eventually("its network is counted", || async {
+        engine.usage(&id).await.unwrap().and_then(|used| used.network)
+    })
+    .await;
+    if let (Some(free), Some(total)) = (room.disk_available, room.disk_total) {
+        assert!(free <= total, "{room:?}");
+    }
 }
 
 pub(crate) async fn its_clock_goes_on(ground: Ground) {

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use super::DockerEngine;
 use super::environment::Transport;
 use super::names::checked_name;
-use crate::engine::{Capacity, ContainerId, Result, Usage};
+use crate::engine::{Capacity, ContainerId, NetworkUse, Result, Usage};
 
 impl DockerEngine {
     pub(super) async fn ask_capacity(&self) -> Result<Capacity> {
@@ -24,13 +24,15 @@ impl DockerEngine {
         let memory = Memory::of_this_machine().await;
         let here = memory.filter(|memory| self.is_on_this_machine(&answer, memory));
         let data_root = answer.docker_root_dir.unwrap_or_default();
+        let space = here.as_ref().and_then(|_| space(&data_root));
         Ok(Capacity {
             memory_total: answer
                 .mem_total
                 .and_then(|bytes| u64::try_from(bytes).ok())
                 .unwrap_or_default(),
             memory_available: here.as_ref().and_then(|memory| memory.available),
-            disk_available: here.and_then(|_| free_space(&data_root)),
+            disk_available: space.map(|(free, _)| free),
+            disk_total: space.map(|(_, total)| total),
             data_root,
         })
     }
@@ -79,6 +81,14 @@ fn usage(stats: &ContainerStatsResponse) -> Option<Usage> {
         memory: working_set(memory)?,
         memory_limit: memory.limit.filter(|bytes| *bytes > 0),
         processor: Duration::from_nanos(nanoseconds.unwrap_or_default()),
+        network: stats.networks.as_ref().map(|networks| {
+            networks
+                .values()
+                .fold(NetworkUse::default(), |all, one| NetworkUse {
+                    received: all.received + one.rx_bytes.unwrap_or_default(),
+                    sent: all.sent + one.tx_bytes.unwrap_or_default(),
+                })
+        }),
     })
 }
 
@@ -95,10 +105,11 @@ fn working_set(stats: &ContainerMemoryStats) -> Option<u64> {
     Some(usage.checked_sub(cache.unwrap_or_default()).unwrap_or(usage))
 }
 
-/// Bytes free for an unprivileged process where the folder is; `None` where it is not seen from here.
-fn free_space(folder: &str) -> Option<u64> {
+/// Bytes free for an unprivileged process where the folder is, and all of them; `None` where it is not seen from here.
+fn space(folder: &str) -> Option<(u64, u64)> {
     let found = rustix::fs::statvfs(folder).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some((bytes(found.f_bavail), bytes(found.f_blocks)))
 }
 
 /// Bytes, from `/proc/meminfo`.

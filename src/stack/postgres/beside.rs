@@ -318,6 +318,13 @@ pub fn parse_room(printed: &str) -> Option<u64> {
     Some(free.saturating_mul(1024))
 }
 
+/// Bytes that are free, and all of them, from the same: the second field is the whole.
+pub fn parse_disk(printed: &str) -> Option<(u64, u64)> {
+    let line = printed.lines().nth(1)?;
+    let total: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some((parse_room(printed)?, total.saturating_mul(1024)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +363,7 @@ mod tests {
     fn room_is_read_from_what_df_prints() {
         let printed = "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 100 40 60 40% /\n";
         assert_eq!(parse_room(printed), Some(60 * 1024));
+        assert_eq!(parse_disk(printed), Some((60 * 1024, 100 * 1024)));
         assert_eq!(parse_room("df: no\n"), None);
     }
 }

@@ -1,20 +1,22 @@
-//! How the project's containers do while a release settles: whether they run and are well, what memory they take, and
-//! how many connections the database has.
+//! How the project's containers do while a release settles: whether they run and are well, and what they use. Only the
+//! memory of those that the release has brought is kept, to be judged.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::judgement::{Connections, SeenContainer};
+use tokio::time::Instant;
+
+use super::judgement::SeenContainer;
 use super::processor::Processor;
 use super::sides::Sides;
+use super::uses::Uses;
 use crate::compose::{Project, RestartPolicy};
-use crate::engine::{Captured, Container, ContainerId, ContainerState, Engine, Health, Usage};
+use crate::engine::{Container, ContainerId, ContainerState, Engine, Health, Usage};
 use crate::error::Failure;
-use crate::stack::postgres::{Connected, DatabaseAccess, connections};
+use crate::pipeline::MeasuredContainer;
 use crate::steps::deploy::standing;
 
 /// At most so many looks at a container's memory are kept: half an hour of them.
@@ -33,8 +35,9 @@ pub(super) struct Containers<'a> {
     new: Vec<ContainerId>,
     runs: Vec<ContainerId>,
     host: u64,
-    database: Option<(ContainerId, DatabaseAccess)>,
-    pub(super) connections: Option<Connections>,
+    /// How they stood when they were last looked at.
+    measured: BTreeMap<ContainerId, MeasuredContainer>,
+    uses: Uses,
     pub(super) problem: Option<String>,
 }
 
@@ -47,7 +50,6 @@ impl<'a> Containers<'a> {
         engine: &'a dyn Engine,
         project: &'a Project,
         sides: &Sides,
-        database: Option<(ContainerId, DatabaseAccess)>,
     ) -> Result<Self, Failure> {
         let host = engine.capacity().await?.memory_total;
         let now = engine.time().await?;
@@ -71,8 +73,8 @@ impl<'a> Containers<'a> {
             new: sides.new.iter().map(|(_, one)| one.id.clone()).collect(),
             runs: Vec::new(),
             host,
-            database,
-            connections: None,
+            measured: BTreeMap::new(),
+            uses: Uses::default(),
             problem: None,
         };
         for (service, container) in sides.new.iter().chain(&sides.kept) {
@@ -108,11 +110,18 @@ impl<'a> Containers<'a> {
             .collect()
     }
 
+    /// As they stood when they were last looked at, by service and name.
+    pub(super) fn measured(&self) -> Vec<MeasuredContainer> {
+        let mut measured: Vec<MeasuredContainer> = self.measured.values().cloned().collect();
+        measured.sort_by(|a, b| (&a.service, &a.name).cmp(&(&b.service, &b.name)));
+        measured
+    }
+
     /// Looks, so many seconds after the watch began.
     ///
     /// # Errors
     /// The engine's: without it nothing can be said.
-    pub(super) async fn look(&mut self, now: f64, threshold: u32) -> Result<(), Failure> {
+    pub(super) async fn look(&mut self, now: f64) -> Result<(), Failure> {
         let standing = standing(self.engine, &self.project.name).await?;
         let all: BTreeMap<&ContainerId, (&String, &Container)> = standing
             .iter()
@@ -129,6 +138,9 @@ impl<'a> Containers<'a> {
             };
             let Some((service, container)) = all.get(id) else {
                 seen.trouble = Some("is gone".to_owned());
+                if let Some(measured) = self.measured.get_mut(id) {
+                    measured.is_gone();
+                }
                 continue;
             };
             // An ill one that was ill before is no news of this release.
@@ -138,67 +150,67 @@ impl<'a> Containers<'a> {
             if seen.restarts > 0 && container.out_of_memory && !first.out_of_memory {
                 seen.trouble = Some("ran out of memory".to_owned());
             }
+            let measured = MeasuredContainer {
+                service: (*service).clone(),
+                name: container.name.clone(),
+                is_new: self.new.contains(id),
+                state: state_word(&container.state),
+                health: container.health.as_ref().map(health_word),
+                restarts: container.restart_count,
+                restarts_since: seen.restarts,
+                cores: None,
+                memory: None,
+                memory_limit: None,
+                received: None,
+                sent: None,
+            };
+            self.measured.insert(id.clone(), measured);
         }
         let engine = self.engine;
-        let running = self.new.iter().filter(|id| self.runs.contains(id));
-        let used = join_all(running.map(|id| async move { (id, engine.usage(id).await) })).await;
+        let running = self.ids.iter().filter(|id| self.runs.contains(id));
+        let used = join_all(running.map(|id| async move {
+            let usage = engine.usage(id).await;
+            (id, Instant::now(), usage)
+        }))
+        .await;
         self.problem = None;
-        for (id, usage) in used {
-            match (usage, self.seen.get_mut(id)) {
-                (
-                    Ok(Some(Usage {
-                        memory,
-                        memory_limit,
-                        processor,
-                    })),
-                    Some(seen),
-                ) => {
-                    let used = &mut seen.processor.used;
-                    if used.len() >= LOOKS {
-                        used.drain(..LOOKS / 2);
+        for (id, at, usage) in used {
+            let Usage {
+                memory,
+                memory_limit,
+                processor,
+                ..
+            } = match usage {
+                Ok(Some(usage)) => {
+                    if let Some(measured) = self.measured.get_mut(id) {
+                        self.uses.add(id, at, usage, measured);
+                        measured.memory_limit = usage.memory_limit.filter(|limit| *limit < self.host);
                     }
-                    // A container that was started again counts anew.
-                    let processor = processor.as_secs_f64();
-                    used.retain(|(_, before)| *before <= processor);
-                    used.push((now, processor));
-                    seen.limit = memory_limit.filter(|limit| *limit < self.host);
-                    if seen.memory.len() >= LOOKS {
-                        seen.memory.drain(..LOOKS / 2);
-                    }
-                    seen.memory.push((now, memory as f64));
+                    usage
                 }
-                (Ok(_), _) => {}
-                (Err(error), _) => self.problem = Some(format!("what the containers use: {error}")),
+                Ok(None) => continue,
+                Err(error) => {
+                    self.problem = Some(format!("what the containers use: {error}"));
+                    continue;
+                }
+            };
+            if let Some(seen) = self.seen.get_mut(id).filter(|_| self.new.contains(id)) {
+                let used = &mut seen.processor.used;
+                if used.len() >= LOOKS {
+                    used.drain(..LOOKS / 2);
+                }
+                // A container that was started again counts anew.
+                let processor = processor.as_secs_f64();
+                used.retain(|(_, before)| *before <= processor);
+                used.push((now, processor));
+                seen.limit = memory_limit.filter(|limit| *limit < self.host);
+                if seen.memory.len() >= LOOKS {
+                    seen.memory.drain(..LOOKS / 2);
+                }
+                seen.memory.push((now, memory as f64));
             }
         }
-        self.look_at_connections(threshold).await;
         Ok(())
-    }
-
-    async fn look_at_connections(&mut self, threshold: u32) {
-        let Some((container, access)) = &self.database else {
-            return;
-        };
-        let mut output = Captured::default();
-        let asked = self
-            .engine
-            .exec(container, &connections(access), None, &mut output)
-            .await;
-        let connected = match asked {
-            Ok(exit) if exit.success() => Connected::parse(&output.stdout_text()),
-            Ok(_) | Err(_) => None,
-        };
-        let Some(Connected { used, usable }) = connected else {
-            self.problem = Some("how many connections the database has: it did not say".to_owned());
-            return;
-        };
-        let before = self.connections.map_or(0, |before| before.above);
-        let is_above = used * 100 >= usable * u64::from(threshold);
-        self.connections = Some(Connections {
-            used,
-            usable,
-            above: if is_above { before + 1 } else { 0 },
-        });
     }
 }
 
@@ -240,5 +252,25 @@ fn trouble(project: &Project, service: &str, container: &Container) -> Option<St
         | ContainerState::Created
         | ContainerState::Paused
         | ContainerState::Removing => None,
+    }
+}
+
+const fn state_word(state: &ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running => "running",
+        ContainerState::Paused => "paused",
+        ContainerState::Restarting { .. } => "restarting",
+        ContainerState::Exited(_) => "exited",
+        ContainerState::Removing => "removing",
+        ContainerState::Dead => "dead",
+    }
+}
+
+const fn health_word(health: &Health) -> &'static str {
+    match health {
+        Health::Starting { .. } => "starting",
+        Health::Healthy => "healthy",
+        Health::Unhealthy { .. } => "unhealthy",
     }
 }

@@ -1,7 +1,7 @@
 //! The logs of a release's containers and of the proxy before them, from an hour before the deploy on and as they are
 //! written. Lines are counted as they come, and none is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt};
 use time::OffsetDateTime;
 
+use super::errors::{ERRORS, Errors};
 use super::judgement::SeenError;
 use super::series::Series;
 use super::sides::Sides;
 use super::traffic::{Traffic, Watched};
 use crate::engine::{Container, ContainerId, Inspect, LogLine, LogRange, OutputStream, Result};
+use crate::pipeline::{LoggedErrors, News};
 use crate::release::traffic::TrafficSeries;
 use crate::stack::logged_errors::{ErrorReader, LoggedError};
 use crate::stack::nginx::LogFormat;
@@ -22,10 +24,10 @@ use crate::stack::nginx::LogFormat;
 const REQUESTS: u32 = 200_000;
 /// And of any other log.
 const LINES: u32 = 20_000;
-/// So many errors are told apart.
-const ERRORS: usize = 500;
 /// So many are kept with the release.
 const MET: usize = 300;
+/// So much of a log before the watch is enough to say that an error in the watch is new.
+const HOUR: Duration = Duration::from_secs(3600);
 /// What the logs of before may take to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,6 +40,8 @@ struct Source {
     name: String,
     /// Of a container that stood before: what is in it is not new.
     is_before: bool,
+    /// The moment of the first line that was read of it.
+    first: Option<OffsetDateTime>,
     is_open: bool,
     /// From here on, where it is opened again.
     next: OffsetDateTime,
@@ -70,7 +74,7 @@ pub(super) struct Logs<'a> {
     recorded: Option<Recorded<'a>>,
     /// Every error that was met, before the deploy or since, by which a later watch knows it.
     met: BTreeSet<String>,
-    errors: BTreeMap<(String, String), SeenError>,
+    errors: Errors,
     /// What could not be read.
     pub(super) problems: BTreeSet<String>,
 }
@@ -98,7 +102,7 @@ impl<'a> Logs<'a> {
             known: BTreeSet::new(),
             recorded,
             met: BTreeSet::new(),
-            errors: BTreeMap::new(),
+            errors: Errors::default(),
             problems: BTreeSet::new(),
         };
         for one in &sides.before {
@@ -132,6 +136,11 @@ impl<'a> Logs<'a> {
         Some(self.series.until(end, &self.before, &self.watched.all))
     }
 
+    /// Whether one of them is an access log.
+    pub(super) fn tells_requests(&self) -> bool {
+        self.requests.is_some()
+    }
+
     fn is_proxy(&self, service: &str) -> bool {
         self.requests.as_ref().is_some_and(|(proxy, _)| proxy == service)
     }
@@ -147,6 +156,7 @@ impl<'a> Logs<'a> {
             container: container.id.clone(),
             name: container.name.clone(),
             is_before,
+            first: None,
             is_open: false,
             next: since,
             readers: Default::default(),
@@ -235,6 +245,7 @@ impl<'a> Logs<'a> {
             }
         };
         source.next = line.at + Duration::from_nanos(1);
+        source.first.get_or_insert(line.at);
         match &self.requests {
             Some((proxy, format)) if *proxy == source.service => {
                 let logged = format.read(&line.text);
@@ -276,28 +287,24 @@ impl<'a> Logs<'a> {
             }
             return;
         }
-        let recorded = self.recorded;
-        let is_recorded = recorded.is_some_and(|recorded| recorded.errors.contains(&error.fingerprint));
-        if is_recorded || self.known.contains(&error.fingerprint) {
-            return;
-        }
         let has_before = self
             .sources
             .iter()
             .any(|one| one.is_before && one.service == source.service);
-        let key = (source.service.clone(), error.fingerprint.clone());
-        if self.errors.len() >= ERRORS && !self.errors.contains_key(&key) {
-            return;
-        }
-        let seen = self.errors.entry(key).or_insert_with(|| SeenError {
-            service: source.service.clone(),
-            kind: error.kind,
-            fingerprint: error.fingerprint,
-            by_visitor: error.by_visitor,
-            count: 0,
-            is_new: has_before || recorded.is_some_and(|recorded| recorded.tells_new),
-        });
-        seen.count += 1;
+        let recorded = self.recorded;
+        let is_recorded = recorded.is_some_and(|recorded| recorded.errors.contains(&error.fingerprint));
+        let news = if is_recorded || self.known.contains(&error.fingerprint) {
+            News::Known
+        } else if has_before || recorded.is_some_and(|recorded| recorded.tells_new) {
+            News::New
+        } else {
+            News::Unclear
+        };
+        let at = source.next - Duration::from_nanos(1);
+        // What stood before its first line may have been thrown away.
+        let first = source.first;
+        let is_covered = first.is_some_and(|first| first <= self.watched_since - HOUR);
+        self.errors.add(&source.service, error, at, news, is_covered);
     }
 
     /// What a later watch knows.
@@ -307,6 +314,11 @@ impl<'a> Logs<'a> {
 
     /// Errors that are not known from before.
     pub(super) fn errors(&self) -> Vec<SeenError> {
-        self.errors.values().cloned().collect()
+        self.errors.unknown()
+    }
+
+    /// Those that are to be told first, and how many there are beside them.
+    pub(super) fn told(&self) -> (Vec<LoggedErrors>, u64) {
+        self.errors.told(self.watched_since)
     }
 }

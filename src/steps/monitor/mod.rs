@@ -9,9 +9,14 @@
 //! them again.
 
 mod containers;
+mod database;
+mod disks;
+pub mod errors;
+mod exporter;
 pub mod judgement;
 mod logs;
 mod looked;
+mod measure;
 mod memory;
 mod probes;
 pub mod processor;
@@ -20,6 +25,7 @@ pub mod series;
 mod sides;
 pub mod statistics;
 pub mod traffic;
+mod uses;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -29,20 +35,24 @@ use async_trait::async_trait;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::containers::Containers;
+use self::database::Database;
+use self::disks::Disks;
+use self::exporter::Exporter;
 use self::judgement::{Judgement, Rules, Seen, pulse};
 use self::logs::{Logs, Recorded};
 use self::looked::looked;
 use self::probes::Probes;
 use self::queues::{Queues, count_command};
 use self::sides::Sides;
+use self::traffic::Traffic;
 use super::deploy::{end_all, has_left};
 use crate::compose::ServiceName;
 use crate::config;
 use crate::engine::{Container, ContainerState, Inspect};
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{
-    Change, ChangeKind, Context, Event, Fact, Looked, Receipt, Step, StepId, StepResult, Task, Undone,
-    Verdict, View,
+    Change, ChangeKind, Context, Event, Events, Fact, Looked, Receipt, Step, StepId, StepResult, Task,
+    Undone, Verdict, View,
 };
 use crate::release::Tag;
 use crate::release::traffic::TrafficSeries;
@@ -51,6 +61,11 @@ use crate::release::traffic::TrafficSeries;
 const LOOK: Duration = Duration::from_secs(2);
 /// The tool's own requests are sent at every so many looks.
 const PROBED: u32 = 2;
+/// So is an exporter of Prometheus'.
+const EXPORTED: u32 = 2;
+/// Redis itself, beside the length of its queues, is asked at every so many, and disks are.
+const REDIS: u32 = 5;
+const DISKS: u32 = 30;
 /// Lines of the proxy's log that must be readable, of ten.
 const READABLE: u64 = 5;
 
@@ -105,7 +120,7 @@ impl Step for Monitor {
         let watched = async {
             let duration = self.duration(&monitor);
             let watch = Watch::begin(context, &monitor, &sides, recorded, duration).await?;
-            watch.run(&task).await
+            watch.run(&task, context.events).await
         };
         let watched = match self {
             Self::ByHand { .. } => watched.await,
@@ -293,15 +308,17 @@ struct Found {
 
 /// A release that is being watched.
 struct Watch<'a> {
+    tag: &'a Tag,
     rules: Rules,
     duration: Duration,
     began: Instant,
     logs: Logs<'a>,
+    exporter: Option<Exporter<'a>>,
     containers: Containers<'a>,
+    database: Option<Database<'a>>,
+    disks: Disks<'a>,
     queues: Option<Queues<'a>>,
     probes: Probes<'a>,
-    /// Whether there is a log of them.
-    logs_requests: bool,
     /// What cannot be looked at at all.
     blind: Vec<String>,
 }
@@ -316,15 +333,18 @@ impl<'a> Watch<'a> {
     ) -> Result<Self, Failure> {
         let (config, project) = (&context.settings.config, &context.settings.project);
         let mut blind = Vec::new();
+        let exporter = monitor.prometheus.as_ref();
         let requests = config
             .logs_requests(project)
+            .filter(|_| exporter.is_none())
             .map(|service| (service.name.to_string(), monitor.access_log.format.clone()));
-        if requests.is_none() {
+        if requests.is_none() && exporter.is_none() {
             blind.push(
-                "requests: no service is nginx with a published port; see monitor.access_log".to_owned(),
+                "requests: no service is nginx with a published port; see monitor.access_log and \
+                 monitor.prometheus"
+                    .to_owned(),
             );
         }
-        let logs_requests = requests.is_some();
         let began_at = context.engine.time().await?;
         let began = Instant::now();
         let logs = Logs::open(context.engine, sides, requests, recorded, began_at).await;
@@ -338,7 +358,9 @@ impl<'a> Watch<'a> {
                 let access = super::backup::access(context.settings, database)?;
                 let mut standing = sides.new.iter().chain(&sides.kept);
                 let container = standing.find(|(service, _)| service == database.service.as_str());
-                container.map(|(_, container)| (container.id.clone(), access))
+                let slow = monitor.slow_queries.0;
+                container
+                    .map(|(_, container)| Database::new(context.engine, container.id.clone(), access, slow))
             }
         };
         let queues = match Queues::of(context.engine, project, sides, &monitor.queues) {
@@ -349,6 +371,7 @@ impl<'a> Watch<'a> {
             }
         };
         Ok(Self {
+            tag: &context.settings.tag,
             rules: Rules {
                 thresholds: monitor.thresholds,
                 new_errors: monitor.new_errors,
@@ -356,7 +379,10 @@ impl<'a> Watch<'a> {
             duration,
             began,
             logs,
-            containers: Containers::of(context.engine, project, sides, database).await?,
+            exporter: exporter.map(|settings| Exporter::new(context.app, settings)),
+            containers: Containers::of(context.engine, project, sides).await?,
+            database,
+            disks: Disks::of(context.engine, sides),
             queues,
             probes: Probes::new(
                 context.app,
@@ -364,13 +390,12 @@ impl<'a> Watch<'a> {
                 &monitor.probes,
                 &context.settings.tag,
             ),
-            logs_requests,
             blind,
         })
     }
 
     /// Until it is bad, or the time is over.
-    async fn run(mut self, task: &Task) -> Result<Found, Failure> {
+    async fn run(mut self, task: &Task, events: &Events) -> Result<Found, Failure> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut number = 0;
@@ -382,11 +407,16 @@ impl<'a> Watch<'a> {
             }
             self.look(number).await?;
             number += 1;
+            self.logs.watched.pass(self.began.elapsed());
             let seen = self.seen();
             let judgement = self.rules.judge(&seen);
+            events.emit(Event::Measured {
+                step: StepId::Monitor,
+                measured: Box::new(self.measured(&seen, &judgement)),
+            });
             let is_over = seen.elapsed >= self.duration;
             if judgement.verdict == Verdict::Bad || is_over {
-                let looked = looked(&seen, self.logs_requests);
+                let looked = looked(&seen, self.logs.tells_requests());
                 let traffic = self.logs.traffic(seen.elapsed);
                 return Ok(Found {
                     judgement: self.told(judgement),
@@ -395,7 +425,7 @@ impl<'a> Watch<'a> {
                     known_errors: self.logs.into_met(),
                 });
             }
-            let over = seen.elapsed.min(traffic::RECENT);
+            let over = self.logs.watched.covers(seen.elapsed);
             let (requests, failed, slowest) = pulse(&seen.recent, over);
             let slowest =
                 slowest.map_or_else(String::new, |seconds| format!(", p95 {:.0} ms", seconds * 1000.0));
@@ -409,6 +439,25 @@ impl<'a> Watch<'a> {
     async fn look(&mut self, number: u32) -> Result<(), Failure> {
         let now = self.began.elapsed().as_secs_f64();
         let threshold = self.rules.thresholds.connections;
+        let after = self.began.elapsed();
+        let watched = &mut self.logs.watched;
+        let exporter = async {
+            if let Some(exporter) = &mut self.exporter
+                && number.is_multiple_of(EXPORTED)
+            {
+                exporter.look(watched, after).await;
+            }
+        };
+        let database = async {
+            if let Some(database) = &mut self.database {
+                database.look(threshold).await;
+            }
+        };
+        let disks = async {
+            if number.is_multiple_of(DISKS) {
+                self.disks.look().await;
+            }
+        };
         let probes = async {
             if number.is_multiple_of(PROBED) {
                 self.probes.ask().await;
@@ -417,9 +466,14 @@ impl<'a> Watch<'a> {
         let queues = async {
             if let Some(queues) = &mut self.queues {
                 queues.look(now).await;
+                if number.is_multiple_of(REDIS) {
+                    queues.look_at_redis().await;
+                }
             }
         };
-        let (looked, (), ()) = tokio::join!(self.containers.look(now, threshold), probes, queues);
+        let containers = self.containers.look(now);
+        let (looked, (), (), (), (), ()) =
+            tokio::join!(containers, database, queues, probes, exporter, disks);
         looked?;
         let containers = &self.containers;
         self.logs.refresh(|id| containers.runs(id)).await;
@@ -430,7 +484,7 @@ impl<'a> Watch<'a> {
         Seen {
             elapsed: self.began.elapsed(),
             before: self.logs.before.clone(),
-            since: self.logs.watched.all.clone(),
+            since: self.judged(),
             recent: self.logs.watched.recent(),
             own: self.probes.sent,
             errors: self.logs.errors(),
@@ -440,30 +494,59 @@ impl<'a> Watch<'a> {
                 .as_ref()
                 .map(|queues| queues.idle.clone())
                 .unwrap_or_default(),
-            connections: self.containers.connections,
+            connections: self.database.as_ref().and_then(|database| database.connections),
             probes: self.probes.seen(),
+        }
+    }
+
+    /// The requests since the watch began; none where nothing tells how they were answered.
+    fn judged(&self) -> Traffic {
+        match &self.exporter {
+            Some(exporter) if !exporter.tells_failures => Traffic::default(),
+            Some(_) | None => self.logs.watched.all.clone(),
         }
     }
 
     /// With what could not be looked at.
     fn told(&self, mut judgement: Judgement) -> Judgement {
         let (unread, all) = self.logs.unread;
-        let mut blind = self.blind.clone();
-        if unread > 0 {
-            blind.push(format!(
-                "{unread} of {all} lines of the access log are not of the format that monitor.access_log.format names"
-            ));
-        }
         if unread * 10 > all * READABLE && judgement.verdict == Verdict::Good && self.probes.seen().is_empty()
         {
             judgement.verdict = Verdict::Inconclusive;
         }
-        blind.extend(self.logs.problems.iter().cloned());
-        blind.extend(self.containers.problem.clone());
-        blind.extend(self.queues.as_ref().and_then(|queues| queues.problem.clone()));
+        let unseen = self.unseen().into_iter();
         judgement
             .remarks
-            .extend(blind.into_iter().map(|what| format!("not looked at: {what}")));
+            .extend(unseen.map(|what| format!("not looked at: {what}")));
         judgement
+    }
+
+    /// What could not be looked at.
+    fn unseen(&self) -> Vec<String> {
+        let (unread, all) = self.logs.unread;
+        let mut unseen = self.blind.clone();
+        if unread > 0 {
+            unseen.push(format!(
+                "{unread} of {all} lines of the access log are not of the format that monitor.access_log.format names"
+            ));
+        }
+        unseen.extend(self.logs.problems.iter().cloned());
+        unseen.extend(
+            self.exporter
+                .as_ref()
+                .and_then(|exporter| exporter.problem.clone()),
+        );
+        unseen.extend(self.containers.problem.clone());
+        unseen.extend(
+            self.database
+                .as_ref()
+                .and_then(|database| database.problem.clone()),
+        );
+        if let Some(queues) = &self.queues {
+            unseen.extend(queues.problem.clone());
+            unseen.extend(queues.silent.clone());
+        }
+        unseen.extend(self.disks.problem.clone());
+        unseen
     }
 }

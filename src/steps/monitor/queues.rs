@@ -7,7 +7,9 @@ use super::judgement::IdleWorker;
 use super::sides::Sides;
 use crate::compose::{Project, Service};
 use crate::engine::{Captured, Container, ContainerId, ContainerState, Engine, ExecSpec};
+use crate::pipeline::{MeasuredRedis, Queue};
 use crate::stack::celery;
+use crate::stack::redis::{RedisAccess, Server};
 use crate::steps::deploy::started_with;
 use url::Url;
 
@@ -25,17 +27,17 @@ const PAUSE: f64 = 8.0;
 pub(super) struct Queues<'a> {
     engine: &'a dyn Engine,
     broker: ContainerId,
-    database: String,
-    port: String,
-    /// Given in the environment, which is no argument that others can read.
-    password: Option<String>,
+    access: RedisAccess,
     names: &'a [String],
     workers: Vec<Worker>,
     /// By queue: when it was first seen not to shrink, with how many, and with how many last.
     waiting: BTreeMap<&'a str, (f64, u64, u64)>,
     asked: f64,
     pub(super) idle: Vec<IdleWorker>,
+    redis: Option<Server>,
     pub(super) problem: Option<String>,
+    /// Of Redis itself.
+    pub(super) silent: Option<String>,
 }
 
 struct Worker {
@@ -104,19 +106,19 @@ impl<'a> Queues<'a> {
         Ok(Some(Self {
             engine,
             broker: broker.id.clone(),
-            database: if number.is_empty() {
-                "0".to_owned()
-            } else {
-                number.to_owned()
+            access: RedisAccess {
+                port: url.port().unwrap_or(6379).to_string(),
+                database: if number.is_empty() { "0" } else { number }.to_owned(),
+                password,
             },
-            port: url.port().unwrap_or(6379).to_string(),
-            password,
             names,
             workers: workers.collect(),
             waiting: BTreeMap::new(),
             asked: f64::NEG_INFINITY,
             idle: Vec::new(),
+            redis: None,
             problem: None,
+            silent: None,
         }))
     }
 
@@ -157,24 +159,54 @@ impl<'a> Queues<'a> {
     }
 
     async fn length(&mut self, queue: &str) -> Option<u64> {
-        let mut spec =
-            ExecSpec::command(&["redis-cli", "-p", &self.port, "-n", &self.database, "llen", queue]);
-        if let Some(password) = &self.password {
-            spec.environment
-                .insert("REDISCLI_AUTH".to_owned(), password.clone());
-        }
-        let mut output = Captured::default();
-        let asked = self.engine.exec(&self.broker, &spec, None, &mut output).await;
-        let length = match asked {
-            Ok(exit) if exit.success() => output.stdout_text().trim().parse().ok(),
-            Ok(_) | Err(_) => None,
-        };
+        let length = self.ask(&self.access.length(queue)).await;
+        let length = length.and_then(|printed| printed.trim().parse().ok());
         if length.is_none() {
             self.problem = Some(format!(
                 "how many tasks wait in the queue `{queue}`: Redis did not say"
             ));
         }
         length
+    }
+
+    /// Asks Redis for itself, which costs more than to ask for one list.
+    pub(super) async fn look_at_redis(&mut self) {
+        let info = self.ask(&self.access.info()).await;
+        self.redis = info.as_deref().and_then(Server::parse);
+        self.silent = match self.redis {
+            Some(_) => None,
+            None => Some("Redis' clients and memory: it did not say".to_owned()),
+        };
+    }
+
+    /// What it prints; `None` where it does not.
+    async fn ask(&self, spec: &ExecSpec) -> Option<String> {
+        let mut output = Captured::default();
+        match self.engine.exec(&self.broker, spec, None, &mut output).await {
+            Ok(exit) if exit.success() => Some(output.stdout_text()),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// As Redis answered last.
+    pub(super) fn measured_redis(&self) -> Option<MeasuredRedis> {
+        self.redis.map(|server| MeasuredRedis {
+            clients: server.clients,
+            memory: server.memory,
+            memory_limit: server.memory_limit,
+        })
+    }
+
+    /// The queues whose length is known.
+    pub(super) fn measured(&self) -> Vec<Queue> {
+        let known = self.names.iter().filter_map(|name| {
+            let (_, _, waiting) = self.waiting.get(name.as_str())?;
+            Some(Queue {
+                name: name.clone(),
+                waiting: *waiting,
+            })
+        });
+        known.collect()
     }
 
     /// Those that take nothing, if none takes anything: another one's tasks are not theirs.

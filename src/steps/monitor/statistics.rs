@@ -64,11 +64,16 @@ const LAST_CLASS: f64 = 207.0;
 impl Durations {
     /// Adds one, in seconds.
     pub fn add(&mut self, seconds: f64) {
+        self.add_many(seconds, 1);
+    }
+
+    /// Adds so many that took about so many seconds.
+    pub fn add_many(&mut self, seconds: f64, count: u64) {
         let class = (seconds.max(SHORTEST) / SHORTEST).ln() / WIDTH.ln();
         // Between 0 and 207.
         let class = class.round().min(LAST_CLASS) as u16;
-        *self.classes.entry(class).or_default() += 1;
-        self.count += 1;
+        *self.classes.entry(class).or_default() += count;
+        self.count += count;
     }
 
     /// Adds all of these.

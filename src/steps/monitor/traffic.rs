@@ -56,13 +56,17 @@ impl Traffic {
 
     fn add_all(&mut self, other: &Self) {
         for (page, counts) in &other.pages {
-            let all = self.pages.entry(page.clone()).or_default();
-            all.requests += counts.requests;
-            all.failed += counts.failed;
-            all.missing += counts.missing;
-            all.served += counts.served;
-            all.took.add_all(&counts.took);
+            self.add_counts(page, counts);
         }
+    }
+
+    fn add_counts(&mut self, page: &str, counts: &PageCounts) {
+        let all = self.pages.entry(page.to_owned()).or_default();
+        all.requests += counts.requests;
+        all.failed += counts.failed;
+        all.missing += counts.missing;
+        all.served += counts.served;
+        all.took.add_all(&counts.took);
     }
 
     pub fn requests(&self) -> u64 {
@@ -109,6 +113,21 @@ impl Watched {
             ..logged.clone()
         };
         self.all.add(logged);
+        if let Some(slice) = self.slice(after) {
+            slice.add(logged);
+        }
+    }
+
+    /// Counts those that somebody else has counted, so long after the watch began.
+    pub fn add_counts(&mut self, page: &str, counts: &PageCounts, after: Duration) {
+        self.all.add_counts(page, counts);
+        if let Some(slice) = self.slice(after) {
+            slice.add_counts(page, counts);
+        }
+    }
+
+    /// The one under way.
+    fn slice(&mut self, after: Duration) -> Option<&mut Traffic> {
         let number = after.as_secs() / SLICE.as_secs();
         while self.begun <= number {
             // After a long silence the empty ones need not be made one by one.
@@ -118,9 +137,19 @@ impl Watched {
         while self.slices.len() > LATE {
             self.slices.pop_front();
         }
-        if let Some(slice) = self.slices.back_mut() {
-            slice.add(logged);
-        }
+        self.slices.back_mut()
+    }
+
+    /// Says what time it is: without requests it passes, too.
+    pub fn pass(&mut self, after: Duration) {
+        self.slice(after);
+    }
+
+    /// How long [`Watched::recent`] covers, so long after the watch began: less than [`RECENT`] where the slice under way
+    /// has just begun.
+    pub fn covers(&self, after: Duration) -> Duration {
+        let first = self.begun.saturating_sub(self.slices.len() as u64);
+        after.saturating_sub(SLICE.saturating_mul(u32::try_from(first).unwrap_or(u32::MAX)))
     }
 
     /// Those of late.
@@ -161,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_covered_is_known_to_the_second() {
+        let mut watched = Watched::default();
+        for (second, covered) in [(0, 0), (4, 4), (5, 5), (19, 19), (20, 15), (24, 19), (3601, 16)] {
+            let after = Duration::from_secs(second);
+            watched.pass(after);
+            assert_eq!(
+                watched.covers(after),
+                Duration::from_secs(covered),
+                "after {second} s"
+            );
+        }
+    }
+
+    #[test]
     fn of_late_is_the_last_20_seconds() {
         let mut watched = Watched::default();
         for second in 0..60 {
@@ -170,5 +213,7 @@ mod tests {
         assert_eq!(watched.recent().requests(), 20);
         watched.add(&logged("/"), Duration::from_secs(86_400));
         assert_eq!(watched.recent().requests(), 1);
+        watched.pass(Duration::from_secs(86_430));
+        assert_eq!(watched.recent().requests(), 0, "nothing comes any more");
     }
 }

@@ -258,6 +258,8 @@ impl Model {
                     self.say(line);
                 }
             }
+            // The watch says how it goes as its task's progress.
+            Event::Measured { .. } => {}
             // Its findings are the run's error, or warnings.
             Event::Settled { remarks, .. } => {
                 for remark in remarks {

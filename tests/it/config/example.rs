@@ -54,6 +54,7 @@ fn the_example_shows_every_key() {
         (&["smoke"], known::<config::Smoke>()),
         (&["monitor"], known::<config::Monitor>()),
         (&["monitor", "access_log"], known::<config::AccessLog>()),
+        (&["monitor", "prometheus"], known::<config::Prometheus>()),
         (&["monitor", "thresholds"], known::<config::Thresholds>()),
     ] {
         assert!(!known.is_empty());

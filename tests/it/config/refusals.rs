@@ -43,6 +43,11 @@ const REFUSALS: &[(&str, &str, &str)] = &[
         "deploy.yml:3:28: `monitor.probes`: `health` is no path that begins with `/`",
     ),
     (
+        "a metric that is no name",
+        "project: a\ncompose: a.yml\nmonitor: {for: 1m, prometheus: {url: \"http://a/metrics\", requests: \"a b\"}}\n",
+        "deploy.yml:3:68: `monitor.prometheus.requests`: `a b` is no name of a metric: letters, digits, `_` and `:`",
+    ),
+    (
         "no project",
         r"compose: a.yml
 ",

@@ -229,6 +229,7 @@ fn every_event_and_field_is_documented() {
         script::dry_run(),
         script::failing_checks("check"),
         script::notices(),
+        script::watched(1),
         vec![(
             0,
             Event::Settled {
@@ -342,4 +343,25 @@ fn every_event_is_listed() {
         .filter_map(|entry| Some(entry.split_once('`')?.0.to_owned()))
         .collect();
     assert_eq!(listed, names);
+}
+
+#[test]
+fn a_look_at_a_release_has_all_that_was_found() {
+    let look = last_line(&script::watched(2));
+    assert_eq!(look["event"], "measured");
+    assert_eq!(look["so_far"], "good");
+    assert_eq!(look["elapsed"], 2.0);
+    assert_eq!(
+        look["requests"]["pages"][0],
+        serde_json::json!({"page": "/print/:n/", "requests": 91, "failed": 0, "p95": 0.2})
+    );
+    insta::assert_json_snapshot!(look["containers"][1], @"");
+    insta::assert_json_snapshot!(look["database"]["activity"]["waits"][0], @"");
+    let mut nothing = script::measured(0);
+    (nothing.requests, nothing.database) = (None, None);
+    let look = last_line(&vec![(0, script::looked(nothing))]);
+    assert_eq!(
+        (&look["requests"], &look["database"]),
+        (&Value::Null, &Value::Null)
+    );
 }

@@ -1,5 +1,6 @@
 //! What is shown, from scripted runs: no step, no engine, no waiting.
 
+mod dashboard;
 mod github;
 mod json;
 mod junit;

@@ -327,3 +327,24 @@ fn a_checklist_says_in_full_what_is_not_well() {
       hint: to take it back: viatique-deploy rollback
     ");
 }
+
+#[test]
+fn a_watch_is_a_block_every_ten_seconds() {
+    insta::assert_snapshot!(shown(&script::watched(8), Verbosity::Normal, false), @"");
+    let quiet = shown(&script::watched(8), Verbosity::Quiet, false);
+    assert_eq!(quiet, "");
+}
+
+#[test]
+fn a_verdict_that_changes_and_a_new_error_are_said_at_once() {
+    let mut script = script::watched(1);
+    let mut bad = script::measured(1);
+    bad.verdict = viatique_deploy::pipeline::Verdict::Bad;
+    script.push((2, script::looked(bad.clone())));
+    script.push((2, script::looked(bad.clone())));
+    bad.errors[1].news = viatique_deploy::pipeline::News::New;
+    script.push((2, script::looked(bad)));
+    let text = shown(&script, Verbosity::Normal, false);
+    let verdicts: Vec<&str> = text.lines().filter(|line| line.contains("left: ")).collect();
+    insta::assert_snapshot!(verdicts.join("\n"), @"");
+}

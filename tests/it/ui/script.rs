@@ -10,8 +10,10 @@ use viatique_deploy::config::Moment;
 use viatique_deploy::exit_code::ExitCode;
 use viatique_deploy::notify::What;
 use viatique_deploy::pipeline::{
-    Change, ChangeKind, ErrorReport, Event, Evidence, Outcome, Question, Reporter, StepId, StepResult,
-    StepSummary, TaskId, Unit, UnwindResult,
+    Change, ChangeKind, DatabaseActivity, DatabaseSession, Disk, ErrorReport, Event, Evidence, LockWait,
+    LoggedErrors, Measured, MeasuredContainer, MeasuredDatabase, MeasuredRedis, News, Outcome, Question,
+    Queue, Reporter, Requests, RequestsSource, StepId, StepResult, StepSummary, TaskId, Unit, UnwindResult,
+    Verdict, WorstPage,
 };
 use viatique_deploy::release::checklist::{Answer, CHECKLIST_FORMAT, Checklist, ChecklistLine};
 use viatique_deploy::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem, WaivedBy};
@@ -77,6 +79,154 @@ impl Write for ClosedPipe {
 
 /// Seconds to wait, then what happens.
 pub(super) type Script = Vec<(u64, Event)>;
+
+/// What one look at v42 has found, while all is well.
+pub(super) fn measured(number: u64) -> Measured {
+    let container = |service: &str, is_new: bool, cores: f64, memory: u64| MeasuredContainer {
+        service: service.into(),
+        name: format!("viatique-{service}-1"),
+        is_new,
+        state: "running",
+        health: (service != "celery_beat").then_some("healthy"),
+        restarts: 0,
+        restarts_since: 0,
+        cores: Some(cores),
+        memory: Some(memory),
+        memory_limit: Some(512 << 20),
+        received: Some(12_300.0),
+        sent: Some(45_600.0),
+    };
+    let page = |page: &str, requests: u64, p95: f64| WorstPage {
+        page: page.into(),
+        requests,
+        failed: 0,
+        p95: Some(p95),
+    };
+    let session = |pid: u32, state: &str, seconds: f64, statement: &str| DatabaseSession {
+        pid,
+        state: state.into(),
+        seconds,
+        wait: None,
+        statement: statement.into(),
+    };
+    let errors = |service: &str, fingerprint: &str, count: u64, news: News| LoggedErrors {
+        service: service.into(),
+        fingerprint: fingerprint.into(),
+        count,
+        first: datetime!(2026-03-01 02:10:00 UTC),
+        last: datetime!(2026-03-01 03:04:00 UTC),
+        news,
+    };
+    Measured {
+        release: "v42".into(),
+        verdict: Verdict::Good,
+        findings: Vec::new(),
+        elapsed: seconds(2 * number),
+        left: seconds(600 - 2 * number),
+        requests: Some(Requests {
+            source: RequestsSource::AccessLog,
+            over: seconds(18),
+            per_second: 20.0 + (number % 7) as f64,
+            failed_share: Some(0.000_4),
+            p50: Some(0.0123),
+            p95: Some(0.080 + 0.01 * (number % 5) as f64),
+            p99: Some(0.2),
+            total: 40 * number,
+            failed: 1,
+            pages: vec![
+                page("/print/:n/", 91, 0.2),
+                page("/api/copies/", 90, 0.06),
+                page("/api/copies/:n/", 90, 0.04),
+                page("/", 89, 0.005),
+            ],
+        }),
+        containers: vec![
+            container("backend", true, 0.123, 210 << 20),
+            container("celery_beat", true, 0.0004, 90 << 20),
+            container("celery_worker", true, 0.031, 180 << 20),
+            container("db", false, 0.2, 60 << 20),
+            container("frontend", true, 0.002, 8 << 20),
+            container("nginx", false, 0.014, 12 << 20),
+            container("redis", false, 0.006, 9 << 20),
+        ],
+        errors: vec![
+            errors(
+                "backend",
+                "KeyError at /app/papers/views.py:print_copy",
+                3,
+                News::New,
+            ),
+            errors("celery_worker", "Task core.x[N] failed for …", 12, News::Known),
+        ],
+        further_errors: 0,
+        database: Some(MeasuredDatabase {
+            connections: 12,
+            usable: 97,
+            activity: Some(DatabaseActivity {
+                slow: 2,
+                longest: vec![session(
+                    905,
+                    "idle in transaction",
+                    62.0,
+                    "SELECT a FROM papers_copy",
+                )],
+                waiting: 1,
+                waits: vec![LockWait {
+                    session: session(919, "active", 2.1, "UPDATE papers_copy SET a = ? WHERE id = ?"),
+                    blocked_by: vec![session(
+                        905,
+                        "idle in transaction",
+                        62.0,
+                        "SELECT a FROM papers_copy",
+                    )],
+                }],
+            }),
+        }),
+        redis: Some(MeasuredRedis {
+            clients: 7,
+            memory: 1 << 20,
+            memory_limit: None,
+        }),
+        queues: vec![Queue {
+            name: "celery".into(),
+            waiting: 4,
+        }],
+        disks: vec![Disk {
+            what: "the engine's data".into(),
+            free: 61_000_000_000,
+            total: 120_000_000_000,
+        }],
+        unseen: vec!["the log of viatique-db-1: no".into()],
+    }
+}
+
+pub(super) fn looked(measured: Measured) -> Event {
+    Event::Measured {
+        step: StepId::Monitor,
+        measured: Box::new(measured),
+    }
+}
+
+/// A watch by hand, which takes so many looks, and what is found at its end.
+pub(super) fn watched(looks: u64) -> Script {
+    let mut script = vec![
+        (
+            0,
+            Event::RunStarted {
+                run: "20260301-030405-k7".into(),
+                command: "monitor".into(),
+                project: "viatique".into(),
+                release: Some("v42".into()),
+                steps: vec![StepId::Monitor],
+                dry_run: false,
+            },
+        ),
+        (0, step_started(StepId::Monitor)),
+        (0, started(StepId::Monitor, "release", "watching release v42")),
+    ];
+    script.extend((0..looks).map(|number| (2, looked(measured(number)))));
+    script
+}
 
 pub(super) fn play(script: &Script, reporter: &dyn Reporter, clock: &ManualClock) {
     for (seconds, event) in script {

@@ -9,11 +9,12 @@ use time::OffsetDateTime;
 use viatique_deploy::clock::Clock as _;
 use viatique_deploy::engine::{
     Capacity, Container, ContainerEvents, ContainerFilter, ContainerId, EngineError, EngineErrorKind,
-    EngineIdentity, Image, Inspect, LogLine, LogLines, LogRange, NetworkOnEngine, OutputStream, Result,
-    Usage, VolumeOnEngine,
+    EngineIdentity, Image, Inspect, LogLine, LogLines, LogRange, NetworkOnEngine, NetworkUse, OutputStream,
+    Result, Usage, VolumeOnEngine,
 };
 
 use super::FakeEngine;
+use super::container::FakeContainer;
 use super::world::{World, checked, matches, not_found, with_tag};
 
 /// Between two looks of who follows a log.
@@ -236,11 +237,21 @@ impl Inspect for FakeEngine {
                 running.then_some(Usage {
                     memory: container.behaviour.memory,
                     memory_limit: Some(limit.unwrap_or(total)),
-                    processor: Duration::from_secs(1),
+                    // A quarter of a core, and a thousand bytes a second each way.
+                    processor: ran(container) / 4,
+                    network: (!container.addresses.is_empty()).then(|| NetworkUse {
+                        received: ran(container).as_millis() as u64,
+                        sent: ran(container).as_millis() as u64,
+                    }),
                 })
             });
         call.leave(usage).await
     }
+}
+
+/// How long it has been running for.
+fn ran(container: &FakeContainer) -> Duration {
+    container.started.map_or(Duration::ZERO, |(_, at)| at.elapsed())
 }
 
 /// Somebody reads a log, from one line to the next.

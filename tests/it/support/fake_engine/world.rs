@@ -74,6 +74,7 @@ impl Default for World {
                 memory_available: Some(12 << 30),
                 data_root: "/var/lib/docker".to_owned(),
                 disk_available: Some(100 << 30),
+                disk_total: Some(200 << 30),
             },
             began: Instant::now(),
             ahead: Arc::default(),

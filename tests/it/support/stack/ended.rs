@@ -129,6 +129,7 @@ fn every_beginning_has_one_end(events: &[Event]) {
             | Event::UnwindStarted { .. }
             | Event::UnwindFinished { .. }
             | Event::Checked { .. }
+            | Event::Measured { .. }
             | Event::Settled { .. }
             | Event::Checklist { .. }
             | Event::Planned { .. }

@@ -126,7 +126,11 @@ impl Server {
                 let comment = &self.databases[database].comment;
                 return FakeOutput::stdout(serde_json::json!(comment).to_string());
             }
-            _ if sql.contains("superuser_reserved_connections") => return FakeOutput::stdout("12 97\n"),
+            _ if sql.contains("superuser_reserved_connections") => {
+                return FakeOutput::stdout(
+                    "12 97\n{\"slow\": 0, \"longest\": [], \"waiting\": 0, \"waits\": []}\n",
+                );
+            }
             _ if sql.contains("pg_terminate_backend") => return FakeOutput::stdout("1\n"),
             _ => panic!("the server is not asked this: {sql}"),
         }

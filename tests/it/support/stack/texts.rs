@@ -223,6 +223,9 @@ pub(super) fn healthy_day(command: &FakeCommand, database: &mut Database) -> Fak
         }
         ["python3", "-c", script, _, _, _] if script.contains("find_app") => FakeOutput::silent().exits(7),
         ["redis-cli", .., "llen", _] => FakeOutput::stdout("0\n"),
+        ["redis-cli", .., "info"] => {
+            FakeOutput::stdout("connected_clients:7\r\nused_memory:1048576\r\nmaxmemory:0\r\n")
+        }
         ["celery", .., "ping", "--timeout", _, "-d", _] => FakeOutput::silent(),
         ["python", "-IS", "-c", _, "list", folder] => media_list(command, folder),
         ["python", "-IS", "-c", _, "read", folder] => media_archive(command, folder),
