@@ -873,7 +873,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "RUN", conflicts_with = "release")]
     pub run: Option<String>,
 
-    /// Write to this file or folder, or with - to standard output [default: report-<PROJECT>-<TAG>.html here]
+    /// Write to this file or folder, or with - to standard output [default: report-PROJECT-TAG.html here]
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }

@@ -183,6 +183,7 @@ impl Gathered {
             | Event::TaskProgress { .. }
             | Event::TaskAmount { .. }
             | Event::TaskOutput { .. }
+            | Event::Measured { .. }
             | Event::Planned { .. }
             | Event::NoticePlanned { .. }
             // It is made of the account.

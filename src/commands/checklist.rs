@@ -7,8 +7,6 @@
 
 pub mod evidence;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::releases::{no_release, tagged};
@@ -29,9 +27,6 @@ use crate::steps::backup::sets::Sets;
 use crate::ui::{self, OutputFormat, OutputOptions};
 use crate::yaml::nearest;
 
-/// What keeping it may take: nobody waits for it longer.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// What a run has made serve.
 #[derive(Clone, Copy)]
 pub(super) struct Served<'a> {
@@ -45,7 +40,12 @@ pub(super) struct Served<'a> {
 
 impl Served<'_> {
     /// The checklist as the run leaves it, kept; `None`, and said, where it cannot be: nobody is asked then.
-    pub(super) async fn begin(self, seen: &Seen, events: &Events) -> Option<Checklist> {
+    pub(super) async fn begin(
+        self,
+        seen: &Seen,
+        events: &Events,
+        interrupt: &Interrupt,
+    ) -> Option<Checklist> {
         let fresh = self.answered_by_run(seen).await;
         let kept = async {
             let ledger = Ledger::open(self.engine, &fresh.project).await?;
@@ -64,10 +64,14 @@ impl Served<'_> {
             ledger.keep_checklist(&checklist).await?;
             Ok(checklist)
         };
-        let why = match tokio::time::timeout(PATIENCE, kept).await {
-            Ok(Ok(checklist)) => return Some(checklist),
-            Ok(Err::<Checklist, LedgerError>(error)) => error.to_string(),
-            Err(_) => format!("it took longer than {} s", PATIENCE.as_secs()),
+        let again = interrupt.times() + 1;
+        let why = tokio::select! {
+            biased;
+            kept = kept => match kept {
+                Ok(checklist) => return Some(checklist),
+                Err::<Checklist, LedgerError>(error) => error.to_string(),
+            },
+            () = interrupt.asked(again) => "interrupted".to_owned(),
         };
         events.emit(Event::Warning {
             message: format!(

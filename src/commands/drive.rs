@@ -212,7 +212,7 @@ impl<'a> Drive<'a> {
                     release,
                     run: &run,
                 };
-                let begun = served.begin(&gathered.seen(), &events).await;
+                let begun = served.begin(&gathered.seen(), &events, interrupt).await;
                 begun.map(|checklist| (served, checklist))
             }
             Some(_) | None => None,
@@ -242,7 +242,7 @@ impl<'a> Drive<'a> {
         if let (Some(account), Some(place)) = (&account, &self.report)
             && self.makes_serve()
         {
-            reported::write(self.engine, place, account, self.clock.now(), &events).await;
+            reported::write(self.engine, place, account, self.clock.now(), &events, interrupt).await;
         }
         events.emit(Event::Finished {
             outcome: report.outcome,
@@ -466,7 +466,13 @@ impl<'a> Drive<'a> {
         report.state.commit = found.commit.map(|commit| commit.now);
         report.state.changes = match (found.changes, releases.current()) {
             (Some(mut changes), Some(before)) if self.is_accounted_for() => {
-                changes.images = changes::images(self.context(run, events, &report.state), before).await;
+                let images = changes::images(self.context(run, events, &report.state), before);
+                let again = interrupt.times() + 1;
+                changes.images = tokio::select! {
+                    biased;
+                    images = images => images,
+                    () = interrupt.asked(again) => Vec::new(),
+                };
                 Some(changes)
             }
             (changes, _) => changes,

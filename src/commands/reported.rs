@@ -6,7 +6,6 @@ use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use time::OffsetDateTime;
@@ -15,13 +14,11 @@ use crate::account::Account;
 use crate::clock::timestamp;
 use crate::engine::Engine;
 use crate::error::{Failure, FailureKind};
-use crate::ledger::{self, Memory, PastRun};
-use crate::pipeline::{Event, Events};
+use crate::ledger::{self, KeptChecklist, Memory, PastRun};
+use crate::pipeline::{Event, Events, Interrupt};
+use crate::release::checklist::Checklist;
 use crate::release::{Release, RunId, Tag};
 use crate::report::{self, OtherRun, Report, Told};
-
-/// What writing a report after a run may take: nobody waits for it longer.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// So many other runs are told.
 const OTHERS: usize = 20;
@@ -104,17 +101,23 @@ fn replaced(path: &Path, page: &str) -> Result<()> {
     Ok(written?)
 }
 
-/// Writes the report of a run that has just ended, and says where.
+/// Writes the report of a run that has just ended, and says where. Who asks once more that the run be over gets one without
+/// what the ledger knows.
 pub(super) async fn write(
     engine: &dyn Engine,
     place: &ReportPlace,
     account: &Account,
     now: OffsetDateTime,
     events: &Events,
+    interrupt: &Interrupt,
 ) {
-    let reading = tokio::time::timeout(PATIENCE, ledger::read(engine, &account.project)).await;
+    let again = interrupt.times() + 1;
     // What this run has done is known without it.
-    let memory = reading.ok().and_then(Result::ok).unwrap_or_default();
+    let memory = tokio::select! {
+        biased;
+        memory = ledger::read(engine, &account.project) => memory.unwrap_or_default(),
+        () = interrupt.asked(again) => Memory::default(),
+    };
     let subject = Subject {
         tag: account.release.clone(),
         run: Some(account.run.clone()),
@@ -237,6 +240,16 @@ impl<'a> Subject<'a> {
         })
     }
 
+    /// What is verified of the release, as far as it is kept.
+    fn checklist(&self, memory: &Memory) -> Result<Option<Checklist>, String> {
+        let kept = self
+            .release
+            .and_then(|release| memory.checklists.get(&release.sequence));
+        kept.map(KeptChecklist::read)
+            .transpose()
+            .map_err(|error| error.to_string())
+    }
+
     /// The page.
     pub fn page(&self, project: &str, memory: &Memory, now: OffsetDateTime) -> String {
         report::page(&Report {
@@ -248,6 +261,7 @@ impl<'a> Subject<'a> {
                 Err(why) => Told::Unknown(why),
             },
             release: self.release,
+            checklist: self.checklist(memory),
             serves: memory.releases.current(),
             others: others(memory, &self.tag, self.run.as_ref()),
             made_at: timestamp(now),

@@ -3,7 +3,7 @@
 use super::markup::Markup;
 use super::words::{self, answer_time, count, took};
 use super::{Report, Told, lines, nothing, table, unknown};
-use crate::pipeline::StepId;
+use crate::pipeline::{Outcome, StepId};
 use crate::release::rehearsal::{Rehearsal, WayBack};
 use crate::release::{AssessedMigration, Migration, MigrationRecord};
 
@@ -45,12 +45,20 @@ pub(super) fn section(page: &mut Markup, report: &Report<'_>) {
         (Some(id), _) => page.element("p", &[], |line| {
             line.text("Made before it: ");
             line.worded("code", &[], id);
-            line.text(". To restore it with the code before: ");
-            line.worded(
-                "code",
-                &[],
-                &format!("viatique-deploy rollback --restore-db={id}"),
-            );
+            // Where it has come to serve over another, that one's code goes with it.
+            let is_over_another = account
+                .is_none_or(|account| account.outcome == Outcome::Succeeded && account.before.is_some());
+            if is_over_another {
+                line.text(". To restore it with the code before: ");
+                line.worded(
+                    "code",
+                    &[],
+                    &format!("viatique-deploy rollback --restore-db={id}"),
+                );
+            } else {
+                line.text(". To restore it: ");
+                line.worded("code", &[], &format!("viatique-deploy backup restore {id}"));
+            }
         }),
         (None, Told::Known(_)) => nothing(page, "The run has made none."),
         (None, Told::Unknown(why)) => unknown(page, "Whether one was made is not known", why),

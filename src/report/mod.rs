@@ -3,9 +3,11 @@
 //! is said in its section, and never left out in silence.
 //!
 //! In reading order: `markup` (how text stays text), `words`, `scale`; then the sections, from the top of the page to its
-//! end: `summary`, `changes`, `timeline`, `traffic` with its `plot`, `database`, `checks`, `others`.
+//! end: `summary`, `changes`, `timeline`, `traffic` with its `plot`, `database`, `checks`, `checklist`,
+//! `others`.
 
 mod changes;
+mod checklist;
 mod checks;
 mod database;
 mod markup;
@@ -24,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use self::markup::Markup;
 use crate::account::Account;
 use crate::pipeline::{Evidence, Outcome};
+use crate::release::checklist::Checklist;
 use crate::release::{Release, RunId, Tag};
 
 /// What every report begins with: nothing else is written over by one.
@@ -40,6 +43,8 @@ pub struct Report<'a> {
     pub told: Told<'a>,
     /// The record of the release; `None` where it never served, or another run has made it serve.
     pub release: Option<&'a Release>,
+    /// Of the release, where one is kept; else why that is not known.
+    pub checklist: Result<Option<Checklist>, String>,
     /// What serves when the page is made.
     pub serves: Option<&'a Release>,
     /// The newest first.
@@ -84,13 +89,14 @@ impl<'a> Report<'a> {
 type Section = (&'static str, &'static str, fn(&mut Markup, &Report<'_>));
 
 /// As they stand on the page, below the summary.
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("changes", "What changed", changes::section),
     ("steps", "Steps", steps),
     ("traffic", "Requests around the switch", traffic::section),
     ("database", "Migrations and backup", database::section),
     ("checks", "Checks", checks::section),
     ("scenarios", "Scenarios", checks::scenarios),
+    ("checklist", "Checklist", checklist::section),
     ("notices", "Notices", others::notices),
     ("runs", "Other runs", others::section),
 ];

@@ -17,7 +17,7 @@ const MARGIN: &str = "52";
 /// What lines are drawn in, before they are stretched.
 const ACROSS: f64 = 1000.0;
 /// So many ticks of time fit on a phone.
-const TICKS: f64 = 4.0;
+const TICKS: f64 = 5.0;
 
 /// A moment that is marked.
 #[derive(Debug, Clone, PartialEq)]

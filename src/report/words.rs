@@ -127,6 +127,8 @@ pub(super) fn answer_time(seconds: f64) -> String {
     let milliseconds = seconds * 1000.0;
     if !milliseconds.is_finite() {
         "?".to_owned()
+    } else if milliseconds <= 0.0 {
+        "0".to_owned()
     } else if milliseconds < 10.0 {
         format!("{milliseconds:.1} ms")
     } else if milliseconds < 1000.0 {
@@ -201,6 +203,7 @@ mod tests {
         assert_eq!(took(-3.0), "0.0 s");
         assert_eq!(answer_time(f64::INFINITY), "?");
         for (seconds, expected) in [
+            (0.0, "0"),
             (0.0004, "0.4 ms"),
             (0.085, "85 ms"),
             (1.23, "1.2 s"),

@@ -3,6 +3,12 @@
 //!
 //! With `REPORT_PICTURES=<FOLDER>` the pictures stay there, to be looked at.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says so by ending"
+)]
+
 mod chromium;
 mod sample;
 
@@ -10,7 +16,7 @@ use viatique_deploy::account::Account;
 use viatique_deploy::report::{OtherRun, Report, Told, page};
 
 use chromium::{Chromium, Colours, Seen};
-use sample::{FOREIGN, good, release, series, tag, taken_back};
+use sample::{FOREIGN, checklist, good, release, series, tag, taken_back};
 
 fn of(account: &Account) -> String {
     let release = release();
@@ -21,6 +27,7 @@ fn of(account: &Account) -> String {
         run: Some(&account.run),
         told: Told::Known(account),
         release: went_well.then_some(&release),
+        checklist: Ok(went_well.then(checklist)),
         serves: Some(&release),
         others: vec![OtherRun {
             run: taken_back().run,

@@ -8,8 +8,11 @@ use viatique_deploy::account::{
 };
 use viatique_deploy::compose::ServiceName;
 use viatique_deploy::engine::ImageId;
-use viatique_deploy::pipeline::{ErrorReport, Evidence, Outcome, StepId, StepResult, UnwindResult, Verdict};
+use viatique_deploy::pipeline::{
+    ErrorReport, Evidence, Looked, Outcome, StepId, StepResult, UnwindResult, Verdict,
+};
 use viatique_deploy::release::changes::{Changes, Code, CodeChanges, ImageSize};
+use viatique_deploy::release::checklist::{Answer, CHECKLIST_FORMAT, Checklist, ChecklistLine};
 use viatique_deploy::release::checks::{CheckOutcome, CheckVerdict, CheckedProblem, ChecksRecord, WaivedBy};
 use viatique_deploy::release::dependencies::DependencyChange;
 use viatique_deploy::release::difference::{Change, Difference};
@@ -479,6 +482,7 @@ pub(crate) fn good() -> Account {
                 "error in the log of backend, 2 times: OSError: slow disk; no log tells whether it is new"
                     .to_owned(),
             ],
+            looked: Looked::default(),
             traffic: Some(series(false)),
         }),
         notices: vec![
@@ -573,6 +577,7 @@ pub(crate) fn taken_back() -> Account {
             "new exception in the log of backend, 40 times: ValueError".to_owned(),
         ],
         remarks: Vec::new(),
+        looked: Looked::default(),
         traffic: Some(series(true)),
     });
     account
@@ -599,5 +604,72 @@ pub(crate) fn release() -> Release {
         rehearsal: account.rehearsal.clone(),
         backup: account.backup,
         checks: Some(ChecksRecord::of(&outcomes)),
+        known_errors: None,
+    }
+}
+
+/// What is verified of it.
+pub(crate) fn checklist() -> Checklist {
+    let line = |id: &str, part_of: Option<&str>, title: &str, seen: &str, answer: Answer| ChecklistLine {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        part_of: part_of.map(ToOwned::to_owned),
+        step: None,
+        seen: seen.to_owned(),
+        answer,
+    };
+    let seen = |ok| Answer::Evidence { ok };
+    let person = |ok| Answer::Person {
+        ok,
+        who: FOREIGN.to_owned(),
+        at: "2026-11-29T22:20:00Z".to_owned(),
+    };
+    let release = release();
+    Checklist {
+        format: CHECKLIST_FORMAT,
+        written_by: release.written_by.clone(),
+        project: "viatique".to_owned(),
+        sequence: release.sequence,
+        release: release.tag.clone(),
+        run: release.run,
+        at: release.deployed_at,
+        lines: vec![
+            line(
+                "health",
+                None,
+                "the site and its services answer that they are well",
+                "200, 4 ms",
+                seen(true),
+            ),
+            line(
+                "smoke",
+                None,
+                "what users do works",
+                "2 scenarios passed",
+                seen(true),
+            ),
+            line(
+                "smoke: a teacher logs in",
+                Some("smoke"),
+                "a teacher logs in",
+                "passed",
+                seen(true),
+            ),
+            line(
+                "backup",
+                None,
+                "backups are made by themselves",
+                FOREIGN,
+                Answer::Nobody,
+            ),
+            line("sheets", None, FOREIGN, "only a person can tell", person(false)),
+            line(
+                "paper",
+                None,
+                "the paper is in",
+                "only a person can tell",
+                person(true),
+            ),
+        ],
     }
 }

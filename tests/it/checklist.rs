@@ -94,7 +94,7 @@ async fn whoever_sits_there_is_asked_line_by_line() {
     assert!(who.contains('@'), "{who}");
     // What was seen before somebody answered stands beside the answer.
     assert!(
-        told.line("backup").unwrap().seen.contains("is no schedule"),
+        told.line("backup").unwrap().seen.contains("there is no backup"),
         "{told:?}"
     );
     assert_eq!(kept(&stack).await, told);

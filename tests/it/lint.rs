@@ -139,6 +139,10 @@ async fn the_example_is_sound() {
                 .with_image(&format!("viatique-{context}:{tag}"), behaviour.clone());
         }
     }
+    // What its scenarios send, before a switch too.
+    let sent = stack.directory.path().join("smoke");
+    std::fs::create_dir(&sent).unwrap();
+    std::fs::copy(example.join("smoke/copy.pdf"), sent.join("copy.pdf")).unwrap();
     let first = check(&stack).await;
     first.succeeded();
     assert_eq!(first.warnings(), "");

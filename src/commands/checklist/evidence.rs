@@ -354,6 +354,7 @@ checklist:
                     at: vec!["600 s".to_owned(), "412 requests of visitors".to_owned()],
                     ..Looked::default()
                 },
+                traffic: None,
             }),
             notices: vec![
                 notice("team", What::Started, None),

@@ -89,10 +89,7 @@ impl Shown {
                 }
             } else if c.is_ascii_digit() {
                 self.value();
-                // `1.5e-7`, `0xff`, `1_000`
-                let is_number = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-                let end = rest.find(|c| !is_number(c)).unwrap_or(rest.len());
-                rest.get(end..).unwrap_or_default()
+                end_of_number(rest)
             } else if c.is_alphabetic() || c == '_' {
                 let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
                 let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
@@ -121,7 +118,7 @@ impl Shown {
         }
     }
 
-    /// In place of a value; a list of them is one, and a sign belongs to it.
+    /// In place of a value; a list of them is one. A sign before it stays.
     fn value(&mut self) {
         let before = self.text.trim_end().trim_end_matches(['-', '+']).trim_end();
         let list = before
@@ -153,6 +150,24 @@ fn end_of_literal(mut rest: &str, escapes: bool) -> &str {
                 rest = behind.as_str();
             }
             (_, _) => rest = behind.as_str(),
+        }
+    }
+}
+
+/// Behind a number: `1.5e-7`, `0xff`, `1_000`.
+fn end_of_number(text: &str) -> &str {
+    let is_number = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    let mut rest = text;
+    loop {
+        let end = rest.find(|c| !is_number(c)).unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(end);
+        // The sign of an exponent.
+        let exponent = behind.strip_prefix(['-', '+']).filter(|digits| {
+            number.ends_with(['e', 'E']) && digits.starts_with(|c: char| c.is_ascii_digit())
+        });
+        match exponent {
+            Some(digits) => rest = digits,
+            None => return behind,
         }
     }
 }
@@ -203,7 +218,7 @@ mod tests {
                 "/* léa /* x */ léa */ SELECT 1 -- léa\n  FROM a",
                 "SELECT ? FROM a",
             ),
-            ("SELECT -1.5e-7, +2, x1, B'01', X'ff', N'léa'", "SELECT ?, x1, ?"),
+            ("SELECT -1.5e-7, +2, x1, B'01', X'ff', N'léa'", "SELECT -?, x1, ?"),
             (
                 "UPDATE t SET a = 0xff WHERE b<>1_000",
                 "UPDATE t SET a = ? WHERE b<>?",

@@ -157,7 +157,9 @@ impl Step for Deploy {
                 message: "removed what the deploy had made; nothing that serves was touched".to_owned(),
                 restored_previous: false,
             }),
-            undone => Ok(undone),
+            undone @ (Undone::Reverted { .. } | Undone::NothingToDo | Undone::LeftInPlace { .. }) => {
+                Ok(undone)
+            }
         }
     }
 

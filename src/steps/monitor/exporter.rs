@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::statistics::Durations;
-use super::traffic::{PageCounts, Watched};
+use super::traffic::PageCounts;
 use crate::app::{App, Call, CallBody, Method};
 use crate::config;
 use crate::stack::prometheus::{Change, Counted, Names};
@@ -15,7 +15,7 @@ const LONGEST: u64 = 4 * 1024 * 1024;
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// What stands for all of its pages.
-const SITE: &str = "(the whole site)";
+pub(super) const SITE: &str = "(the whole site)";
 
 /// The endpoint, and what it counted last.
 pub(super) struct Exporter<'a> {
@@ -44,19 +44,19 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// Asks, and counts what came since the last time as having come now.
-    pub(super) async fn look(&mut self, watched: &mut Watched, after: Duration) {
+    /// Asks for what came since the last time.
+    pub(super) async fn look(&mut self) -> Option<PageCounts> {
         let counted = match self.ask().await {
             Ok(counted) => counted,
             Err(why) => {
                 self.problem = Some(format!("requests: {why}"));
-                return;
+                return None;
             }
         };
         let change = self.before.as_ref().and_then(|before| counted.since(before));
         self.before = Some(counted);
         self.problem = None;
-        let Some(change) = change else { return };
+        let change = change?;
         self.tells_failures = change.failed.is_some();
         if !self.tells_failures {
             self.problem = Some(
@@ -64,7 +64,7 @@ impl<'a> Exporter<'a> {
                     .to_owned(),
             );
         }
-        watched.add_counts(SITE, &counts(&change), after);
+        Some(counts(&change))
     }
 
     /// Whether it has counted anything yet.

@@ -440,12 +440,10 @@ impl<'a> Watch<'a> {
         let now = self.began.elapsed().as_secs_f64();
         let threshold = self.rules.thresholds.connections;
         let after = self.began.elapsed();
-        let watched = &mut self.logs.watched;
         let exporter = async {
-            if let Some(exporter) = &mut self.exporter
-                && number.is_multiple_of(EXPORTED)
-            {
-                exporter.look(watched, after).await;
+            match &mut self.exporter {
+                Some(exporter) if number.is_multiple_of(EXPORTED) => exporter.look().await,
+                Some(_) | None => None,
             }
         };
         let database = async {
@@ -472,9 +470,23 @@ impl<'a> Watch<'a> {
             }
         };
         let containers = self.containers.look(now);
-        let (looked, (), (), (), (), ()) =
-            tokio::join!(containers, database, queues, probes, exporter, disks);
+        // Where the machine is busy a look takes seconds; busy logs are read on meanwhile, or they would be seen late.
+        let logs = &mut self.logs;
+        let (looked, (), (), (), exported, ()) = {
+            let looking = async { tokio::join!(containers, database, queues, probes, exporter, disks) };
+            let mut looking = pin!(looking);
+            loop {
+                tokio::select! {
+                    biased;
+                    looked = &mut looking => break looked,
+                    () = logs.next() => {}
+                }
+            }
+        };
         looked?;
+        if let Some(counts) = exported {
+            self.logs.watched.add_counts(exporter::SITE, &counts, after);
+        }
         let containers = &self.containers;
         self.logs.refresh(|id| containers.runs(id)).await;
         Ok(())

@@ -169,6 +169,8 @@ impl Model {
             | Event::Planned { .. }
             | Event::NoticePlanned { .. }
             | Event::Notified { .. }
+            | Event::Checklist { .. }
+            | Event::Reported { .. }
             | Event::Finished { .. } => {}
         }
     }

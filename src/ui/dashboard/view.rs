@@ -308,7 +308,9 @@ fn draw_scrolled(
 }
 
 fn draw_footer(model: &Model, measured: &Measured, paint: &Paint, area: Rect, frame: &mut Frame<'_>) {
-    let Some(row) = area.rows().last() else { return };
+    let Some(row) = area.rows().next_back() else {
+        return;
+    };
     let keys = format!(
         "q ends  s sorts: {}  Tab ↑ ↓ scroll  ? helps",
         model.order.as_str()

@@ -235,6 +235,7 @@ fn top_level_help() {
       status         Show what is running, from which release
       releases       List the releases that can be gone back to
       checklist      Show what is verified of a release, and answer the rest
+      report         Write all that is known of a release on one page
       notify         Try whether those who are told of deploys can be reached
 
     Take back:
@@ -326,6 +327,8 @@ fn run_help() {
           --replace <SERVICE>  Replace this service too, with a gap, where it has
                                changed; may be repeated. For what a deploy leaves
                                alone or reloads: databases, brokers, nginx
+          --report <PATH>      Write the report of the run to this file or folder
+                               [default: as deploy.yml says]
           --maintenance        Close the site while the migrations are applied that
                                the running release would fail on: visitors get a
                                page (503), workers stop, and nothing is written
@@ -420,6 +423,8 @@ fn rollback_help() {
                                 they may be of what the newer release can do
           --assume-manual       Ask nobody about the checklist: what only a person
                                 can tell is recorded as not verified
+          --report <PATH>       Write the report of the run to this file or folder
+                                [default: as deploy.yml says]
       -h, --help                Print help
 
     Global options:

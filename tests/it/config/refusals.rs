@@ -115,8 +115,7 @@ helth: {}
 compose: docker-compose.prod.yml
 dashboard: { for: 10m }
 ",
-        "deploy.yml:3:1: unknown key `dashboard`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `monitor`, `checklist`, `hooks`, `notify`",
-        "deploy.yml:3:1: unknown key `dashboard`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `monitor`, `report`, `hooks`, `notify`",
+        "deploy.yml:3:1: unknown key `dashboard`; known here: `project`, `compose`, `staging`, `env_file`, `secrets`, `release`, `django`, `services`, `build`, `backup`, `checks`, `health`, `smoke`, `maintenance`, `monitor`, `checklist`, `report`, `hooks`, `notify`",
     ),
     (
         "an unknown key with a neighbour",

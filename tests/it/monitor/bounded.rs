@@ -1,4 +1,4 @@
-//! An hour of logs at 500 lines a second: what is kept of them is counted.
+//! Logs at 500 lines a second, for an hour: what is kept of them is counted.
 
 use std::time::Duration;
 
@@ -16,13 +16,23 @@ fn word(number: u64) -> String {
 }
 
 #[test]
+fn six_minutes_of_logs_leave_no_more_than_one() {
+    feed(180_000);
+}
+
+#[test]
+#[ignore = "minutes in a build without optimisation: cargo test --release --test it bounded -- --ignored"]
 fn an_hour_of_logs_leaves_no_more_than_a_minute() {
-    const LINES: u64 = 1_800_000;
+    feed(1_800_000);
+}
+
+/// So many lines, 500 a second.
+fn feed(lines: u64) {
     let format = LogFormat::combined();
     let (mut watched, mut errors, mut reader) =
         (Watched::default(), Errors::default(), ErrorReader::default());
     let (mut pages, mut kept) = (Vec::new(), Vec::new());
-    for number in 0..LINES {
+    for number in 0..lines {
         let after = Duration::from_millis(2 * number);
         // Of ten lines nine are requests, of pages that are always others.
         if number % 10 < 9 {
@@ -36,14 +46,16 @@ fn an_hour_of_logs_leaves_no_more_than_a_minute() {
             let at = OffsetDateTime::UNIX_EPOCH + after;
             errors.add("backend", error, at, News::New, true);
         }
-        if number == LINES / 60 || number == LINES - 1 {
+        if number == 30_000 || number == lines - 1 {
             let of = |traffic: &Traffic| traffic.pages.len();
             pages.push(of(&watched.all) + of(&watched.recent()));
             kept.push(errors.kept());
         }
     }
-    assert_eq!(watched.all.requests(), LINES / 10 * 9);
-    assert_eq!(pages, [1002, 1002]);
+    assert_eq!(watched.all.requests(), lines / 10 * 9);
+    // Of all of the time, and of four slices of late; each has one more for the further ones.
+    let most = 501 + 4 * 501;
+    assert!(pages.iter().all(|kept| *kept <= most), "{pages:?}");
     assert_eq!(kept, [500, 500]);
     let (told, beside) = errors.told(OffsetDateTime::UNIX_EPOCH);
     assert_eq!((told.len(), beside), (20, 481));

@@ -165,6 +165,23 @@ async fn one_page_that_answers_500_takes_the_release_back() {
     let ended = stack.run("v2").await;
     taken_back(&stack, &ended, "/print/:n/: ");
     assert_eq!(settled(&ended).0, Verdict::Bad);
+    is_kept_with_its_requests(&stack, &ended).await;
+}
+
+/// What was seen of it goes into its report, although it was taken back.
+async fn is_kept_with_its_requests(stack: &Stack, ended: &Ended) {
+    let memory = stack.memory().await;
+    let account = memory.accounts[&ended.run].read(&ended.run).unwrap();
+    let series = account.settled.unwrap().traffic.unwrap();
+    let (before, since) = (series.before, series.since);
+    assert_eq!((before.requests >= 1000, before.failed), (true, 0), "{before:?}");
+    assert!(since.failed >= 3, "{since:?}");
+    assert_eq!(series.pages[0].page, "/print/:n/", "what fails is told first");
+    let failed: u64 = series.buckets.iter().map(|bucket| bucket.failed).sum();
+    assert!(failed >= since.failed, "{failed} and {since:?}");
+    assert!(series.deployed <= series.watched && series.watched <= series.until);
+    let span = series.buckets.len() as f64 * f64::from(series.every);
+    assert!(series.until <= span && series.until > span - 2.0 * f64::from(series.every));
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "  before_switch: { port: 0 }\n  scenarios: [{ name: a, steps: [{ get: / }] }]\n",
-        "5:26: `smoke.before_switch.port`: invalid value: integer `0`, expected a whole number from 1 to 65535",
+        "5:26: `smoke.before_switch.port`: expected a whole number from 1 to 65535, found `0`",
     ),
     (
         "  scenarios: [{ name: a, needs: [a], steps: [{ get: / }] }]\n",

@@ -383,7 +383,19 @@ fn what_was_seen_last_stays_on_the_screen() {
     let seen = shown.screen.0.lock().unwrap();
     assert_eq!((seen.opened, seen.closed), (1, 1));
     drop(seen);
-    insta::assert_snapshot!(shown.written.text(), @"");
+    insta::assert_snapshot!(shown.written.text(), @"
+    good so far, 9 min 46 s left: 20.0 requests/s, < 0.1 % 5xx, p50 12 ms, p95 100 ms, p99 200 ms
+    backend 12 % 220 MB, celery_beat < 0.1 % 94 MB, celery_worker 3.1 % 188 MB, db 20 % 62 MB, frontend 0.2 % 8.3 MB, nginx 1.4 % 12 MB, redis 0.6 % 9.4 MB
+    database 12 of 97 connections, 2 slow, 1 wait for locks; redis 7 clients, 1.0 MB; queue celery 4; the engine's data: 61 GB free of 120 GB
+    database: 919 waits 2.1 s for a lock of 905 (idle in transaction): UPDATE papers_copy SET a = ? WHERE id = ?
+    new error in the log of backend, 3 times: KeyError at /app/papers/views.py:print_copy
+    03:04:21Z monitor: viatique, release v42; steps: monitor; run 20260301-030405-k7
+    03:04:21Z monitor: started
+    03:04:21Z monitor / release: watching release v42
+    warning: something else
+    03:04:21Z monitor: done: good (20 s)
+    ✔ monitor succeeded in 20 s; v42 serves
+    ");
     let before = shown.written.text();
     drop(shown.reporter);
     assert_eq!(shown.written.text(), before);

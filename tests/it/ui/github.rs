@@ -107,6 +107,24 @@ fn the_summary_is_a_table_that_is_added() {
 }
 
 #[test]
+fn the_summary_says_where_the_report_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("summary.md");
+    let mut script = script::success();
+    let reported = Event::Reported {
+        file: "/srv/a|b/report.html".to_owned(),
+    };
+    script.insert(script.len() - 1, (0, reported));
+    let text = shown(&script, Some(path.clone()), Verbosity::Normal);
+    assert!(text.contains("report: /srv/a|b/report.html"), "{text}");
+    let summary = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        summary.ends_with("Report of this run: /srv/a\\|b/report.html\n\n"),
+        "{summary}"
+    );
+}
+
+#[test]
 fn an_error_before_a_run_is_annotated() {
     let options = OutputOptions {
         format: OutputFormat::Github,
@@ -149,5 +167,13 @@ fn a_checklist_is_a_list_in_the_summary_and_one_warning() {
     script.extend(script::success().into_iter().last());
     let text = shown(&script, Some(path.clone()), Verbosity::Normal);
     insta::assert_snapshot!(commands(&text), @"::warning title=viatique-deploy::checklist of v42: logs (not OK), backup (not verified)%0Ahint: to take it back: viatique-deploy rollback");
-    insta::assert_snapshot!(std::fs::read_to_string(path).unwrap(), @"");
+    insta::assert_snapshot!(std::fs::read_to_string(path).unwrap(), @r"
+    ### Checklist of v42
+
+    - [x] ✔ `smoke` OK: what users do works: 1 scenario passed
+      - [x] ✔ `smoke: a pupil` OK: a pupil: passed
+    - [ ] ✘ `logs` not OK: no errors: 3 errors (lea@desk, 2026-03-01T03:04:05Z)
+    - [ ] ? `backup` not verified: backups are made: none \| here
+    - [x] ✔ `sheets` OK: the sheets look right (lea@desk, 2026-03-01T03:04:05Z)
+    ");
 }

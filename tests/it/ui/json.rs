@@ -242,6 +242,12 @@ fn every_event_and_field_is_documented() {
             },
         )],
         script::checklist(),
+        vec![(
+            0,
+            Event::Reported {
+                file: "/srv/viatique/reports/page.html".to_owned(),
+            },
+        )],
     ] {
         for line in shown(&script).lines() {
             let Ok(Value::Object(fields)) = serde_json::from_str(line) else {
@@ -355,8 +361,42 @@ fn a_look_at_a_release_has_all_that_was_found() {
         look["requests"]["pages"][0],
         serde_json::json!({"page": "/print/:n/", "requests": 91, "failed": 0, "p95": 0.2})
     );
-    insta::assert_json_snapshot!(look["containers"][1], @"");
-    insta::assert_json_snapshot!(look["database"]["activity"]["waits"][0], @"");
+    insta::assert_json_snapshot!(look["containers"][1], @r#"
+    {
+      "cores": 0.0004,
+      "health": null,
+      "memory": 94371840,
+      "memory_limit": 536870912,
+      "name": "viatique-celery_beat-1",
+      "new": true,
+      "received": 12300.0,
+      "restarts": 0,
+      "restarts_since": 0,
+      "sent": 45600.0,
+      "service": "celery_beat",
+      "state": "running"
+    }
+    "#);
+    insta::assert_json_snapshot!(look["database"]["activity"]["waits"][0], @r#"
+    {
+      "blocked_by": [
+        {
+          "pid": 905,
+          "seconds": 62.0,
+          "state": "idle in transaction",
+          "statement": "SELECT a FROM papers_copy",
+          "wait": null
+        }
+      ],
+      "session": {
+        "pid": 919,
+        "seconds": 2.1,
+        "state": "active",
+        "statement": "UPDATE papers_copy SET a = ? WHERE id = ?",
+        "wait": null
+      }
+    }
+    "#);
     let mut nothing = script::measured(0);
     (nothing.requests, nothing.database) = (None, None);
     let look = last_line(&vec![(0, script::looked(nothing))]);

@@ -318,19 +318,35 @@ fn nobody_is_asked_unless_somebody_answers() {
 fn a_checklist_says_in_full_what_is_not_well() {
     insta::assert_snapshot!(shown(&script::checklist(), Verbosity::Normal, false), @"
     checklist of v42: 3 OK, 1 not OK (logs), 1 not verified (backup)
-      ✘ logs, not OK: no errors: 3 errors[31m (lea@desk, 2026-03-01T03:04:05Z)
+      ✘ logs, not OK: no errors: 3 errors (lea@desk, 2026-03-01T03:04:05Z)
       ? backup, not verified: backups are made: none | here
       hint: to take it back: viatique-deploy rollback
     ");
-    insta::assert_snapshot!(shown(&script::checklist(), Verbosity::Quiet, false), @"
-      ✘ logs, not OK: no errors: 3 errors[31m (lea@desk, 2026-03-01T03:04:05Z)
-      hint: to take it back: viatique-deploy rollback
-    ");
+    assert_eq!(
+        shown(&script::checklist(), Verbosity::Quiet, false),
+        "  ✘ logs, not OK: no errors: 3 errors (lea@desk, 2026-03-01T03:04:05Z)\n  \
+         hint: to take it back: viatique-deploy rollback\n"
+    );
 }
 
 #[test]
 fn a_watch_is_a_block_every_ten_seconds() {
-    insta::assert_snapshot!(shown(&script::watched(8), Verbosity::Normal, false), @"");
+    insta::assert_snapshot!(shown(&script::watched(8), Verbosity::Normal, false), @"
+    03:04:05Z monitor: viatique, release v42; steps: monitor; run 20260301-030405-k7
+    03:04:05Z monitor: started
+    03:04:05Z monitor / release: watching release v42
+    03:04:07Z monitor: good so far, 10 min 00 s left: 20.0 requests/s, < 0.1 % 5xx, p50 12 ms, p95 80 ms, p99 200 ms
+    03:04:07Z monitor: backend 12 % 220 MB, celery_beat < 0.1 % 94 MB, celery_worker 3.1 % 188 MB, db 20 % 62 MB, frontend 0.2 % 8.3 MB, nginx 1.4 % 12 MB, redis 0.6 % 9.4 MB
+    03:04:07Z monitor: database 12 of 97 connections, 2 slow, 1 wait for locks; redis 7 clients, 1.0 MB; queue celery 4; the engine's data: 61 GB free of 120 GB
+    03:04:07Z monitor: database: 919 waits 2.1 s for a lock of 905 (idle in transaction): UPDATE papers_copy SET a = ? WHERE id = ?
+    03:04:07Z monitor: new error in the log of backend, 3 times: KeyError at /app/papers/views.py:print_copy
+    03:04:07Z monitor: not looked at: the log of viatique-db-1: no
+    03:04:17Z monitor: good so far, 9 min 50 s left: 25.0 requests/s, < 0.1 % 5xx, p50 12 ms, p95 80 ms, p99 200 ms
+    03:04:17Z monitor: backend 12 % 220 MB, celery_beat < 0.1 % 94 MB, celery_worker 3.1 % 188 MB, db 20 % 62 MB, frontend 0.2 % 8.3 MB, nginx 1.4 % 12 MB, redis 0.6 % 9.4 MB
+    03:04:17Z monitor: database 12 of 97 connections, 2 slow, 1 wait for locks; redis 7 clients, 1.0 MB; queue celery 4; the engine's data: 61 GB free of 120 GB
+    03:04:17Z monitor: database: 919 waits 2.1 s for a lock of 905 (idle in transaction): UPDATE papers_copy SET a = ? WHERE id = ?
+    03:04:17Z monitor: new error in the log of backend, 3 times: KeyError at /app/papers/views.py:print_copy
+    ");
     let quiet = shown(&script::watched(8), Verbosity::Quiet, false);
     assert_eq!(quiet, "");
 }
@@ -346,5 +362,9 @@ fn a_verdict_that_changes_and_a_new_error_are_said_at_once() {
     script.push((2, script::looked(bad)));
     let text = shown(&script, Verbosity::Normal, false);
     let verdicts: Vec<&str> = text.lines().filter(|line| line.contains("left: ")).collect();
-    insta::assert_snapshot!(verdicts.join("\n"), @"");
+    insta::assert_snapshot!(verdicts.join("\n"), @"
+    03:04:07Z monitor: good so far, 10 min 00 s left: 20.0 requests/s, < 0.1 % 5xx, p50 12 ms, p95 80 ms, p99 200 ms
+    03:04:09Z monitor: bad, 9 min 58 s left: 21.0 requests/s, < 0.1 % 5xx, p50 12 ms, p95 90 ms, p99 200 ms
+    03:04:13Z monitor: bad, 9 min 58 s left: 21.0 requests/s, < 0.1 % 5xx, p50 12 ms, p95 90 ms, p99 200 ms
+    ");
 }

@@ -171,9 +171,16 @@ fn ledger_files(container: &str) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
         let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().display().to_string();
         let mut content = String::new();
-        entry.read_to_string(&mut content).unwrap();
-        files.insert(entry.path().unwrap().display().to_string(), content);
+        // No secret may hide in what is compressed.
+        if path.ends_with(".gz") && entry.size() > 0 {
+            let mut unpacked = flate2::read::GzDecoder::new(entry);
+            unpacked.read_to_string(&mut content).unwrap();
+        } else {
+            entry.read_to_string(&mut content).unwrap();
+        }
+        files.insert(path, content);
     }
     files
 }
