@@ -1,7 +1,14 @@
 //! The time of day, as a port: records carry it, and tests fix it. Durations are measured with tokio's clock.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// A duration as records and programs get it: in seconds, to the millisecond.
+pub fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
 
 /// Tells the time of day.
 pub trait Clock: Send + Sync {

@@ -1,15 +1,14 @@
-//! Gathers a run's account from its events: a reporter that stands before the one that shows them, and hands on every one.
-//! Bounded, whatever a run says.
+//! Gathers a run's account from its events. Bounded, whatever a run says.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use super::{
     CheckAccount, NoticeAccount, SettledAccount, StepAccount, TaskAccount, UnwindAccount, WarningAccount,
 };
-use crate::pipeline::{ErrorReport, Event, Evidence, Question, Reply, Reporter, StepResult};
+use crate::clock::seconds;
+use crate::pipeline::{ErrorReport, Event, Evidence, Listener, StepId, StepResult};
 
 /// So many of each kind are kept: the first.
 const MOST: usize = 500;
@@ -17,9 +16,8 @@ const MOST: usize = 500;
 const LINES: usize = 60;
 const CHARACTERS: usize = 400;
 
-/// The reporter.
+/// The listener.
 pub struct Gathered {
-    shown: Arc<dyn Reporter>,
     began: Instant,
     seen: Mutex<Seen>,
 }
@@ -36,10 +34,9 @@ pub struct Seen {
 }
 
 impl Gathered {
-    /// Before this reporter. The run begins now.
-    pub fn before(shown: Arc<dyn Reporter>) -> Self {
+    /// The run begins now.
+    pub fn from_now() -> Self {
         Self {
-            shown,
             began: Instant::now(),
             seen: Mutex::default(),
         }
@@ -53,8 +50,17 @@ impl Gathered {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn see(&self, event: &Event) {
+impl Seen {
+    /// The last step of this name.
+    fn step(&mut self, step: StepId) -> Option<&mut StepAccount> {
+        self.steps.iter_mut().rev().find(|one| one.step == step)
+    }
+}
+
+impl Listener for Gathered {
+    fn hear(&self, event: &Event) {
         let at = self.began.elapsed();
         let mut seen = self.lock();
         match event {
@@ -72,14 +78,14 @@ impl Gathered {
                 message,
                 duration,
             } => {
-                if let Some(account) = seen.steps.iter_mut().rev().find(|one| one.step == *step) {
+                if let Some(account) = seen.step(*step) {
                     account.seconds = seconds(*duration);
                     account.result = *result;
                     account.message = shortened(message);
                 }
             }
             Event::TaskStarted { step, task, title } => {
-                let step = seen.steps.iter_mut().rev().find(|one| one.step == *step);
+                let step = seen.step(*step);
                 if let Some(account) = step.filter(|account| account.tasks.len() < MOST) {
                     account.tasks.push(TaskAccount {
                         task: task.0.clone(),
@@ -98,8 +104,7 @@ impl Gathered {
                 message,
                 duration,
             } => {
-                let step = seen.steps.iter_mut().rev().find(|one| one.step == *step);
-                let tasks = step.into_iter().flat_map(|step| step.tasks.iter_mut().rev());
+                let tasks = seen.step(*step).into_iter().flat_map(|step| step.tasks.iter_mut().rev());
                 let mut named = tasks.filter(|one| one.task == task.0);
                 if let Some(account) = named.next() {
                     account.seconds = seconds(*duration);
@@ -186,30 +191,11 @@ impl Gathered {
             | Event::Measured { .. }
             | Event::Planned { .. }
             | Event::NoticePlanned { .. }
-            // It is made of the account.
+            // It is made of what is gathered here.
             | Event::Checklist { .. }
             | Event::Reported { .. }
             | Event::Finished { .. } => {}
         }
-    }
-}
-
-impl Reporter for Gathered {
-    fn event(&self, event: &Event) {
-        self.see(event);
-        self.shown.event(event);
-    }
-
-    fn asks(&self) -> bool {
-        self.shown.asks()
-    }
-
-    fn ask(&self, question: &Question) -> bool {
-        self.shown.ask(question)
-    }
-
-    fn reply(&self, question: &Question) -> Reply {
-        self.shown.reply(question)
     }
 }
 
@@ -246,9 +232,4 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
-}
-
-/// To the millisecond.
-pub fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -14,7 +14,7 @@ use crate::release::rehearsal::Rehearsal;
 use crate::release::traffic::TrafficSeries;
 use crate::release::{MigrationRecord, ReleasedImage, RunId, Tag};
 
-pub use gathered::{Gathered, Seen, kept_of, seconds};
+pub use gathered::{Gathered, Seen, kept_of};
 
 /// The format of [`Account`] as it is kept.
 pub const ACCOUNT_FORMAT: u32 = 1;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::identity;
-use crate::account::{ACCOUNT_FORMAT, Account, Seen, StepAccount, kept_of, seconds};
-use crate::clock::timestamp;
+use crate::account::{ACCOUNT_FORMAT, Account, Seen, StepAccount, kept_of};
+use crate::clock::{seconds, timestamp};
 use crate::engine::Engine;
 use crate::exit_code::ExitCode;
 use crate::ledger::Ledger;

@@ -29,8 +29,8 @@ use crate::ledger::{EntryKind, JOURNAL_FORMAT, Journal, Key, Ledger, Memory, Rel
 use crate::lock::{Holder, Lock, LockError};
 use crate::notify::Observed;
 use crate::pipeline::{
-    self, Context, Event, Events, Interrupt, Outcome, Reporter, RunReport, RunState, Settings, Stage, StepId,
-    StepResult, StepSummary,
+    self, Context, Event, Events, Interrupt, Listener, Outcome, Reporter, RunReport, RunState, Settings,
+    Stage, StepId, StepResult, StepSummary,
 };
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::check::code::changes;
@@ -122,9 +122,11 @@ impl<'a> Drive<'a> {
     ) -> ExitCode {
         let (began, started) = (Instant::now(), self.clock.now());
         let services = self.settings.project.services.keys();
-        let observed = Arc::new(Observed::before(reporter, services.map(ToString::to_string)));
-        let gathered = Arc::new(Gathered::before(Arc::clone(&observed) as Arc<dyn Reporter>));
-        let events = Events::new(Arc::clone(&gathered) as Arc<dyn Reporter>);
+        let observed = Arc::new(Observed::of(services.map(ToString::to_string)));
+        let gathered = Arc::new(Gathered::from_now());
+        let events = Events::new(reporter)
+            .heard_by(Arc::clone(&observed) as Arc<dyn Listener>)
+            .heard_by(Arc::clone(&gathered) as Arc<dyn Listener>);
         if let Some(notices) = &self.notices {
             notices.serving(self.settings);
         }

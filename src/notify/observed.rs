@@ -1,14 +1,12 @@
-//! What of a run's events a notice needs: which step failed, at which service, and what was warned of. A reporter that
-//! stands before the one that shows them, and hands on every event.
+//! What of a run's events a notice needs: which step failed, at which service, and what was warned of.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::pipeline::{Event, Question, Reply, Reporter, StepId, StepResult};
+use crate::pipeline::{Event, Listener, StepId, StepResult};
 
-/// The reporter.
+/// The listener.
 pub struct Observed {
-    shown: Arc<dyn Reporter>,
     /// The project's services, by which a task is known to be about one.
     services: BTreeSet<String>,
     seen: Mutex<Seen>,
@@ -33,10 +31,9 @@ pub struct Seen {
 }
 
 impl Observed {
-    /// Before this reporter.
-    pub fn before(shown: Arc<dyn Reporter>, services: impl IntoIterator<Item = String>) -> Self {
+    /// Of a run that is about these services.
+    pub fn of(services: impl IntoIterator<Item = String>) -> Self {
         Self {
-            shown,
             services: services.into_iter().collect(),
             seen: Mutex::default(),
         }
@@ -50,8 +47,10 @@ impl Observed {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn see(&self, event: &Event) {
+impl Listener for Observed {
+    fn hear(&self, event: &Event) {
         let mut seen = self.lock();
         match event {
             Event::StepStarted { step } => {
@@ -110,23 +109,4 @@ impl Observed {
 
 const fn makes_checks(step: StepId) -> bool {
     matches!(step, StepId::Check | StepId::Gate)
-}
-
-impl Reporter for Observed {
-    fn event(&self, event: &Event) {
-        self.see(event);
-        self.shown.event(event);
-    }
-
-    fn asks(&self) -> bool {
-        self.shown.asks()
-    }
-
-    fn ask(&self, question: &Question) -> bool {
-        self.shown.ask(question)
-    }
-
-    fn reply(&self, question: &Question) -> Reply {
-        self.shown.reply(question)
-    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Measured;
+use crate::clock::seconds;
 use crate::config::Moment;
 use crate::exit_code::ExitCode;
 use crate::notify::What;
@@ -249,7 +250,7 @@ pub struct StepSummary {
 }
 
 fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+    serializer.serialize_f64(seconds(*duration))
 }
 
 /// An error as a reporter shows it: the chain from what was being done to why it failed, what to run next, and
@@ -452,24 +453,46 @@ pub struct Question {
     pub question: String,
 }
 
+/// Learns of every event, before it is shown. Called from one task at a time; must not block for long and cannot fail.
+pub trait Listener: Send + Sync {
+    /// Takes one event.
+    fn hear(&self, event: &Event);
+}
+
 /// Where steps put their events. Cheap to clone.
 #[derive(Clone)]
-pub struct Events(Arc<dyn Reporter>);
+pub struct Events {
+    reporter: Arc<dyn Reporter>,
+    listeners: Vec<Arc<dyn Listener>>,
+}
 
 impl Events {
     /// Sends everything to this reporter.
     pub fn new(reporter: Arc<dyn Reporter>) -> Self {
-        Self(reporter)
+        Self {
+            reporter,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// The same, of which this one learns, too.
+    #[must_use]
+    pub fn heard_by(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.listeners.push(listener);
+        self
     }
 
     /// Sends one event.
     pub fn emit(&self, event: Event) {
-        self.0.event(&event);
+        for listener in &self.listeners {
+            listener.hear(&event);
+        }
+        self.reporter.event(&event);
     }
 
     /// Whether there is somebody who can be asked.
     pub fn asks(&self) -> bool {
-        self.0.asks()
+        self.reporter.asks()
     }
 
     /// Asks, on a thread of its own: an operator who interrupts instead of answering is not waited for.
@@ -488,7 +511,7 @@ impl Events {
         &self,
         ask: impl FnOnce(&dyn Reporter) -> T + Send + 'static,
     ) -> Option<T> {
-        let reporter = Arc::clone(&self.0);
+        let reporter = Arc::clone(&self.reporter);
         let (answer, answered) = tokio::sync::oneshot::channel();
         let asking = std::thread::Builder::new()
             .name("question".to_owned())

@@ -8,8 +8,8 @@ mod stage;
 mod step;
 
 pub use event::{
-    Change, ChangeKind, ErrorReport, Event, Events, Evidence, Looked, Outcome, Question, Reply, Reporter,
-    StepId, StepResult, StepSummary, TaskId, Unit, UnwindResult, Verdict,
+    Change, ChangeKind, ErrorReport, Event, Events, Evidence, Listener, Looked, Outcome, Question, Reply,
+    Reporter, StepId, StepResult, StepSummary, TaskId, Unit, UnwindResult, Verdict,
 };
 pub use interrupt::Interrupt;
 pub use measured::{

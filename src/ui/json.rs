@@ -58,11 +58,11 @@ mod measured;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 
+use crate::clock::seconds;
 use crate::exit_code::ExitCode;
 use crate::pipeline::{
     Change, ChangeKind, ErrorReport, Event, Outcome, Reporter, StepId, StepResult, StepSummary, Unit,
@@ -174,10 +174,6 @@ pub(super) fn printable_value(value: &serde_json::Value) -> serde_json::Value {
 
 fn texts(texts: &[String]) -> Vec<Text> {
     texts.iter().map(Text::from).collect()
-}
-
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 #[derive(Serialize)]

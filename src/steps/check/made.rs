@@ -11,6 +11,7 @@ use super::registry::{Asking, At, Check, Look, Moment};
 use super::shared::Shared;
 use super::verdict::{Level, Problem, Verdict};
 use super::waivers::{Waived, waived};
+use crate::clock::seconds;
 use crate::config::Waiver;
 use crate::error::{Failure, FailureKind};
 use crate::pipeline::{Context, Event, Settings, StepId, StepResult, View};
@@ -169,7 +170,7 @@ pub(super) fn judged(
         blocks: problems.iter().any(|problem| problem.blocks),
         line,
         problems,
-        seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
+        seconds: seconds(took),
     }
 }
 

@@ -5,7 +5,6 @@
 //! How scenarios are played is the business of `steps::smoke`.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
@@ -26,58 +25,49 @@ use crate::steps::smoke::before_switch::{Door, PlayedAlone, Wanted};
 /// The trial of one deploy; every service knows it.
 pub(crate) struct Trial<'a> {
     asked_for: Option<AskedFor<'a>>,
-    passed: watch::Sender<bool>,
 }
 
 struct AskedFor<'a> {
     wanted: Wanted<'a>,
     played: &'a PlayedAlone,
-    /// Outlives the deploy: what its way back wants to know.
-    has_passed: &'a AtomicBool,
+    /// Whether it has passed, or there is nothing to try. Outlives the deploy: what its way back wants to know.
+    passed: &'a watch::Sender<bool>,
     /// What the service cannot do without: it comes before it.
     needs: BTreeSet<ServiceName>,
 }
 
 impl<'a> Trial<'a> {
     /// Nothing is tried, and nobody waits.
-    pub(crate) fn none() -> Self {
-        Self {
-            asked_for: None,
-            passed: watch::Sender::new(true),
-        }
+    pub(crate) const fn none() -> Self {
+        Self { asked_for: None }
     }
 
     /// What `deploy.yml` asks for.
-    pub(crate) fn of(settings: &'a Settings, played: &'a PlayedAlone, has_passed: &'a AtomicBool) -> Self {
-        let Some(wanted) = Wanted::of(settings) else {
-            return Self::none();
-        };
-        Self {
-            asked_for: Some(AskedFor {
-                wanted,
-                played,
-                has_passed,
-                needs: dependencies(&settings.project, wanted.service),
-            }),
-            passed: watch::Sender::new(false),
-        }
+    pub(crate) fn of(
+        settings: &'a Settings,
+        played: &'a PlayedAlone,
+        passed: &'a watch::Sender<bool>,
+    ) -> Self {
+        let asked_for = Wanted::of(settings).map(|wanted| AskedFor {
+            wanted,
+            played,
+            passed,
+            needs: dependencies(&settings.project, wanted.service),
+        });
+        Self { asked_for }
     }
 
     /// Whether a container of this service is still to be tried.
     pub(crate) fn concerns(&self, service: &ServiceName) -> bool {
-        !*self.passed.borrow()
-            && self
-                .asked_for
-                .as_ref()
-                .is_some_and(|asked| asked.wanted.service == service)
+        let asked = self.asked_for.as_ref();
+        asked.is_some_and(|asked| asked.wanted.service == service && !*asked.passed.borrow())
     }
 
     /// It has passed, or there is nothing to try: from here on what serves may be touched.
     pub(crate) fn pass(&self) {
         if let Some(asked) = &self.asked_for {
-            asked.has_passed.store(true, Ordering::Relaxed);
+            asked.passed.send_replace(true);
         }
-        self.passed.send_replace(true);
     }
 
     /// Returns once containers of this service that serve may be touched.
@@ -91,11 +81,11 @@ impl<'a> Trial<'a> {
         if asked.wanted.service == service || asked.needs.contains(service) {
             return Ok(());
         }
-        let mut passed = self.passed.subscribe();
+        let mut passed = asked.passed.subscribe();
         tokio::select! {
             biased;
             () = changes.abandoned() => Err(given_up()),
-            // The sender is ours: it cannot be gone.
+            // The sender outlives this: it cannot be gone.
             _passed = passed.wait_for(|passed| *passed) => Ok(()),
         }
     }

@@ -18,9 +18,9 @@ mod traffic;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use self::before_switch::Trial;
 use self::changes::Changes;
@@ -54,7 +54,7 @@ pub struct Deploy {
     /// Kept here, so that what was begun can be ended after an interruption.
     played: PlayedAlone,
     /// Whether what serves may have been touched: there was nothing to try first, or it has passed.
-    tried: AtomicBool,
+    tried: watch::Sender<bool>,
 }
 
 #[async_trait]
@@ -151,7 +151,7 @@ impl Step for Deploy {
         // While the container that was tried is still there.
         self.played.tidy(context).await;
         let before = standing(context.engine, &context.settings.project.name).await?;
-        let untouched = before_switch::is_untouched(context, &before, self.tried.load(Ordering::Relaxed));
+        let untouched = before_switch::is_untouched(context, &before, *self.tried.borrow());
         match put_previous_back(context).await? {
             Undone::Reverted { .. } if untouched => Ok(Undone::Reverted {
                 message: "removed what the deploy had made; nothing that serves was touched".to_owned(),

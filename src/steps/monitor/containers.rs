@@ -196,22 +196,24 @@ impl<'a> Containers<'a> {
             };
             if let Some(seen) = self.seen.get_mut(id).filter(|_| self.new.contains(id)) {
                 let used = &mut seen.processor.used;
-                if used.len() >= LOOKS {
-                    used.drain(..LOOKS / 2);
-                }
                 // A container that was started again counts anew.
                 let processor = processor.as_secs_f64();
                 used.retain(|(_, before)| *before <= processor);
-                used.push((now, processor));
+                keep(used, (now, processor));
                 seen.limit = memory_limit.filter(|limit| *limit < self.host);
-                if seen.memory.len() >= LOOKS {
-                    seen.memory.drain(..LOOKS / 2);
-                }
-                seen.memory.push((now, memory as f64));
+                keep(&mut seen.memory, (now, memory as f64));
             }
         }
         Ok(())
     }
+}
+
+/// Keeps what one look has found; the older half of what is kept goes where it would be too much.
+fn keep(looks: &mut Vec<(f64, f64)>, look: (f64, f64)) {
+    if looks.len() >= LOOKS {
+        looks.drain(..LOOKS / 2);
+    }
+    looks.push(look);
 }
 
 /// How many processors a container has used since it was started, on the average; of one that has only just been, nobody

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::judgement::Connections;
-use crate::engine::{Captured, ContainerId, Engine};
+use super::printed::printed;
+use crate::engine::{ContainerId, Engine};
 use crate::pipeline::{DatabaseActivity, MeasuredDatabase};
 use crate::stack::postgres::activity::{parse, sessions};
 use crate::stack::postgres::{Connected, DatabaseAccess};
@@ -42,16 +43,10 @@ impl<'a> Database<'a> {
 
     /// Asks; `threshold` is per cent of the connections.
     pub(super) async fn look(&mut self, threshold: u32) {
-        let mut output = Captured::default();
         let question = sessions(&self.access, self.slow);
-        let asked = self
-            .engine
-            .exec(&self.container, &question, None, &mut output)
-            .await;
-        let printed = match asked {
-            Ok(exit) if exit.success() => output.stdout_text(),
-            Ok(_) | Err(_) => String::new(),
-        };
+        let printed = printed(self.engine, &self.container, &question)
+            .await
+            .unwrap_or_default();
         self.activity = parse(&printed);
         let Some(Connected { used, usable }) = printed.lines().next().and_then(Connected::parse) else {
             self.problem = Some("how many connections the database has: it did not say".to_owned());

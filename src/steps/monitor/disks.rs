@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
+use super::printed::printed;
 use super::sides::Sides;
-use crate::engine::{Captured, ContainerId, ContainerState, Engine};
+use crate::engine::{ContainerId, ContainerState, Engine};
 use crate::pipeline::Disk;
 use crate::stack::postgres::beside::{parse_disk, room};
 
@@ -48,13 +49,8 @@ impl<'a> Disks<'a> {
     pub(super) async fn look(&mut self) {
         let engine = self.engine;
         let of_volumes = join_all(self.volumes.iter().map(|(name, (container, folder))| async move {
-            let mut output = Captured::default();
-            let asked = engine.exec(container, &room(folder), None, &mut output).await;
-            let printed = match asked {
-                Ok(exit) if exit.success() => output.stdout_text(),
-                Ok(_) | Err(_) => String::new(),
-            };
-            (name.clone(), parse_disk(&printed))
+            let printed = printed(engine, container, &room(folder)).await;
+            (name.clone(), printed.and_then(|printed| parse_disk(&printed)))
         }));
         let (capacity, of_volumes) = tokio::join!(engine.capacity(), of_volumes);
         self.found.clear();

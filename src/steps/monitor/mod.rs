@@ -18,6 +18,7 @@ mod logs;
 mod looked;
 mod measure;
 mod memory;
+mod printed;
 mod probes;
 pub mod processor;
 mod queues;

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::judgement::IdleWorker;
+use super::printed::printed;
 use super::sides::Sides;
 use crate::compose::{Project, Service};
-use crate::engine::{Captured, Container, ContainerId, ContainerState, Engine, ExecSpec};
+use crate::engine::{Container, ContainerId, ContainerState, Engine, ExecSpec};
 use crate::pipeline::{MeasuredRedis, Queue};
 use crate::stack::celery;
 use crate::stack::redis::{RedisAccess, Server};
@@ -181,11 +182,7 @@ impl<'a> Queues<'a> {
 
     /// What it prints; `None` where it does not.
     async fn ask(&self, spec: &ExecSpec) -> Option<String> {
-        let mut output = Captured::default();
-        match self.engine.exec(&self.broker, spec, None, &mut output).await {
-            Ok(exit) if exit.success() => Some(output.stdout_text()),
-            Ok(_) | Err(_) => None,
-        }
+        printed(self.engine, &self.broker, spec).await
     }
 
     /// As Redis answered last.
@@ -217,12 +214,8 @@ impl<'a> Queues<'a> {
                 command: worker.count.clone(),
                 ..ExecSpec::default()
             };
-            let mut output = Captured::default();
-            let exit = engine.exec(&worker.container, &spec, None, &mut output).await;
-            match exit {
-                Ok(exit) if exit.success() => celery::has_taken_nothing(&output.stdout_text()),
-                Ok(_) | Err(_) => None,
-            }
+            let printed = printed(engine, &worker.container, &spec).await?;
+            celery::has_taken_nothing(&printed)
         });
         let answers = futures_util::future::join_all(asked).await;
         if answers.contains(&None) {

@@ -91,13 +91,7 @@ impl PlayedAlone {
     ) -> Result<(), Failure> {
         let mut under_way = self.0.lock().await;
         let (_, progress) = under_way.insert((door.clone(), Progress::default()));
-        let interpreter = python(context)?;
-        let inside = Inside {
-            engine: context.engine,
-            container: &door.container,
-            port: door.port,
-            python: &interpreter,
-        };
+        let inside = inside(context, door)?;
         let alone = Context {
             app: &inside,
             ..context
@@ -143,13 +137,7 @@ async fn tidied(context: Context<'_>, door: &Door, progress: &mut Progress) -> R
     let Some(wanted) = Wanted::of(context.settings).filter(|_| progress.is_open()) else {
         return Ok(());
     };
-    let interpreter = python(context)?;
-    let inside = Inside {
-        engine: context.engine,
-        container: &door.container,
-        port: door.port,
-        python: &interpreter,
-    };
+    let inside = inside(context, door)?;
     let alone = Context {
         app: &inside,
         ..context
@@ -164,12 +152,21 @@ async fn tidied(context: Context<'_>, door: &Door, progress: &mut Progress) -> R
     Err(Failure::message(FailureKind::Failed, messages.join("; ")))
 }
 
-fn python(context: Context<'_>) -> Result<String, Failure> {
-    let interpreter = Interpreter::of(context.settings);
-    interpreter.map(|found| found.python).ok_or_else(|| {
+/// The application behind this door.
+///
+/// # Errors
+/// Nothing says how its Python is called.
+fn inside<'a>(context: Context<'a>, door: &'a Door) -> Result<Inside<'a>, Failure> {
+    let interpreter = Interpreter::of(context.settings).ok_or_else(|| {
         Failure::message(
             FailureKind::Configuration,
             crate::steps::application::NO_APPLICATION,
         )
+    })?;
+    Ok(Inside {
+        engine: context.engine,
+        container: &door.container,
+        port: door.port,
+        python: interpreter.python,
     })
 }

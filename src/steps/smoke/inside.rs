@@ -25,13 +25,13 @@ pub(super) struct Inside<'a> {
     pub container: &'a ContainerId,
     /// On which it speaks HTTP.
     pub port: u16,
-    pub python: &'a str,
+    pub python: String,
 }
 
 impl Inside<'_> {
     async fn ask(&self, question: &Question) -> Result<Answer, String> {
         let spec = ExecSpec {
-            command: command(self.python),
+            command: command(&self.python),
             ..ExecSpec::default()
         };
         let written = question.written();

@@ -4,7 +4,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Text, seconds, texts};
+use super::{Text, texts};
+use crate::clock::seconds;
 use crate::pipeline::{
     DatabaseActivity, DatabaseSession, Disk, LockWait, LoggedErrors, Measured, MeasuredContainer,
     MeasuredDatabase, MeasuredRedis, Queue, Requests, WorstPage,
