@@ -852,6 +852,10 @@ pub struct DeployArgs {
     pub replace: ReplaceArgs,
     #[command(flatten)]
     pub report: ReportingArgs,
+
+    /// Do not play the scenarios of deploy.yml before the switch
+    #[arg(long)]
+    pub skip_smoke: bool,
 }
 
 /// What the commands take that make a report when they have ended.
@@ -899,7 +903,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub skip_rehearsal: bool,
 
-    /// Do not play the scenarios of deploy.yml at the end
+    /// Do not play the scenarios of deploy.yml, neither before the switch nor at the end
     #[arg(long)]
     pub skip_smoke: bool,
 
@@ -1038,7 +1042,7 @@ pub struct RollbackArgs {
     #[arg(long, requires = "reverse_migrations")]
     pub allow_breaking: bool,
 
-    /// Do not play the scenarios of deploy.yml at the end: they may be of what the newer release can do
+    /// Do not play the scenarios of deploy.yml: they may be of what the newer release can do
     #[arg(long)]
     pub skip_smoke: bool,
 

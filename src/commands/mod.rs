@@ -82,6 +82,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             let asked = Asked {
                 replace: &arguments.replace.replace,
                 report: arguments.report.report.as_deref(),
+                skip_smoke: arguments.skip_smoke,
                 ..Asked::default()
             };
             steps::steps(&cli.global, Chosen::deploy(), asked, &output).await

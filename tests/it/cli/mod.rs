@@ -334,7 +334,8 @@ fn run_help() {
                                page (503), workers stop, and nothing is written
           --skip-rehearsal     Do not try the migrations on a copy first, although
                                deploy.yml says django.rehearse
-          --skip-smoke         Do not play the scenarios of deploy.yml at the end
+          --skip-smoke         Do not play the scenarios of deploy.yml, neither
+                               before the switch nor at the end
           --assume-manual      Ask nobody about the checklist: what only a person
                                can tell is recorded as not verified
           --skip-check <ID>    Leave this check out, which is recorded; can be given
@@ -419,8 +420,8 @@ fn rollback_help() {
                                 in them, would go
           --allow-breaking      With --reverse-migrations: also where neither
                                 release can serve in between
-          --skip-smoke          Do not play the scenarios of deploy.yml at the end:
-                                they may be of what the newer release can do
+          --skip-smoke          Do not play the scenarios of deploy.yml: they may be
+                                of what the newer release can do
           --assume-manual       Ask nobody about the checklist: what only a person
                                 can tell is recorded as not verified
           --report <PATH>       Write the report of the run to this file or folder
