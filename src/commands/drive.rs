@@ -1,6 +1,8 @@
 //! Drives a pipeline from its first event to its last: lock, journal, steps, record, lock back. The lock covers all
 //! of it. What is in the pipeline is its caller's business.
 
+mod ended;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +10,16 @@ use anyhow::Context as _;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use super::accounted::{self, Finish};
+use self::ended::Ran;
 use super::alive::give_signs_of_life;
-use super::checklist::Served;
 use super::identity;
 use super::locked;
-use super::notices::{End, Found, Notices, Times};
+use super::notices::{Found, Notices, Times};
 use super::record::{is_same, kept_references};
-use super::reported::{self, ReportPlace};
+use super::reported::ReportPlace;
 use super::session::ledger_error;
+use super::signals;
 use super::unfinished::{refusal, sentence};
-use super::{exit_code, signals};
 use crate::account::Gathered;
 use crate::app::App;
 use crate::clock::{Clock, timestamp};
@@ -30,7 +31,7 @@ use crate::lock::{Holder, Lock, LockError};
 use crate::notify::Observed;
 use crate::pipeline::{
     self, Context, Event, Events, Interrupt, Listener, Outcome, Reporter, RunReport, RunState, Settings,
-    Stage, StepId, StepResult, StepSummary,
+    Stage, StepId,
 };
 use crate::release::{RELEASE_FORMAT, Release, RunId, Sequence, Tag};
 use crate::steps::check::code::changes;
@@ -163,106 +164,14 @@ impl<'a> Drive<'a> {
         } else {
             self.under_lock(&run, &events, interrupt).await
         };
-        // Who is told of it takes no part in it.
-        let took = began.elapsed();
-        let reached: Vec<StepId> = report.steps.iter().map(|summary| summary.step).collect();
-        let mut steps = report.steps;
-        steps.extend(
-            self.step_ids()
-                .into_iter()
-                .filter(|step| !reached.contains(step))
-                .map(|step| StepSummary {
-                    step,
-                    result: StepResult::NotRun,
-                    duration: Duration::ZERO,
-                }),
-        );
-        let code = exit_code(
-            report.outcome,
-            report.failure.as_ref().map(|failure| failure.kind),
-        );
-        let serves = self
-            .settings
-            .current
-            .as_ref()
-            .map(|release| release.tag.to_string());
-        match &self.notices {
-            Some(notices) if self.dry_run => notices.plan(&events),
-            Some(notices) => {
-                let end = End {
-                    outcome: report.outcome,
-                    exit_code: code.into(),
-                    failure: report.failure.as_ref(),
-                    serves: serves.clone(),
-                    seen: observed.seen(),
-                };
-                let times = Times {
-                    started,
-                    elapsed: took,
-                };
-                let of = (&*self.settings, self.command, &run);
-                notices.end(of, times, end, &events, interrupt).await;
-            }
-            None => {}
-        }
-        let checklist = match &self.settings.current {
-            Some(release) if self.makes_checklist(report.outcome) => {
-                let served = Served {
-                    engine: self.engine,
-                    clock: self.clock,
-                    settings: self.settings,
-                    release,
-                    run: &run,
-                };
-                let begun = served.begin(&gathered.seen(), &events, interrupt).await;
-                begun.map(|checklist| (served, checklist))
-            }
-            Some(_) | None => None,
+        let ran = Ran {
+            run: &run,
+            started,
+            took: began.elapsed(),
+            observed: &observed,
+            gathered: &gathered,
         };
-        let error = report.failure.as_ref().map(Failure::report);
-        let mut account = None;
-        if self.is_accounted_for() && !reached.is_empty() {
-            let end = Finish {
-                outcome: report.outcome,
-                exit_code: code,
-                state: report.state,
-                serves: serves.clone(),
-                started,
-                took,
-                error: error.as_ref(),
-                steps: &steps,
-            };
-            let told = accounted::account(self.settings, self.command, &run, gathered.seen(), end);
-            accounted::keep(self.engine, &told, &events, interrupt).await;
-            account = Some(told);
-        }
-        // Last of all: whoever is asked takes their time, and may as well close the terminal.
-        if let Some((served, checklist)) = checklist {
-            let checklist = served.ask(checklist, &events, interrupt).await;
-            events.emit(Event::Checklist { checklist });
-        }
-        if let (Some(account), Some(place)) = (&account, &self.report)
-            && self.makes_serve()
-        {
-            reported::write(self.engine, place, account, self.clock.now(), &events, interrupt).await;
-        }
-        events.emit(Event::Finished {
-            outcome: report.outcome,
-            exit_code: code,
-            release: serves,
-            duration: took,
-            steps,
-            error,
-        });
-        code
-    }
-
-    /// Whether a checklist is kept: of what makes a release serve, and asks whether it is well.
-    fn makes_checklist(&self, outcome: Outcome) -> bool {
-        self.makes_serve()
-            && !self.dry_run
-            && outcome == Outcome::Succeeded
-            && self.step_ids().contains(&StepId::Health)
+        self.end(report, &ran, &events, interrupt).await
     }
 
     /// Whether an account of it is kept: it makes a release serve, or changes what one stands on.
