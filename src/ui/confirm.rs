@@ -54,9 +54,14 @@ pub fn reply(question: &str) -> Reply {
 /// The same, on the given streams. What is none of the answers is asked again: a slip of a finger says nothing about the
 /// site.
 pub fn reply_on(question: &str, answers: &mut dyn BufRead, prompt: &mut dyn Write) -> Reply {
-    let question = format!("{question} [y]es, [n]o, Enter: later");
+    // On a line of their own: with it the question would be wider than a terminal.
+    let choices = "[y]es, [n]o, Enter: later:";
+    let question = Line::of(Role::Plain, question).painted(false);
+    if writeln!(prompt, "{question}").is_err() {
+        return Reply::Gone;
+    }
     loop {
-        let Some(answer) = asked(&question, answers, prompt) else {
+        let Some(answer) = asked(choices, answers, prompt) else {
             return Reply::Gone;
         };
         match answer.to_lowercase().as_str() {

@@ -89,6 +89,35 @@ impl Line {
         Self { spans }
     }
 
+    /// Broken between words into lines of a width, the later ones indented so far. A longer word keeps its line.
+    pub(super) fn wrapped(self, columns: usize, indent: usize) -> Vec<Self> {
+        if self.width() <= columns {
+            return vec![self];
+        }
+        let mut lines = Vec::new();
+        let mut line = Self::new();
+        let mut gap = String::new();
+        for (role, text) in self.spans {
+            for piece in text.split_inclusive(' ') {
+                let word = piece.trim_end_matches(' ');
+                let is_begun = !line.spans.is_empty() && !gap.is_empty();
+                if is_begun && !word.is_empty() && line.width() + gap.width() + word.width() > columns {
+                    gap.clear();
+                    let next = Self::of(Role::Plain, &" ".repeat(indent));
+                    lines.push(std::mem::replace(&mut line, next));
+                }
+                let word_and_gap = std::mem::take(&mut gap) + word;
+                match line.spans.last_mut() {
+                    Some((last, so_far)) if *last == role => so_far.push_str(&word_and_gap),
+                    Some(_) | None => line.spans.push((role, word_and_gap)),
+                }
+                gap.push_str(piece.get(word.len()..).unwrap_or_default());
+            }
+        }
+        lines.push(line);
+        lines
+    }
+
     pub(super) fn width(&self) -> usize {
         self.spans.iter().map(|(_, text)| text.width()).sum()
     }

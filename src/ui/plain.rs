@@ -368,8 +368,10 @@ impl Reporter for PlainReporter {
                 }
             }
             Event::Checklist { checklist } => {
-                for line in wording::checklist_lines(checklist, self.verbosity == Verbosity::Quiet) {
-                    self.write(state, &line);
+                let is_quiet = self.verbosity == Verbosity::Quiet;
+                let (lines, hint) = wording::checklist_lines(checklist, is_quiet);
+                for line in lines.iter().chain(&hint) {
+                    self.write(state, line);
                 }
             }
             Event::Measured { step, measured } => self.measured(state, *step, measured),

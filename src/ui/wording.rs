@@ -210,20 +210,17 @@ pub(super) fn steps_not_run(steps: &[StepSummary]) -> impl Iterator<Item = StepI
 }
 
 /// Returns the lines of a warning.
-pub(super) fn warning_lines(message: &str, hint: Option<&str>) -> Vec<Line> {
-    let mut lines = vec![
-        Line::of(Role::Warning, "warning:")
-            .and(Role::Plain, " ")
-            .and(Role::Plain, message),
-    ];
-    if let Some(hint) = hint {
-        lines.push(
-            Line::of(Role::Accent, "  hint:")
-                .and(Role::Plain, " ")
-                .and(Role::Plain, hint),
-        );
-    }
-    lines
+pub(super) fn warning_lines(message: &str, hint: Option<&str>) -> (Line, Option<Line>) {
+    let warning = Line::of(Role::Warning, "warning:")
+        .and(Role::Plain, " ")
+        .and(Role::Plain, message);
+    (warning, hint.map(hint_line))
+}
+
+fn hint_line(hint: &str) -> Line {
+    Line::of(Role::Accent, "  hint:")
+        .and(Role::Plain, " ")
+        .and(Role::Plain, hint)
 }
 
 /// Returns a warning for a log, on one line.
@@ -319,9 +316,9 @@ pub fn checklist_row(line: &ChecklistLine) -> Vec<String> {
     vec![sign.to_owned(), id, line.verdict().in_words().to_owned(), said]
 }
 
-/// Returns how many lines of a checklist are well, those that are not in full, and what to do about them. `quiet`: nothing
-/// but those that are not.
-pub(super) fn checklist_lines(checklist: &Checklist, quiet: bool) -> Vec<Line> {
+/// Returns how many lines of a checklist are well and those that are not in full; beside them what to do about them.
+/// `quiet`: nothing but those that are not.
+pub(super) fn checklist_lines(checklist: &Checklist, quiet: bool) -> (Vec<Line>, Option<Line>) {
     let told = |line: &&ChecklistLine| match line.verdict() {
         LineVerdict::Ok => false,
         LineVerdict::NotVerified => !quiet,
@@ -345,16 +342,8 @@ pub(super) fn checklist_lines(checklist: &Checklist, quiet: bool) -> Vec<Line> {
             .and(Role::Plain, &format!(", {}: ", line.verdict().in_words()))
             .and(Role::Plain, &line_in_words(line))
     }));
-    if !told.is_empty()
-        && let Some(hint) = checklist_hint(checklist)
-    {
-        lines.push(
-            Line::of(Role::Accent, "  hint:")
-                .and(Role::Plain, " ")
-                .and(Role::Plain, &hint),
-        );
-    }
-    lines
+    let hint = checklist_hint(checklist).filter(|_| !told.is_empty());
+    (lines, hint.as_deref().map(hint_line))
 }
 
 /// What to do about a checklist. The release serves whatever it says: that is for a person to decide.

@@ -68,7 +68,7 @@ impl Venue {
     fn task(self, name: &str) -> String {
         match self {
             Self::Site => name.to_owned(),
-            Self::NewContainer => format!("before the switch: {name}"),
+            Self::NewContainer => format!("trial: {name}"),
         }
     }
 

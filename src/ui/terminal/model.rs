@@ -36,6 +36,8 @@ pub(super) struct Model {
 /// A line to be written once, laid out only then because the terminal may have changed its width.
 enum Permanent {
     Line(Line),
+    /// Is text to be read, and broken between words. Commands to be copied are in none.
+    Text(Line),
     Row(view::Row),
     /// Its message is said nowhere else, so that it is wrapped and not cut.
     WholeRow(view::Row),
@@ -254,16 +256,17 @@ impl Model {
             Event::Checked { step, outcome } => self.checked(*step, outcome, now),
             Event::Checklist { checklist } => {
                 self.say(Line::new());
-                for line in wording::checklist_lines(checklist, false) {
-                    self.say(line);
-                }
+                let (lines, hint) = wording::checklist_lines(checklist, false);
+                self.permanent.extend(lines.into_iter().map(Permanent::Text));
+                self.permanent.extend(hint.map(Permanent::Line));
             }
             // The watch says how it goes as its task's progress.
             Event::Measured { .. } => {}
             // Its findings are the run's error, or warnings.
             Event::Settled { remarks, .. } => {
                 for remark in remarks {
-                    self.say(Line::of(Role::Faint, "  – ").and(Role::Faint, remark));
+                    let line = Line::of(Role::Faint, "  – ").and(Role::Faint, remark);
+                    self.permanent.push(Permanent::Text(line));
                 }
             }
             Event::Planned { step, changes } => {
@@ -271,9 +274,7 @@ impl Model {
                 self.permanent.push(Permanent::Plan(*step, changes.clone()));
             }
             Event::Warning { message, hint } => {
-                for line in wording::warning_lines(message, hint.as_deref()) {
-                    self.say(line);
-                }
+                self.warn(message, hint.as_deref());
             }
             Event::NoticePlanned {
                 target,
@@ -294,9 +295,7 @@ impl Model {
                 ),
                 Some(why) => {
                     let (message, hint) = wording::not_notified(target, place, *what, why);
-                    for line in wording::warning_lines(&message, Some(&hint)) {
-                        self.say(line);
-                    }
+                    self.warn(&message, Some(&hint));
                 }
             },
             Event::Reported { file } => self.say(Line::of(Role::Plain, "  ").then(wording::reported(file))),
@@ -360,6 +359,7 @@ impl Model {
             .into_iter()
             .flat_map(|permanent| match permanent {
                 Permanent::Line(line) => vec![line],
+                Permanent::Text(line) => line.wrapped(view::usable(columns), 4),
                 Permanent::Row(row) => vec![row.laid_out(name_columns, columns)],
                 Permanent::WholeRow(row) => row.wrapped(name_columns, columns),
                 Permanent::Plan(step, changes) => plan::plan_lines(step, &changes, view::usable(columns)),
@@ -370,6 +370,12 @@ impl Model {
     /// Returns the live lines.
     pub(super) fn frame(&self, now: Duration, columns: usize, rows: usize) -> Vec<Line> {
         view::frame(self, now, columns, rows)
+    }
+
+    fn warn(&mut self, message: &str, hint: Option<&str>) {
+        let (warning, hint) = wording::warning_lines(message, hint);
+        self.permanent.push(Permanent::Text(warning));
+        self.permanent.extend(hint.map(Permanent::Line));
     }
 
     fn say(&mut self, line: Line) {

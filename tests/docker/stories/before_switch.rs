@@ -32,7 +32,7 @@ fn a_release_that_fails_its_trial_is_met_by_nobody() {
         .expect_code(0);
     let is_trial = |event: &serde_json::Value| {
         let task = event["task"].as_str().unwrap_or_default();
-        event["event"] == "task_finished" && task.starts_with("before the switch: ")
+        event["event"] == "task_finished" && task.starts_with("trial: ")
     };
     assert!(
         !first.json_lines().iter().any(is_trial),
@@ -64,7 +64,7 @@ fn a_release_that_fails_its_trial_is_met_by_nobody() {
     let asking = visitors(&stack);
     let mut running = stack.start(&["run", "--tag", "v2", "--output", "json"]);
     running.wait_for_event("an annotated copy", |event| {
-        event["event"] == "task_finished" && event["task"] == "before the switch: a teacher annotates"
+        event["event"] == "task_finished" && event["task"] == "trial: a teacher annotates"
     });
     running.signal("INT");
     running.finish().expect_code(130);
@@ -76,7 +76,7 @@ fn a_release_that_fails_its_trial_is_met_by_nobody() {
     let asking = visitors(&stack);
     let mut running = stack.start(&["run", "--tag", "v2", "--output", "json"]);
     running.wait_for_event("an annotated copy", |event| {
-        event["event"] == "task_finished" && event["task"] == "before the switch: a teacher annotates"
+        event["event"] == "task_finished" && event["task"] == "trial: a teacher annotates"
     });
     running.signal("KILL");
     running.finish();
@@ -88,10 +88,7 @@ fn a_release_that_fails_its_trial_is_met_by_nobody() {
         .filter(|event| is_trial(event))
         .map(|event| {
             assert_eq!(event["result"], "succeeded", "{event}");
-            event["task"]
-                .as_str()
-                .unwrap()
-                .trim_start_matches("before the switch: ")
+            event["task"].as_str().unwrap().trim_start_matches("trial: ")
         })
         .collect();
     assert_eq!(

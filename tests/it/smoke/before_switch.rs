@@ -188,7 +188,7 @@ async fn the_new_container_is_tried_while_nobody_reaches_it() {
     assert!(login.body.starts_with("exam=3&password="), "{}", login.body);
     assert_eq!(login.question["length"], login.body.len());
     assert_eq!(
-        ended.task_result(StepId::Deploy, "before the switch: two"),
+        ended.task_result(StepId::Deploy, "trial: two"),
         Some(StepResult::Succeeded)
     );
     // And all of them through the site, as ever.

@@ -272,8 +272,9 @@ fn how_something_is_is_asked_until_it_is_answered() {
     let ask = |typed: &str| {
         let mut prompt = Vec::new();
         let reply = reply_on("v2: sheets?", &mut typed.as_bytes(), &mut prompt);
-        let asked = String::from_utf8_lossy(&prompt).matches("sheets?").count();
-        (reply, asked)
+        let prompt = String::from_utf8_lossy(&prompt);
+        assert_eq!(prompt.matches("v2: sheets?\n").count(), 1, "{prompt}");
+        (reply, prompt.matches("Enter: later: ").count())
     };
     for (typed, reply, asked) in [
         ("y\n", Reply::Yes, 1),

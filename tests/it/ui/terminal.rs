@@ -217,8 +217,8 @@ fn a_narrow_terminal_cuts_and_never_wraps() {
     let script: Script = script::success().into_iter().take(16).collect();
     insta::assert_snapshot!(after(&script, 24, 36), @"
     run: viatique, release v42
-    warning: nginx resolves backend only
-     once, when it starts
+    warning: nginx resolves backend
+        only once, when it starts
       hint: add resolver 127.0.0.11 to n
     ginx.conf
     ✔ check             7 checks…  12 s
@@ -230,6 +230,29 @@ fn a_narrow_terminal_cuts_and_never_wraps() {
         │ Collecting django==5.2
     · deploy
     · health
+    ");
+}
+
+/// Text is broken between words; commands to be copied are not broken by us.
+#[test]
+fn a_checklist_and_warnings_are_read_on_a_narrow_terminal() {
+    let mut script = script::checklist();
+    let message = "the report of this run could not be written: the disk is full".to_owned();
+    let hint = Some("viatique-deploy report --run 20260301T030405Z-000001".to_owned());
+    script.push((0, Event::Warning { message, hint }));
+    insta::assert_snapshot!(after(&script, 24, 44).trim_start(), @"
+    checklist of v42: 3 OK, 1 not OK (logs), 1
+        not verified (backup)
+      ✘ logs, not OK: no errors: 3 errors
+        (lea@desk, 2026-03-01T03:04:05Z)
+      ? backup, not verified: backups are made:
+        none | here
+      hint: to take it back: viatique-deploy rol
+    lback
+    warning: the report of this run could not
+        be written: the disk is full
+      hint: viatique-deploy report --run 2026030
+    1T030405Z-000001
     ");
 }
 
@@ -366,8 +389,8 @@ fn while_checks_are_made() {
 fn a_check_that_fails() {
     insta::assert_snapshot!(after(&script::failing_checks("check"), 60, 80), @"
     check: viatique, release v42
-    warning: shop/cart.py:40: random numbers that can be guessed [scanner-bandit: B3
-    11:shop/cart.py]
+    warning: shop/cart.py:40: random numbers that can be guessed [scanner-bandit:
+        B311:shop/cart.py]
       hint: use the module secrets
     ✘ check              3 problems stand in the way of a deploy              2.0 s
       ✔ host-ports       3 ports are free                                     1.5 s
