@@ -556,8 +556,7 @@ impl<'a> Watch<'a> {
                 .and_then(|database| database.problem.clone()),
         );
         if let Some(queues) = &self.queues {
-            unseen.extend(queues.problem.clone());
-            unseen.extend(queues.silent.clone());
+            unseen.extend(queues.unseen());
         }
         unseen.extend(self.disks.problem.clone());
         unseen

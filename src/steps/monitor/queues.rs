@@ -36,9 +36,15 @@ pub(super) struct Queues<'a> {
     asked: f64,
     pub(super) idle: Vec<IdleWorker>,
     redis: Option<Server>,
-    pub(super) problem: Option<String>,
-    /// Of Redis itself.
-    pub(super) silent: Option<String>,
+    silent: Silent,
+}
+
+/// What did not answer when it was asked last.
+#[derive(Default)]
+struct Silent {
+    queues: Vec<String>,
+    workers: bool,
+    redis: bool,
 }
 
 struct Worker {
@@ -118,20 +124,20 @@ impl<'a> Queues<'a> {
             asked: f64::NEG_INFINITY,
             idle: Vec::new(),
             redis: None,
-            problem: None,
-            silent: None,
+            silent: Silent::default(),
         }))
     }
 
     /// Looks, so many seconds after the watch began.
     pub(super) async fn look(&mut self, now: f64) {
         let mut suspect = None;
+        self.silent.queues.clear();
         for name in self.names {
             let Some(waiting) = self.length(name).await else {
                 self.waiting.remove(name.as_str());
+                self.silent.queues.push(name.clone());
                 continue;
             };
-            self.problem = None;
             let entry = self.waiting.entry(name).or_insert((now, waiting, waiting));
             if waiting == 0 || waiting < entry.2 {
                 *entry = (now, waiting, waiting);
@@ -150,7 +156,10 @@ impl<'a> Queues<'a> {
             }
         }
         match suspect {
-            None => self.idle.clear(),
+            None => {
+                self.idle.clear();
+                self.silent.workers = false;
+            }
             Some((queue, waiting)) if now - self.asked >= PAUSE => {
                 self.asked = now;
                 self.idle = self.ask_workers(&queue, waiting).await;
@@ -159,25 +168,32 @@ impl<'a> Queues<'a> {
         }
     }
 
-    async fn length(&mut self, queue: &str) -> Option<u64> {
-        let length = self.ask(&self.access.length(queue)).await;
-        let length = length.and_then(|printed| printed.trim().parse().ok());
-        if length.is_none() {
-            self.problem = Some(format!(
-                "how many tasks wait in the queue `{queue}`: Redis did not say"
-            ));
-        }
-        length
+    async fn length(&self, queue: &str) -> Option<u64> {
+        let length = self.ask(&self.access.length(queue)).await?;
+        length.trim().parse().ok()
+    }
+
+    /// What could not be looked at.
+    pub(super) fn unseen(&self) -> impl Iterator<Item = String> {
+        let queues = self.silent.queues.iter();
+        let queues =
+            queues.map(|queue| format!("how many tasks wait in the queue `{queue}`: Redis did not say"));
+        let workers = self
+            .silent
+            .workers
+            .then_some("what the Celery workers do: they did not say");
+        let redis = self
+            .silent
+            .redis
+            .then_some("Redis' clients and memory: it did not say");
+        queues.chain(workers.into_iter().chain(redis).map(ToOwned::to_owned))
     }
 
     /// Asks Redis for itself, which costs more than to ask for one list.
     pub(super) async fn look_at_redis(&mut self) {
         let info = self.ask(&self.access.info()).await;
         self.redis = info.as_deref().and_then(Server::parse);
-        self.silent = match self.redis {
-            Some(_) => None,
-            None => Some("Redis' clients and memory: it did not say".to_owned()),
-        };
+        self.silent.redis = self.redis.is_none();
     }
 
     /// What it prints; `None` where it does not.
@@ -218,9 +234,7 @@ impl<'a> Queues<'a> {
             celery::has_taken_nothing(&printed)
         });
         let answers = futures_util::future::join_all(asked).await;
-        if answers.contains(&None) {
-            self.problem = Some("the Celery workers could not be asked what they do".to_owned());
-        }
+        self.silent.workers = answers.contains(&None);
         if answers.iter().any(|answer| *answer != Some(true)) {
             return Vec::new();
         }

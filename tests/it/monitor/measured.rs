@@ -147,6 +147,25 @@ async fn what_does_not_answer_is_told_as_not_seen() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_silent_is_told_although_another_answers() {
+    let stack = watched().await;
+    stack.edit_deploy_yml("monitor: { ", "monitor: { queues: [mail, celery], ");
+    stack.answer(|command| {
+        let line = command.line();
+        let asks = line.starts_with("redis-cli") && line.ends_with(" mail");
+        asks.then(|| FakeOutput::silent().exits(1))
+    });
+    let looks = looks(&by_hand(&stack, 10).await);
+    let last = &looks[looks.len() - 1];
+    let known: Vec<&str> = last.queues.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(known, ["celery"]);
+    assert_eq!(
+        last.unseen,
+        ["how many tasks wait in the queue `mail`: Redis did not say"]
+    );
+}
+
 /// An exporter that counts twenty requests a second, of which so many in a hundred fail.
 fn exporting(text: impl Fn(u64) -> String + Send + Sync + 'static) -> FakeApp {
     let asked = AtomicU64::new(0);
