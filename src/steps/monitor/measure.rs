@@ -1,8 +1,8 @@
 //! What one look has found, put together to be shown. Judges nothing, and asks nothing.
 
-use super::Watch;
 use super::judgement::{Judgement, Seen, pulse};
 use super::traffic::Traffic;
+use super::watch::Watch;
 use crate::pipeline::{Measured, Requests, RequestsSource, WorstPage};
 
 /// So many pages are told.
