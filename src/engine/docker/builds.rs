@@ -94,7 +94,19 @@ impl DockerEngine {
         // A file that cannot be read is the cause of whatever the engine says about the context.
         match (outcome, failure) {
             (Err(error), _) => Err(refused(title, error.to_string())),
-            (Ok(()), Some(error)) => Err(told.explain(self.failed(OPERATION, title, &error), &error)),
+            (Ok(()), Some(error)) => {
+                let failed = self.failed(OPERATION, title, &error);
+                // The engine tells the image once it is whole. That the rest was not heard is nothing against it; and
+                // bollard 0.21 takes a last line break that comes by itself for a line that was cut off.
+                if failed.kind == EngineErrorKind::ConnectionLost
+                    && let Some(id) = image
+                    && let Some(built) = self.find_image(&id).await?
+                {
+                    self.tag_all(&built.id, &tags).await?;
+                    return Ok(built.id);
+                }
+                Err(told.explain(failed, &error))
+            }
             (Ok(()), None) => self.name_result(title, image, &tags).await,
         }
     }
@@ -119,10 +131,15 @@ impl DockerEngine {
                     .id
             }
         };
-        for reference in further {
-            self.tag_image(&built, reference).await?;
-        }
+        self.tag_all(&built, further).await?;
         Ok(built)
+    }
+
+    async fn tag_all(&self, image: &ImageId, references: &[String]) -> Result<()> {
+        for reference in references {
+            self.tag_image(image, reference).await?;
+        }
+        Ok(())
     }
 }
 

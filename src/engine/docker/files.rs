@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Component, Path};
 
+use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, DownloadFromContainerOptions, UploadToContainerOptions,
@@ -85,7 +86,11 @@ impl DockerEngine {
         let mut answers = Box::pin(self.client.create_image(Some(options), Some(nothing), None));
         let importing = async {
             while let Some(answer) = answers.next().await {
-                answer?;
+                match answer {
+                    // The end was not heard: whether the image is there is told by what is made of it next.
+                    Err(Error::IOError { .. }) => break,
+                    answer => answer.map(|_| ())?,
+                }
             }
             Ok(())
         };

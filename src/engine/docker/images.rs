@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::StreamExt;
@@ -10,6 +11,8 @@ use super::failure::{absent_as_none, status};
 use super::names::{checked_reference, name_and_tag};
 use super::{DockerEngine, container_view};
 use crate::engine::{BuildEvent, BuildSink, EngineError, EngineErrorKind, Image, ImageId, Result};
+
+const PULLING: &str = "pulling image";
 
 impl DockerEngine {
     pub(super) async fn find_image(&self, reference: &str) -> Result<Option<Image>> {
@@ -97,8 +100,7 @@ impl DockerEngine {
     }
 
     pub(super) async fn pull_image(&self, reference: &str, progress: &dyn BuildSink) -> Result<ImageId> {
-        let operation = "pulling image";
-        let reference = checked_reference(operation, reference)?;
+        let reference = checked_reference(PULLING, reference)?;
         let credentials = self.credentials.for_reference(reference).await?;
         let (name, tag) = name_and_tag(reference);
         let options = CreateImageOptions {
@@ -106,6 +108,36 @@ impl DockerEngine {
             tag: Some(tag.to_owned()),
             ..CreateImageOptions::default()
         };
+        let mut is_again = false;
+        loop {
+            let pulled = self.pull_once(reference, options.clone(), credentials.clone(), progress);
+            match pulled.await {
+                // Asked again, it goes on where it was, or says that all is there. bollard 0.21 takes a last line break
+                // that comes by itself for a line that was cut off.
+                Err(error) if error.kind == EngineErrorKind::ConnectionLost && !is_again => is_again = true,
+                pulled => break pulled?,
+            }
+        }
+        let image = self.find_image(reference).await?.ok_or_else(|| {
+            EngineError::new(
+                PULLING,
+                reference,
+                EngineErrorKind::Other,
+                "the engine reports success, but has no such image",
+            )
+        })?;
+        Ok(image.id)
+    }
+}
+
+impl DockerEngine {
+    async fn pull_once(
+        &self,
+        reference: &str,
+        options: CreateImageOptions,
+        credentials: Option<DockerCredentials>,
+        progress: &dyn BuildSink,
+    ) -> Result<()> {
         let client = self.patient_client(self.budgets.long);
         self.until_it_listens().await;
         let mut answers = Box::pin(client.create_image(Some(options), None, credentials));
@@ -113,23 +145,15 @@ impl DockerEngine {
             let answer = answer.map_err(|error| match status(&error) {
                 Some(401 | 403) => EngineError {
                     kind: EngineErrorKind::Unauthorized,
-                    ..self.failed(operation, reference, &error)
+                    ..self.failed(PULLING, reference, &error)
                 },
-                Some(_) | None => self.failed(operation, reference, &error),
+                Some(_) | None => self.failed(PULLING, reference, &error),
             })?;
             if let Some(event) = pull_event(&answer) {
                 progress.event(event);
             }
         }
-        let image = self.find_image(reference).await?.ok_or_else(|| {
-            EngineError::new(
-                operation,
-                reference,
-                EngineErrorKind::Other,
-                "the engine reports success, but has no such image",
-            )
-        })?;
-        Ok(image.id)
+        Ok(())
     }
 }
 

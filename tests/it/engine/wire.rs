@@ -1,11 +1,15 @@
 //! What is sent to a Docker Engine, and what is made of answers that a real one gives rarely: faults of the client
 //! library that were measured, each held down here.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use viatique_deploy::compose::Build;
 use viatique_deploy::engine::docker::{DockerEngine, TimeBudgets};
 use viatique_deploy::engine::{
-    BuildEvent, BuildSink, Captured, ContainerId, Engine, EngineErrorKind, ExecSpec, Inspect, NetworkId,
+    BuildEvent, BuildRequest, BuildSink, Captured, ContainerId, Engine, EngineErrorKind, ExecSpec, Inspect,
+    NetworkId,
 };
 
 use crate::contract::kind;
@@ -218,6 +222,82 @@ async fn an_answer_that_breaks_off_is_a_lost_connection() {
         kind(engine.container("c0ffee").await),
         EngineErrorKind::ConnectionLost
     );
+}
+
+/// An answer in these chunks, and the regular end.
+fn in_chunks(chunks: &[&str]) -> Reply {
+    let mut answer =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in chunks.iter().chain(&[""]) {
+        answer.extend(format!("{:x}\r\n{chunk}\r\n", chunk.len()).into_bytes());
+    }
+    Reply::Raw(answer)
+}
+
+/// Between the last line and its line break two pieces may meet: the client library then takes the break for a line that
+/// was cut off. Met on a real engine, once in some hundred builds.
+#[tokio::test]
+async fn a_build_whose_last_line_comes_in_two_pieces_has_succeeded() {
+    let id = format!("sha256:{}", "ab".repeat(32));
+    let image = format!(r#"{{"Id":"{id}","RepoTags":["web:v2"]}}"#);
+    let told = format!(r#"{{"id":"moby.image.id","aux":{{"ID":"{id}"}}}}"#);
+    let socket = FakeSocket::answering(move |asked: &Asked| match asked.path.split(['?']).next() {
+        Some("/build") => in_chunks(&[&told, "\r\n"]),
+        Some("/session" | "/grpc") => Reply::Silence,
+        Some(path) if path.ends_with("/json") => json(&image),
+        Some(path) if path.ends_with("/tag") => Reply::Json(201, String::new()),
+        other => panic!("unexpected {other:?}"),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    let engine = DockerEngine::connect(&socket.environment()).unwrap();
+    let request = BuildRequest {
+        title: "web".to_owned(),
+        build: Build {
+            context: folder.path().to_owned(),
+            dockerfile: None,
+            dockerfile_inline: None,
+            args: BTreeMap::new(),
+            target: None,
+            labels: BTreeMap::new(),
+            cache_from: Vec::new(),
+            network: None,
+            extra_hosts: Vec::new(),
+            shm_size: None,
+            no_cache: false,
+            pull: false,
+            tags: Vec::new(),
+            platforms: Vec::new(),
+        },
+        tags: vec!["web:v2".to_owned()],
+        labels: BTreeMap::new(),
+    };
+    let built = engine.build(&request, &Unheard).await.unwrap();
+    assert_eq!(built.0, id);
+}
+
+/// Whether it is whole, only a second pull tells, which finds what the first has brought.
+#[tokio::test]
+async fn a_pull_whose_last_line_comes_in_two_pieces_is_asked_again() {
+    let id = format!("sha256:{}", "ab".repeat(32));
+    let image = format!(r#"{{"Id":"{id}","RepoTags":["web:v2"]}}"#);
+    let pulled = AtomicUsize::new(0);
+    let socket = FakeSocket::answering(move |asked: &Asked| match asked.path.split(['?']).next() {
+        Some("/images/create") if pulled.fetch_add(1, Ordering::Relaxed) == 0 => in_chunks(&[
+            r#"{"status":"Status: Downloaded newer image for web:v2"}"#,
+            "\r\n",
+        ]),
+        Some("/images/create") => in_chunks(&["{\"status\":\"Status: Image is up to date for web:v2\"}\r\n"]),
+        Some(path) if path.ends_with("/json") => json(&image),
+        other => panic!("unexpected {other:?}"),
+    });
+    let engine = DockerEngine::connect(&socket.environment()).unwrap();
+    assert_eq!(engine.pull("web:v2", &Unheard).await.unwrap().0, id);
+    let pulls = socket.asked();
+    let pulls = pulls
+        .iter()
+        .filter(|asked| asked.path.starts_with("/images/create"));
+    assert_eq!(pulls.count(), 2);
 }
 
 /// One exec: its stream, and what the engine says about it afterwards.
