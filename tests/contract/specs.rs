@@ -1,9 +1,10 @@
 //! Specs with everything at its default, for tests to change what they are about.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use indexmap::IndexMap;
-use viatique_deploy::compose::{Limits, Network, Service, ServiceName, Volume};
+use viatique_deploy::compose::{Build, Limits, Network, Service, ServiceName, Volume};
 use viatique_deploy::engine::{
     ContainerNetworkMode, ContainerSpec, ImageId, NetworkSpec, OneOffSpec, VolumeSpec, labels,
 };
@@ -129,4 +130,24 @@ pub(crate) fn project_label(project: &str) -> BTreeMap<String, String> {
 /// Words as a command wants them.
 pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// A build of a folder that says nothing more.
+pub(crate) fn build_of(folder: &Path) -> Build {
+    Build {
+        context: folder.to_owned(),
+        dockerfile: None,
+        dockerfile_inline: None,
+        args: BTreeMap::new(),
+        target: None,
+        labels: BTreeMap::new(),
+        cache_from: Vec::new(),
+        network: None,
+        extra_hosts: Vec::new(),
+        shm_size: None,
+        no_cache: false,
+        pull: false,
+        tags: Vec::new(),
+        platforms: Vec::new(),
+    }
 }

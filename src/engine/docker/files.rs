@@ -89,7 +89,8 @@ impl DockerEngine {
                 match answer {
                     // The end was not heard: whether the image is there is told by what is made of it next.
                     Err(Error::IOError { .. }) => break,
-                    answer => answer.map(|_| ())?,
+                    Err(error) => return Err(error),
+                    Ok(_) => {}
                 }
             }
             Ok(())

@@ -108,15 +108,12 @@ impl DockerEngine {
             tag: Some(tag.to_owned()),
             ..CreateImageOptions::default()
         };
-        let mut is_again = false;
-        loop {
-            let pulled = self.pull_once(reference, options.clone(), credentials.clone(), progress);
-            match pulled.await {
-                // Asked again, it goes on where it was, or says that all is there. bollard 0.21 takes a last line break
-                // that comes by itself for a line that was cut off.
-                Err(error) if error.kind == EngineErrorKind::ConnectionLost && !is_again => is_again = true,
-                pulled => break pulled?,
-            }
+        let pull = || self.pull_once(reference, options.clone(), credentials.clone(), progress);
+        match pull().await {
+            // Asked again, it goes on where it was, or says that all is there. bollard 0.21 takes a last line break that
+            // comes by itself for a line that was cut off.
+            Err(error) if error.kind == EngineErrorKind::ConnectionLost => pull().await?,
+            pulled => pulled?,
         }
         let image = self.find_image(reference).await?.ok_or_else(|| {
             EngineError::new(
@@ -128,9 +125,7 @@ impl DockerEngine {
         })?;
         Ok(image.id)
     }
-}
 
-impl DockerEngine {
     async fn pull_once(
         &self,
         reference: &str,

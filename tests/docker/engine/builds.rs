@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -10,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use viatique_deploy::compose::{Build, ExtraHost};
 use viatique_deploy::engine::{BuildEvent, BuildRequest, BuildSink, Captured, EngineErrorKind, ImageId};
 
+use crate::contract::specs::build_of;
 use crate::contract::{Ground, specs};
 use crate::support::{BUSYBOX, on_docker};
 
@@ -37,25 +37,6 @@ impl Heard {
                 None
             }
         })
-    }
-}
-
-fn build_of(folder: &Path) -> Build {
-    Build {
-        context: folder.to_owned(),
-        dockerfile: None,
-        dockerfile_inline: None,
-        args: BTreeMap::new(),
-        target: None,
-        labels: BTreeMap::new(),
-        cache_from: Vec::new(),
-        network: None,
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        no_cache: false,
-        pull: false,
-        tags: Vec::new(),
-        platforms: Vec::new(),
     }
 }
 

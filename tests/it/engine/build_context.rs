@@ -5,30 +5,11 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 use viatique_deploy::compose::Build;
 use viatique_deploy::engine::build_context::{BuildContext, Counted, IgnorePatterns};
 
-/// A build of a folder that says nothing more.
-pub(crate) fn build_of(folder: &Path) -> Build {
-    Build {
-        context: folder.to_owned(),
-        dockerfile: None,
-        dockerfile_inline: None,
-        args: BTreeMap::new(),
-        target: None,
-        labels: BTreeMap::new(),
-        cache_from: Vec::new(),
-        network: None,
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        no_cache: false,
-        pull: false,
-        tags: Vec::new(),
-        platforms: Vec::new(),
-    }
-}
+use crate::contract::specs::build_of;
 
 fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

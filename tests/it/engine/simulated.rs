@@ -11,8 +11,8 @@ use viatique_deploy::engine::{
     ContainerState, Engine, EngineErrorKind, ExecSpec, Health, Inspect, labels,
 };
 
+use crate::contract::specs::build_of;
 use crate::contract::{kind, specs};
-use crate::engine::build_context::build_of;
 use crate::support::{CommandKind, FakeApp, FakeEngine, FakeOutput, Fault, ImageBehaviour};
 
 struct Unheard;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use viatique_deploy::compose::Build;
 use viatique_deploy::engine::docker::{DockerEngine, TimeBudgets};
 use viatique_deploy::engine::{
     BuildEvent, BuildRequest, BuildSink, Captured, ContainerId, Engine, EngineErrorKind, ExecSpec, Inspect,
@@ -13,6 +12,7 @@ use viatique_deploy::engine::{
 };
 
 use crate::contract::kind;
+use crate::contract::specs::build_of;
 use crate::support::{Asked, FakeSocket, Reply};
 
 struct Unheard;
@@ -253,22 +253,7 @@ async fn a_build_whose_last_line_comes_in_two_pieces_has_succeeded() {
     let engine = DockerEngine::connect(&socket.environment()).unwrap();
     let request = BuildRequest {
         title: "web".to_owned(),
-        build: Build {
-            context: folder.path().to_owned(),
-            dockerfile: None,
-            dockerfile_inline: None,
-            args: BTreeMap::new(),
-            target: None,
-            labels: BTreeMap::new(),
-            cache_from: Vec::new(),
-            network: None,
-            extra_hosts: Vec::new(),
-            shm_size: None,
-            no_cache: false,
-            pull: false,
-            tags: Vec::new(),
-            platforms: Vec::new(),
-        },
+        build: build_of(folder.path()),
         tags: vec!["web:v2".to_owned()],
         labels: BTreeMap::new(),
     };
